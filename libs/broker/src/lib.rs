@@ -1,0 +1,1 @@
+//! The only place that speaks NATS: topology, commits, lease, consumers, dead letters.

@@ -1,0 +1,166 @@
+//! What an operator commands.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    PackageName, Timestamp,
+    package::{kind, whole},
+};
+
+/// Whether the line starts builds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Mode {
+    /// Starts what is ready.
+    #[default]
+    Running,
+    /// Starts nothing; running builds go on.
+    Paused,
+    /// Starts nothing and waits for the running builds.
+    Draining,
+    /// Drained: every orchestrator that started before this exits.
+    Drained,
+    /// Starts nothing; every build was killed.
+    Stopped,
+}
+
+/// Who commanded, and why, as far as the body said so.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Origin {
+    /// Who.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// One command to the orchestrator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "command")]
+pub enum Command {
+    /// Start nothing new.
+    Pause,
+    /// Go on; ends draining and stopped too.
+    Resume,
+    /// Start nothing new, finish, exit.
+    Drain,
+    /// Kill everything, keep everything.
+    EmergencyStop,
+    /// Change the global limit.
+    AdjustConcurrency {
+        /// 1 to 10000.
+        max_concurrent: u32,
+    },
+    /// Drop a package, or kill its build.
+    Cancel {
+        /// Which.
+        package_name: PackageName,
+    },
+    /// Queue one failed or cancelled package afresh.
+    Requeue {
+        /// Which.
+        package_name: PackageName,
+    },
+    /// Queue all failed packages afresh.
+    RequeueFailed,
+    /// For the poller; nothing to do here.
+    Poll,
+}
+
+/// The largest limit of concurrent builds.
+pub const MAX_CONCURRENT: u32 = 10_000;
+
+impl Command {
+    /// Reads a command from the last token of its subject and its body.
+    ///
+    /// # Errors
+    /// One line that says what is wrong and what would be right.
+    pub fn parse(name: &str, body: &[u8]) -> Result<(Self, Origin), String> {
+        let text = std::str::from_utf8(body).map_err(|_| "the body is not UTF-8".to_owned())?.trim();
+        let value = match serde_json::from_str::<Value>(text) {
+            _ if text.is_empty() => Value::Object(Map::new()),
+            Ok(value) => value,
+            Err(error) if text.starts_with(['{', '[', '"']) => return Err(format!("the body is not JSON: {error}")),
+            Err(_) => Value::String(text.to_owned()),
+        };
+        let origin = origin(&value)?;
+        let plain = |command: Self| match &value {
+            Value::Object(_) => Ok(command),
+            other => Err(format!("the body is empty or {{\"by\": …, \"reason\": …}}, not {}", kind(other))),
+        };
+        let command = match name {
+            "pause" => plain(Self::Pause)?,
+            "resume" => plain(Self::Resume)?,
+            "drain" => plain(Self::Drain)?,
+            "emergency-stop" | "emergencyStop" => plain(Self::EmergencyStop)?,
+            "poll" => plain(Self::Poll)?,
+            "adjust-concurrency" | "adjustConcurrency" | "concurrency" => {
+                Self::AdjustConcurrency { max_concurrent: limit(&value)? }
+            }
+            "cancel" => Self::Cancel { package_name: package(&value)? },
+            "requeue" => match value.get("all") {
+                Some(Value::String(all)) if all == "failed" => Self::RequeueFailed,
+                Some(_) => return Err("`all` is \"failed\"".into()),
+                None => Self::Requeue { package_name: package(&value)? },
+            },
+            _ => {
+                return Err("a command is one of pause, resume, drain, emergency-stop, adjust-concurrency, cancel, requeue, poll".into());
+            }
+        };
+        Ok((command, origin))
+    }
+}
+
+fn origin(value: &Value) -> Result<Origin, String> {
+    let text = |field: &str| match value.get(field) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.chars().take(500).collect())),
+        Some(other) => Err(format!("`{field}` is a string, not {}", kind(other))),
+    };
+    Ok(Origin { by: text("by")?, reason: text("reason")? })
+}
+
+fn limit(value: &Value) -> Result<u32, String> {
+    let wanted = match value {
+        Value::Object(fields) => fields.get("maxConcurrent").unwrap_or(&Value::Null),
+        other => other,
+    };
+    let number = match wanted {
+        Value::String(text) => text.trim().parse::<i64>().ok(),
+        other => whole(other),
+    };
+    number
+        .and_then(|number| u32::try_from(number).ok())
+        .filter(|number| (1..=MAX_CONCURRENT).contains(number))
+        .ok_or_else(|| format!("the body is a whole number from 1 to {MAX_CONCURRENT}, or {{\"maxConcurrent\": it}}"))
+}
+
+fn package(value: &Value) -> Result<PackageName, String> {
+    let wanted = match value {
+        Value::Object(fields) => fields.get("packageName").unwrap_or(&Value::Null),
+        other => other,
+    };
+    match wanted {
+        Value::String(name) => PackageName::from_typed(name).map_err(|error| error.to_string()),
+        _ => Err("the body is a package: acme/core, \"@acme/core\" or {\"packageName\": \"@acme/core\"}".into()),
+    }
+}
+
+/// The last command that was applied, for `orchestrator.state`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastControl {
+    /// What.
+    #[serde(flatten)]
+    pub command: Command,
+    /// Who and why.
+    #[serde(flatten)]
+    pub origin: Origin,
+    /// When it was applied.
+    pub at: Timestamp,
+    /// Whether all that it withdraws is withdrawn.
+    pub complete: bool,
+}

@@ -1,0 +1,53 @@
+//! What a commit implies for the outside, stored with it ready to send.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{BuildId, BuildOrder, PackageName, PackageStatus, Timestamp, schema};
+
+/// One message that a commit implies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Effect {
+    /// To `builds.start`; the revision of its permit is filled in when the commit is acknowledged.
+    Order(Box<BuildOrder>),
+    /// To `packages.status`.
+    Status(Box<PackageStatus>),
+    /// To `events.<kind>`.
+    Event(Box<Event>),
+    /// To `builds.stop.<worker>`: read your permits again.
+    Wake(String),
+}
+
+/// One fact: what changed, why, in which commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    /// Version of the wire.
+    #[serde(default = "schema")]
+    pub schema: u32,
+    /// The last token of its subject: `queued`, `started`, `published`, `failed`, `retrying`, …
+    pub kind: String,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// The commit that decided it.
+    pub commit: u64,
+    /// About which package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package_name: Option<PackageName>,
+    /// About which build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build_id: Option<BuildId>,
+    /// Who commanded it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// What happened and why, in one line for people.
+    pub message: String,
+}
+
+/// The value of `effects.<i>`: effects of the last commits that may not be out yet, in commit order.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EffectsRecord {
+    /// Each with the commit that implied it.
+    pub effects: Vec<(u64, Effect)>,
+}

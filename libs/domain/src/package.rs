@@ -1,0 +1,268 @@
+//! Package names and packages, hostile until parsed.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::{Map, Value};
+
+use crate::key;
+
+/// The longest name that npm accepts, in bytes.
+const MAX_NAME: usize = 214;
+
+/// The most dependencies that one package may name.
+const MAX_DEPENDENCIES: usize = 1000;
+
+/// Priorities beyond this are typing errors, and sums of them would not fit.
+const MAX_PRIORITY: i64 = 1_000_000_000;
+
+/// The category of a package that names none.
+pub const NO_CATEGORY: &str = "unknown";
+
+/// Why a name is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{name}` is not a package name: {rule}")]
+pub struct NameError {
+    name: String,
+    rule: &'static str,
+}
+
+impl NameError {
+    pub(crate) fn new(name: &str, rule: &'static str) -> Self {
+        let mut shown: String = name.chars().take(60).flat_map(char::escape_debug).collect();
+        if name.chars().count() > 60 {
+            shown.push('…');
+        }
+        Self { name: shown, rule }
+    }
+}
+
+/// An npm package name, `name` or `@scope/name`.
+///
+/// npm's grammar for new packages made stricter: ASCII lower case, digits, `-`, `_`, `.` and `~`; no
+/// part begins with `-`, `.` or `_`; nowhere `..` or `node_modules`; at most 214 bytes. Folders,
+/// subjects, keys and arguments are derived from this type alone. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PackageName(Arc<str>);
+
+impl PackageName {
+    /// As npm writes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name without its scope: the folder below `packages/`.
+    pub fn unscoped(&self) -> &str {
+        self.0.split_once('/').map_or(&self.0, |(_, name)| name)
+    }
+
+    /// `@scope`, where it has one.
+    pub fn scope(&self) -> Option<&str> {
+        self.0.split_once('/').map(|(scope, _)| scope)
+    }
+
+    /// The key and subject token of this name, see [`crate::key`].
+    pub fn key(&self) -> String {
+        key::encode(&self.0)
+    }
+
+    /// The name whose key this is.
+    ///
+    /// # Errors
+    /// When `key` is not the key of an accepted name.
+    pub fn from_key(key: &str) -> Result<Self, NameError> {
+        key::decode(key)
+    }
+
+    /// From `acme/core`, `@acme/core` or `core`, as people type it where a bare `@` means a file.
+    ///
+    /// # Errors
+    /// When it is not an accepted name in either form.
+    pub fn from_typed(text: &str) -> Result<Self, NameError> {
+        if text.contains('/') && !text.starts_with('@') { format!("@{text}").parse() } else { text.parse() }
+    }
+}
+
+impl FromStr for PackageName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let refuse = |rule| Err(NameError::new(text, rule));
+        if text.is_empty() {
+            return refuse("a name is `name` or `@scope/name`, and not empty");
+        }
+        if text.len() > MAX_NAME {
+            return refuse("a name has at most 214 bytes");
+        }
+        let (scope, name) = match text.strip_prefix('@') {
+            None => (None, text),
+            Some(rest) => match rest.split_once('/') {
+                Some((scope, name)) => (Some(scope), name),
+                None => return refuse("after `@scope` come `/` and the name"),
+            },
+        };
+        for part in scope.into_iter().chain([name]) {
+            if part.is_empty() {
+                return refuse("neither scope nor name is empty");
+            }
+            if !part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.~".contains(&b)) {
+                return refuse("scope and name consist of a-z, 0-9, `-`, `_`, `.` and `~`");
+            }
+            if part.starts_with(['-', '.', '_']) {
+                return refuse("neither scope nor name begins with `-`, `.` or `_`");
+            }
+            if part.contains("..") {
+                return refuse("`..` stands nowhere in a name");
+            }
+            if part == "node_modules" || part == "favicon.ico" {
+                return refuse("`node_modules` and `favicon.ico` are taken");
+            }
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl fmt::Display for PackageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for PackageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for PackageName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for PackageName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// A package as it is announced, with whatever fields of their own its owners gave it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Package {
+    /// Its npm name.
+    pub name: PackageName,
+    /// Higher is built first.
+    #[serde(default)]
+    pub priority: i64,
+    /// What must be published before it, each once, in the order given.
+    #[serde(default)]
+    pub dependencies: Vec<PackageName>,
+    /// The catalogue's own identity of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Chooses the recipe; `unknown` where none is given.
+    #[serde(default = "no_category")]
+    pub category: String,
+    /// Unknown fields, kept and passed on.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+fn no_category() -> String {
+    NO_CATEGORY.into()
+}
+
+impl Package {
+    /// A package of which only the name is known.
+    pub fn named(name: PackageName) -> Self {
+        Self { name, priority: 0, dependencies: Vec::new(), id: None, category: no_category(), extra: Map::new() }
+    }
+
+    /// Reads one announced package.
+    ///
+    /// # Errors
+    /// One line that says what is wrong and what would be right.
+    pub fn parse(value: &Value) -> Result<Self, String> {
+        let Value::Object(fields) = value else {
+            return Err(format!("a package is an object with a `name`, not {}", kind(value)));
+        };
+        let mut fields = fields.clone();
+        fields.remove("schema");
+        let name = match fields.remove("name") {
+            Some(Value::String(name)) => name.parse::<PackageName>().map_err(|e| e.to_string())?,
+            Some(other) => return Err(format!("`name` is a string, not {}", kind(&other))),
+            None => return Err("`name` is missing; it is the only field that must be there".into()),
+        };
+        let fail = |what: String| Err(format!("{name}: {what}"));
+        let priority = match fields.remove("priority") {
+            None | Some(Value::Null) => 0,
+            Some(value) => match whole(&value) {
+                Some(number) if number.abs() <= MAX_PRIORITY => number,
+                _ => return fail(format!("`priority` is a whole number from -{MAX_PRIORITY} to {MAX_PRIORITY}")),
+            },
+        };
+        let dependencies = match fields.remove("dependencies") {
+            None | Some(Value::Null) => Vec::new(),
+            Some(Value::Array(items)) if items.len() <= MAX_DEPENDENCIES => {
+                let mut names = Vec::with_capacity(items.len());
+                for item in items {
+                    let Value::String(text) = item else {
+                        return fail(format!("`dependencies` holds names, not {}", kind(&item)));
+                    };
+                    match text.parse::<PackageName>() {
+                        Ok(dependency) if names.contains(&dependency) => {}
+                        Ok(dependency) => names.push(dependency),
+                        Err(error) => return fail(format!("in `dependencies`: {error}")),
+                    }
+                }
+                names
+            }
+            Some(_) => return fail(format!("`dependencies` is an array of at most {MAX_DEPENDENCIES} names")),
+        };
+        let id = match fields.remove("id") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(id)) => Some(id),
+            Some(Value::Number(id)) => Some(id.to_string()),
+            Some(other) => return fail(format!("`id` is a string, not {}", kind(&other))),
+        };
+        let category = match fields.remove("category") {
+            None | Some(Value::Null) => no_category(),
+            Some(Value::String(category)) => category,
+            Some(other) => return fail(format!("`category` is a string, not {}", kind(&other))),
+        };
+        Ok(Self { name, priority, dependencies, id, category, extra: fields })
+    }
+
+    /// Whether `newer` is something else to build: anything but priority, id, category and status differs.
+    pub fn builds_differently(&self, newer: &Self) -> bool {
+        let without_status = |package: &Self| {
+            let mut extra = package.extra.clone();
+            extra.remove("status");
+            extra
+        };
+        self.dependencies != newer.dependencies || without_status(self) != without_status(newer)
+    }
+}
+
+/// The number, where the value is a whole one (`3.0` is).
+pub(crate) fn whole(value: &Value) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    value.as_i64().or_else(|| {
+        let float = value.as_f64()?;
+        #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and exact")]
+        (float.fract() == 0.0 && float.abs() <= EXACT).then_some(float as i64)
+    })
+}
+
+/// The JSON type of a value, for a message to a person.
+pub(crate) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}

@@ -1,0 +1,1 @@
+//! Real servers for tests and for the demo, each on its own port and folder.

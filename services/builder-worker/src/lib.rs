@@ -1,0 +1,1 @@
+//! Takes build orders and runs their phases below a guard.

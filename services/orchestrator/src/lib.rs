@@ -1,0 +1,1 @@
+//! The queue: one leader decides, commits and hands out builds.

@@ -1,0 +1,1 @@
+//! A small real catalogue: an MCP server over SQLite.

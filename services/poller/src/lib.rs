@@ -1,0 +1,1 @@
+//! Asks the catalogue over MCP and brings outcomes back to it.
