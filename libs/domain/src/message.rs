@@ -1,5 +1,7 @@
 //! The messages of the four main subjects: `packages.new`, `packages.status`, `builds.start`, `builds.result`.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
@@ -156,6 +158,61 @@ pub struct BuildOrder {
     /// Unknown fields of the package, passed on.
     #[serde(default, flatten)]
     pub extra: Map<String, Value>,
+}
+
+impl BuildOrder {
+    /// The order for one permit of `package`; the revision of the permit is filled in when it is known.
+    ///
+    /// Fields of the package's own that have the name of a field of the order are left out.
+    #[expect(clippy::too_many_arguments, reason = "each is another word of the order")]
+    pub fn new(
+        package: &Package,
+        build_id: BuildId,
+        attempt: u32,
+        permit: u32,
+        granted_at: Timestamp,
+        config: OrderConfig,
+        integrities: Vec<String>,
+        deadline: Duration,
+    ) -> Self {
+        const OWN: [&str; 15] = [
+            "schema",
+            "buildId",
+            "attempt",
+            "permit",
+            "permitRevision",
+            "grantedAt",
+            "packageName",
+            "packagePath",
+            "planPath",
+            "category",
+            "dependencies",
+            "priority",
+            "config",
+            "integrities",
+            "deadlineSeconds",
+        ];
+        let mut extra = package.extra.clone();
+        extra.retain(|name, _| !OWN.contains(&name.as_str()));
+        Self {
+            schema: schema(),
+            build_id,
+            attempt,
+            permit,
+            permit_revision: 0,
+            granted_at,
+            package_name: package.name.clone(),
+            package_path: format!("packages/{}", package.name.unscoped()),
+            plan_path: format!("plans/{}.md", package.name.unscoped()),
+            category: package.category.clone(),
+            dependencies: package.dependencies.clone(),
+            priority: package.priority,
+            config,
+            integrities,
+            deadline_seconds: deadline.as_secs().max(1),
+            extra,
+        }
+    }
 }
 
 /// What the orchestrator configures for a build.

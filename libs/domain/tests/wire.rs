@@ -1,0 +1,327 @@
+//! The JSON of every message and record, frozen: programs that we did not write rely on it.
+
+use packline_domain::{
+    Announcement, Attempt, BuildOrder, BuildResult, Command, Effect, Event, FailureClass, Mode, Outcome, Package,
+    PackageStatus, StatusKind, Timestamp,
+    control::{LastControl, Origin},
+    effect::EffectsRecord,
+    message::{OrderConfig, PhaseReport, PhaseStatus, PollAnnouncement},
+    record::{
+        Control, Ending, Intended, Intention, LastPoll, Leader, Permit, Position, Queue, Retries, State, Worker,
+        WorkerBuild,
+    },
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(1_760_000_000_000 + seconds * 1000)
+}
+
+fn package() -> Package {
+    Package::parse(&json!({"name": "@acme/core", "priority": 100, "dependencies": ["@acme/base", "lodash.merge"],
+        "id": "42", "category": "utils", "ref": "main"}))
+    .unwrap()
+}
+
+fn origin() -> Origin {
+    Origin { by: Some("ada".into()), reason: Some("release".into()) }
+}
+
+/// Freezes the JSON and shows that it reads back as the same value, also with a field that nobody knows.
+fn golden<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(name: &str, value: &T) {
+    let json = serde_json::to_value(value).unwrap();
+    insta::assert_json_snapshot!(name, json);
+    assert_eq!(&serde_json::from_value::<T>(json.clone()).unwrap(), value);
+    let mut foreign = json;
+    foreign["somethingNew"] = json!([1, {"a": null}]);
+    foreign.as_object_mut().unwrap().remove("schema");
+    let read: T = serde_json::from_value(foreign).unwrap();
+    let again = serde_json::to_value(&read).unwrap();
+    assert_eq!(again["schema"], json!(1));
+}
+
+#[test]
+fn messages() {
+    golden("poll", &PollAnnouncement { schema: 1, polled_at: at(0), reported_through: 7, packages: vec![package()] });
+    golden(
+        "order",
+        &BuildOrder::new(
+            &package(),
+            "acme/core.17".parse().unwrap(),
+            2,
+            3,
+            at(1),
+            OrderConfig { registry: Some("http://127.0.0.1:4873".into()) },
+            vec!["sha512-abc".into()],
+            std::time::Duration::from_secs(3600),
+        ),
+    );
+    golden(
+        "result",
+        &BuildResult {
+            schema: 1,
+            build_id: "acme/core.17".parse().unwrap(),
+            attempt: 2,
+            permit: 3,
+            permit_revision: 99,
+            package_name: package().name,
+            success: false,
+            outcome: Outcome::TimedOut,
+            error: Some("silent for 5m".into()),
+            failed_phase: Some("test".into()),
+            fix_attempts: Some(1),
+            retry: false,
+            worker: "host-1".into(),
+            started_at: at(1),
+            finished_at: at(9),
+            phases: vec![PhaseReport {
+                name: "test".into(),
+                status: PhaseStatus::TimedOut,
+                exit_code: Some(1),
+                seconds: 7.5,
+            }],
+            version: Some("1.0.0".into()),
+            integrity: Some("sha512-abc".into()),
+        },
+    );
+    golden(
+        "status",
+        &PackageStatus {
+            schema: 1,
+            package_name: package().name,
+            id: Some("42".into()),
+            status: StatusKind::Failed,
+            error: Some("no".into()),
+            failed_phase: Some("test".into()),
+            attempts: 3,
+            build_id: Some("acme/core.17".parse().unwrap()),
+            commit: 12,
+        },
+    );
+    golden(
+        "event",
+        &Event {
+            schema: 1,
+            kind: "paused".into(),
+            at: at(2),
+            commit: 5,
+            package_name: Some(package().name),
+            build_id: None,
+            by: Some("ada".into()),
+            message: "paused by ada: release".into(),
+        },
+    );
+}
+
+#[test]
+fn records() {
+    golden(
+        "leader",
+        &Leader {
+            schema: 1,
+            holder: Some("host-1".into()),
+            term: 2,
+            commit: 9,
+            attempt: "x".into(),
+            effects_through: 8,
+            effects: 1,
+            positions: [("PACKAGES".to_owned(), Position { created: "2026-01-01T00:00:00Z".into(), sequence: 4 })]
+                .into(),
+            serial: 17,
+            lease_millis: 6000,
+            claim_millis: 30000,
+        },
+    );
+    let last = LastControl {
+        command: Command::Cancel { package_name: package().name },
+        origin: origin(),
+        at: at(3),
+        complete: true,
+    };
+    golden(
+        "control",
+        &Control {
+            schema: 1,
+            mode: Mode::Draining,
+            max_concurrent: 4,
+            origin: origin(),
+            since: at(3),
+            complete: false,
+            drained_commit: Some(3),
+            last: Some(last),
+        },
+    );
+    for (name, state) in [
+        ("queued", State::Queued),
+        ("building", State::Building { build_id: "acme/core.17".parse().unwrap(), permit: 3, again: true }),
+        ("retrying", State::Retrying { until: at(60) }),
+        ("published", State::Published { version: Some("1.0.0".into()) }),
+        ("failed", State::Failed { error: "no".into(), failed_phase: Some("test".into()) }),
+        ("cancelled", State::Cancelled { origin: origin() }),
+    ] {
+        golden(
+            &format!("queue_{name}"),
+            &Queue {
+                schema: 1,
+                package: package(),
+                state,
+                arrival: 5,
+                queued_at: at(0),
+                announced_at: at(1),
+                commit: 9,
+                status_commit: 8,
+            },
+        );
+    }
+    for (name, ending) in [("stop", Ending::Stop), ("cancel", Ending::Cancel(origin())), ("deadline", Ending::Deadline)]
+    {
+        golden(
+            &format!("permit_{name}"),
+            &Permit {
+                schema: 1,
+                package_name: package().name,
+                build_id: "acme/core.17".parse().unwrap(),
+                attempt: 2,
+                granted_at: at(1),
+                worker: Some("host-1".into()),
+                integrity: Some("sha512-abc".into()),
+                ending: Some(ending),
+            },
+        );
+    }
+    golden(
+        "retries",
+        &Retries {
+            schema: 1,
+            failures: 2,
+            lost: 1,
+            infrastructure: 0,
+            next_attempt_at: Some(at(60)),
+            integrities: vec!["sha512-abc".into()],
+            attempts: vec![Attempt {
+                build_id: "acme/core.17".parse().unwrap(),
+                attempt: 2,
+                worker: Some("host-1".into()),
+                started_at: at(1),
+                finished_at: at(9),
+                class: Some(FailureClass::Own),
+                error: Some("no".into()),
+                failed_phase: Some("test".into()),
+            }],
+        },
+    );
+    for (name, what) in [
+        ("announce", Intended::Announce { done: 400 }),
+        (
+            "control",
+            Intended::Control { command: Command::RequeueFailed, origin: origin(), done: Some(package().name) },
+        ),
+    ] {
+        golden(
+            &format!("intention_{name}"),
+            &Intention { schema: 1, stream: "CONTROL".into(), sequence: 12, commit: 9, what },
+        );
+    }
+    golden(
+        "worker",
+        &Worker {
+            schema: 1,
+            host: "host".into(),
+            version: "0.1.0".into(),
+            slots: 2,
+            claim_millis: 30000,
+            since: at(0),
+            resting: None,
+            builds: vec![WorkerBuild {
+                build_id: "acme/core.17".parse().unwrap(),
+                permit: 3,
+                phase: Some("test".into()),
+            }],
+        },
+    );
+    golden("last_poll", &LastPoll { schema: 1, at: at(0), packages: 8, error: Some("timed out".into()) });
+}
+
+#[test]
+fn effects_are_stored_ready_to_send() {
+    let effects = EffectsRecord { effects: vec![(3, Effect::Wake("host-1".into()))] };
+    assert_eq!(serde_json::to_value(&effects).unwrap(), json!({"effects": [[3, {"wake": "host-1"}]]}));
+}
+
+#[test]
+fn an_order_survives_a_package_whose_own_fields_have_the_names_of_its_fields() {
+    let package =
+        Package::parse(&json!({"name": "a", "permit": "x", "buildId": 1, "deadlineSeconds": [], "ref": 7})).unwrap();
+    let order = BuildOrder::new(
+        &package,
+        "a.1".parse().unwrap(),
+        1,
+        0,
+        at(0),
+        OrderConfig::default(),
+        vec![],
+        std::time::Duration::from_secs(1),
+    );
+    let bytes = serde_json::to_vec(&order).unwrap();
+    let read: BuildOrder = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(read, order);
+    assert_eq!(read.extra["ref"], json!(7));
+    assert!(!read.extra.contains_key("permit"));
+}
+
+#[test]
+fn of_a_batch_only_the_bad_items_are_refused() {
+    let mut items: Vec<_> = (0..47).map(|i| json!({"name": format!("@acme/p{i}")})).collect();
+    items.insert(3, json!({"name": "@a/.."}));
+    items.insert(20, json!("core"));
+    items.push(json!({"name": "@acme/x", "priority": 1e300}));
+    let announcement = Announcement::parse(&serde_json::to_vec(&items).unwrap());
+    assert_eq!((announcement.packages.len(), announcement.refused.len()), (47, 3));
+    assert_eq!(announcement.refused.iter().map(|r| r.index).collect::<Vec<_>>(), [3, 20, 49]);
+    for refused in &announcement.refused {
+        assert!(!refused.reason.is_empty() && !refused.reason.contains('\n'), "{}", refused.reason);
+    }
+}
+
+#[test]
+fn an_announcement_that_is_none_is_refused_whole_with_the_reason() {
+    let big = format!("[\"{}\"]", "x".repeat(1_000_000));
+    for body in
+        ["", "nonsense", "7", "null", "{}", "{\"packages\": 3}", "{\"packages\": [], \"reportedThrough\": \"x\"}", &big]
+    {
+        let announcement = Announcement::parse(body.as_bytes());
+        assert_eq!(
+            (announcement.packages.len(), announcement.refused.len()),
+            (0, 1),
+            "{}",
+            &body[..body.len().min(40)]
+        );
+        assert_eq!(announcement.refused[0].payload, body.as_bytes());
+    }
+    assert_eq!(Announcement::parse(b"[]"), Announcement::default());
+}
+
+#[test]
+fn commands_are_read_as_people_type_them() {
+    let limit = |body: &str| Command::parse("adjust-concurrency", body.as_bytes()).map(|(command, _)| command);
+    for body in ["8", "\"8\"", " 8\n", "{\"maxConcurrent\": 8}", "{\"maxConcurrent\": \"8\"}", "8.0"] {
+        assert_eq!(limit(body), Ok(Command::AdjustConcurrency { max_concurrent: 8 }), "{body}");
+    }
+    for body in ["", "0", "-1", "10001", "8.5", "lots", "[8]", "{}", "1e99"] {
+        assert!(limit(body).unwrap_err().contains("1 to 10000"), "{body}");
+    }
+    let cancel = Command::Cancel { package_name: "@acme/core".parse().unwrap() };
+    for body in ["acme/core", "\"@acme/core\"", "{\"packageName\": \"@acme/core\", \"by\": \"ada\"}"] {
+        assert_eq!(Command::parse("cancel", body.as_bytes()).unwrap().0, cancel, "{body}");
+    }
+    assert_eq!(Command::parse("requeue", b"{\"all\": \"failed\"}").unwrap().0, Command::RequeueFailed);
+    assert!(Command::parse("requeue", b"{\"all\": \"x\"}").is_err());
+    assert_eq!(Command::parse("emergencyStop", b"").unwrap().0, Command::EmergencyStop);
+    let (command, who) = Command::parse("pause", b"{\"by\": \"ada\", \"reason\": \"release\"}").unwrap();
+    assert_eq!((command, who), (Command::Pause, origin()));
+    for (name, body) in [("pause", "{"), ("pause", "[1]"), ("pause", "{\"by\": 3}"), ("stop", ""), ("cancel", "../x")] {
+        let reason = Command::parse(name, body.as_bytes()).unwrap_err();
+        assert!(!reason.contains('\n'), "{reason}");
+    }
+}
