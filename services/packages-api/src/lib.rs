@@ -1,1 +1,71 @@
-//! A small real catalogue: an MCP server over SQLite.
+//! A small real catalogue for those who have none: an MCP server over SQLite.
+//!
+//! `packages-api` speaks MCP on stdin and stdout; `packages-api scan DIR` fills its database from an npm
+//! workspace. Any number of processes may open the same database.
+
+pub mod config;
+pub mod order;
+pub mod scan;
+pub mod store;
+pub mod tools;
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use packline_service::{Shutdown, Unusable};
+use rmcp::ServiceExt;
+
+use crate::{
+    config::{Command, Config},
+    store::Store,
+    tools::Catalogue,
+};
+
+/// Serves or scans, as the settings say, until done or asked to stop.
+///
+/// # Errors
+/// When the database cannot be opened, the folder is no npm workspace, or the peer does not speak MCP.
+pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
+    let store = Store::open(&config.database)
+        .map_err(|error| Unusable(format!("failed to open the database {}: {error}", config.database.display())))?;
+    match config.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve(store, shutdown).await,
+        Command::Scan { dir } => scan(&store, &dir),
+    }
+}
+
+async fn serve(store: Store, shutdown: Shutdown) -> anyhow::Result<()> {
+    let catalogue = Catalogue::new(Arc::new(store));
+    let session = tokio::select! {
+        session = catalogue.serve(rmcp::transport::stdio()) => session.context("failed to begin the MCP session")?,
+        () = shutdown.requested() => return Ok(()),
+    };
+    let stop = session.cancellation_token();
+    let ended = session.waiting();
+    tokio::pin!(ended);
+    tokio::select! {
+        reason = &mut ended => { reason.context("the MCP session broke off")?; }
+        () = shutdown.requested() => {
+            stop.cancel();
+            ended.await.context("the MCP session broke off")?;
+        }
+    }
+    Ok(())
+}
+
+fn scan(store: &Store, dir: &std::path::Path) -> anyhow::Result<()> {
+    let found = scan::scan(dir).map_err(|error| Unusable(error.to_string()))?;
+    for note in &found.notes {
+        tracing::warn!("{note}");
+    }
+    let counts = store.merge(&found.packages).context("failed to write what was found")?;
+    tracing::info!(
+        "found {} packages in {}: {} new, {} changed, {} as before",
+        found.packages.len(),
+        dir.display(),
+        counts.new,
+        counts.changed,
+        counts.same
+    );
+    Ok(())
+}

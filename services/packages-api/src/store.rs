@@ -1,0 +1,340 @@
+//! The catalogue's database: all SQL stands here.
+
+use std::{
+    fmt,
+    path::Path,
+    str::FromStr,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use packline_domain::{Package, PackageName};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use serde_json::{Map, Value};
+
+/// How long a call waits for another process that writes.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// The version of the tables below, kept in the database.
+const VERSION: i64 = 1;
+
+const TABLES: &str = "
+    CREATE TABLE packages (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        priority INTEGER NOT NULL,
+        category TEXT NOT NULL,
+        dependencies TEXT NOT NULL,
+        status TEXT NOT NULL,
+        metadata TEXT
+    ) STRICT;
+    CREATE INDEX packages_by_status ON packages (status);
+    PRAGMA user_version = 1;
+";
+
+const COLUMNS: &str = "id, name, priority, category, dependencies, status, metadata";
+
+/// Where a package stands for the catalogue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// To be built.
+    Ready,
+    /// Being built.
+    Building,
+    /// In the registry.
+    Published,
+    /// It will not be tried again.
+    Failed,
+}
+
+impl Status {
+    /// As it is stored and answered.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Building => "building",
+            Self::Published => "published",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Status {
+    type Err = StoreError;
+
+    fn from_str(text: &str) -> Result<Self, StoreError> {
+        match text {
+            // a build that was interrupted is reported as queued: it is to be built
+            "ready" | "queued" => Ok(Self::Ready),
+            "building" => Ok(Self::Building),
+            "published" => Ok(Self::Published),
+            "failed" => Ok(Self::Failed),
+            _ => Err(StoreError::Refused(format!(
+                "`{}` is no status; a status is ready, building, published or failed",
+                shown(text)
+            ))),
+        }
+    }
+}
+
+/// A text of a stranger in a line for people.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars().take(60).flat_map(char::escape_debug).collect()
+}
+
+/// Why the database did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The caller asked for something that cannot be; one line that says what can.
+    #[error("{0}")]
+    Refused(String),
+    /// The database itself failed.
+    #[error("the database failed: {0}")]
+    Database(#[from] rusqlite::Error),
+}
+
+/// One package of the catalogue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// What it is; its `id` is always there.
+    pub package: Package,
+    /// Where it stands.
+    pub status: Status,
+    /// What was said about it with its last status.
+    pub metadata: Option<Map<String, Value>>,
+}
+
+/// What [`Store::merge`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Merged {
+    /// Packages that the catalogue did not know.
+    pub new: usize,
+    /// Packages that are described differently now.
+    pub changed: usize,
+    /// Packages that are as before.
+    pub same: usize,
+}
+
+/// The open database. Other processes may have it open as well.
+#[derive(Debug)]
+pub struct Store {
+    connection: Mutex<Connection>,
+}
+
+impl Store {
+    /// Opens the database, and makes it where there is none.
+    ///
+    /// # Errors
+    /// When the file is no such database, or one of a newer version.
+    pub fn open(file: &Path) -> Result<Self, StoreError> {
+        let mut connection = Connection::open(file)?;
+        connection.busy_timeout(BUSY)?;
+        use_write_ahead_log(&connection)?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        match version {
+            0 => transaction.execute_batch(TABLES)?,
+            VERSION => {}
+            other => {
+                return Err(StoreError::Refused(format!(
+                    "its version is {other}; this program knows version {VERSION}"
+                )));
+            }
+        }
+        transaction.commit()?;
+        Ok(Self { connection: Mutex::new(connection) })
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        // a panic leaves no transaction behind: dropping one rolls it back
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All packages that are to be built or being built, in no order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn unfinished(&self) -> Result<Vec<Entry>, StoreError> {
+        let connection = self.connection();
+        let sql = format!("SELECT {COLUMNS} FROM packages WHERE status IN ('ready', 'building')");
+        let mut statement = connection.prepare_cached(&sql)?;
+        let entries = statement.query_map([], entry)?.collect::<Result<_, _>>()?;
+        Ok(entries)
+    }
+
+    /// At most `limit` packages in the order of their names, after the name `after`, with `status` where one is given.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn list(&self, status: Option<Status>, after: &str, limit: u32) -> Result<Vec<Entry>, StoreError> {
+        let connection = self.connection();
+        let sql = format!(
+            "SELECT {COLUMNS} FROM packages WHERE name > ?1 AND (?2 IS NULL OR status = ?2) ORDER BY name LIMIT ?3"
+        );
+        let mut statement = connection.prepare_cached(&sql)?;
+        let entries = statement.query_map(params![after, status.map(Status::as_str), limit], entry)?;
+        Ok(entries.collect::<Result<_, _>>()?)
+    }
+
+    /// The package of this name or id.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn get(&self, name_or_id: &str) -> Result<Entry, StoreError> {
+        find(&self.connection(), name_or_id)
+    }
+
+    /// Adds a package that is to be built.
+    ///
+    /// # Errors
+    /// When there is one of that name.
+    pub fn add(&self, package: &Package) -> Result<Entry, StoreError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if let Some(known) = by_name(&transaction, package.name.as_str())? {
+            let id = known.package.id.unwrap_or_default();
+            return Err(StoreError::Refused(format!("{} is in the catalogue already, as {id}", package.name)));
+        }
+        insert(&transaction, package)?;
+        let added = find(&transaction, package.name.as_str())?;
+        transaction.commit()?;
+        Ok(added)
+    }
+
+    /// Writes where a package stands, and what is said about it.
+    ///
+    /// # Errors
+    /// When there is no such package.
+    pub fn update(
+        &self,
+        name_or_id: &str,
+        status: Status,
+        metadata: Option<&Map<String, Value>>,
+    ) -> Result<Entry, StoreError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let name = find(&transaction, name_or_id)?.package.name;
+        let metadata = metadata.map(|metadata| Value::Object(metadata.clone()).to_string());
+        transaction
+            .prepare_cached("UPDATE packages SET status = ?2, metadata = ?3 WHERE name = ?1")?
+            .execute(params![name.as_str(), status.as_str(), metadata])?;
+        let updated = find(&transaction, name.as_str())?;
+        transaction.commit()?;
+        Ok(updated)
+    }
+
+    /// Writes what a scan found, all or nothing: new packages are to be built; known ones are described anew
+    /// and stay where they stand.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn merge(&self, packages: &[Package]) -> Result<Merged, StoreError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut merged = Merged::default();
+        for package in packages {
+            match by_name(&transaction, package.name.as_str())? {
+                None => {
+                    insert(&transaction, package)?;
+                    merged.new += 1;
+                }
+                Some(known) if describes_the_same(&known.package, package) => merged.same += 1,
+                Some(_) => {
+                    transaction
+                        .prepare_cached(
+                            "UPDATE packages SET priority = ?2, category = ?3, dependencies = ?4 WHERE name = ?1",
+                        )?
+                        .execute(params![
+                            package.name.as_str(),
+                            package.priority,
+                            package.category,
+                            dependencies(package)
+                        ])?;
+                    merged.changed += 1;
+                }
+            }
+        }
+        transaction.commit()?;
+        Ok(merged)
+    }
+}
+
+/// Readers and a writer at the same time. Two processes that switch a new database over at once are refused
+/// without waiting, so this waits itself.
+fn use_write_ahead_log(connection: &Connection) -> Result<(), StoreError> {
+    let since = Instant::now();
+    loop {
+        match connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0)) {
+            Ok(mode) if mode == "wal" => return Ok(()),
+            Ok(mode) => {
+                return Err(StoreError::Refused(format!("it cannot have a write-ahead log here, only `{mode}`")));
+            }
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && since.elapsed() < BUSY => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn insert(transaction: &Transaction<'_>, package: &Package) -> Result<(), StoreError> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO packages (name, priority, category, dependencies, status) VALUES (?1, ?2, ?3, ?4, 'ready')",
+        )?
+        .execute(params![package.name.as_str(), package.priority, package.category, dependencies(package)])?;
+    Ok(())
+}
+
+fn by_name(connection: &Connection, name: &str) -> Result<Option<Entry>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM packages WHERE name = ?1");
+    Ok(connection.prepare_cached(&sql)?.query_row([name], entry).optional()?)
+}
+
+fn find(connection: &Connection, name_or_id: &str) -> Result<Entry, StoreError> {
+    let found = match number(name_or_id) {
+        None => by_name(connection, name_or_id)?,
+        Some(id) => {
+            let sql = format!("SELECT {COLUMNS} FROM packages WHERE id = ?1");
+            connection.prepare_cached(&sql)?.query_row([id], entry).optional()?
+        }
+    };
+    found.ok_or_else(|| {
+        StoreError::Refused(format!("`{}` is not in the catalogue; packages_list names what is", shown(name_or_id)))
+    })
+}
+
+/// An id is `P` and a number; no name has a capital letter, so the two never meet.
+fn number(id: &str) -> Option<i64> {
+    id.strip_prefix('P')?.parse().ok()
+}
+
+fn dependencies(package: &Package) -> String {
+    Value::from(package.dependencies.iter().map(PackageName::as_str).collect::<Vec<_>>()).to_string()
+}
+
+fn describes_the_same(known: &Package, found: &Package) -> bool {
+    known.priority == found.priority && known.category == found.category && known.dependencies == found.dependencies
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    let unreadable = |column: usize, error: String| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into())
+    };
+    let name: String = row.get(1)?;
+    let mut package = Package::named(name.parse().map_err(|error| unreadable(1, format!("{error}")))?);
+    package.id = Some(format!("P{}", row.get::<_, i64>(0)?));
+    package.priority = row.get(2)?;
+    package.category = row.get(3)?;
+    package.dependencies = serde_json::from_str(&row.get::<_, String>(4)?).map_err(|e| unreadable(4, e.to_string()))?;
+    let status = row.get::<_, String>(5)?.parse().map_err(|error: StoreError| unreadable(5, error.to_string()))?;
+    let metadata = row.get::<_, Option<String>>(6)?.map(|text| serde_json::from_str(&text)).transpose();
+    Ok(Entry { package, status, metadata: metadata.map_err(|error| unreadable(6, error.to_string()))? })
+}
