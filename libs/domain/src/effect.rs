@@ -44,10 +44,19 @@ pub struct Event {
     pub message: String,
 }
 
-/// The value of `effects.<i>`: effects of the last commits that may not be out yet, in commit order.
+/// The value of `effects.<i>`: what one commit implies and may not be out yet.
+///
+/// `i` is the lowest number whose commit is known to be out; the order is that of `commit`, then `part`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EffectsRecord {
-    /// Each with the commit that implied it.
-    pub effects: Vec<(u64, Effect)>,
+    /// Version of the record.
+    #[serde(default = "schema")]
+    pub schema: u32,
+    /// The commit that implied them.
+    pub commit: u64,
+    /// Which part, where they are too many for one value.
+    pub part: u32,
+    /// Ready to send, in order.
+    pub effects: Vec<Effect>,
 }

@@ -10,6 +10,7 @@ pub mod message;
 pub mod package;
 pub mod record;
 pub mod time;
+mod worker;
 
 pub use build::{Attempt, BuildId, FailureClass, Outcome};
 pub use control::{Command, Mode};

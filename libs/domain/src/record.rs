@@ -10,6 +10,8 @@ use crate::{
     schema,
 };
 
+pub use crate::worker::{LastPoll, Worker, WorkerBuild};
+
 /// Key of [`Leader`] in the buckets `orchestrator` and `poller`.
 pub const LEADER: &str = "leader";
 /// Key of [`Control`].
@@ -106,8 +108,6 @@ pub struct Leader {
     pub attempt: String,
     /// The commit up to which all effects are out.
     pub effects_through: u64,
-    /// How many of `effects.0`, `effects.1`, … are in force.
-    pub effects: u32,
     /// How far each stream has been applied.
     pub positions: BTreeMap<String, Position>,
     /// The highest serial of a build so far.
@@ -314,59 +314,6 @@ pub enum Intended {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         done: Option<PackageName>,
     },
-}
-
-/// `workers.<host>-<random>`: one worker process.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Worker {
-    /// Version of the record.
-    #[serde(default = "schema")]
-    pub schema: u32,
-    /// The machine.
-    pub host: String,
-    /// Of the program.
-    pub version: String,
-    /// How many builds it takes at a time; 0 while it stops or rests.
-    pub slots: u32,
-    /// CLAIM that it obeys, in milliseconds.
-    pub claim_millis: u64,
-    /// When it started.
-    pub since: Timestamp,
-    /// Why it rests, where it does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resting: Option<String>,
-    /// What it builds.
-    pub builds: Vec<WorkerBuild>,
-}
-
-/// One build of a [`Worker`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct WorkerBuild {
-    /// Which.
-    pub build_id: BuildId,
-    /// Its permit.
-    pub permit: u32,
-    /// The phase it is in, where it is in one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub phase: Option<String>,
-}
-
-/// `last` in the bucket `poller`: the last poll.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct LastPoll {
-    /// Version of the record.
-    #[serde(default = "schema")]
-    pub schema: u32,
-    /// When.
-    pub at: Timestamp,
-    /// How many packages it found.
-    pub packages: usize,
-    /// Why it failed, where it did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
 }
 
 /// A record of the bucket `orchestrator` that the scheduler decides.
