@@ -1,0 +1,216 @@
+//! The connection: made once, kept for ever, to a broker that is new enough.
+
+use std::{sync::Arc, time::Duration};
+
+use async_nats::{
+    Client, ConnectOptions, Event,
+    jetstream::{Context, ContextBuilder, response::Response},
+};
+use secrecy::ExposeSecret;
+use semver::Version;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::{BrokerError, Bucket, BucketName, Settings};
+
+/// The oldest nats-server whose atomic batches and fence headers hold.
+pub const OLDEST_BROKER: Version = Version::new(2, 14, 4);
+
+/// A frozen broker is noticed after two of these without an answer.
+const PING: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+const SAID_EVERY: Duration = Duration::from_secs(60);
+/// Messages on their way to one subscription; flow control keeps their bytes far below.
+const SUBSCRIPTION_CAPACITY: usize = 1 << 19;
+/// Publishes that wait for their ack.
+const MAX_IN_FLIGHT: usize = 1 << 16;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The settings cannot work: say so and stop.
+    #[error("{0}")]
+    Settings(String),
+    /// The broker is too old.
+    #[error("nats-server {found} at {url} is too old: Packline needs {OLDEST_BROKER} or newer")]
+    TooOld {
+        /// Its version.
+        found: String,
+        /// Where it is.
+        url: String,
+    },
+}
+
+/// A connection to the broker. Cheap to clone; clones share it.
+#[derive(Clone)]
+pub struct Broker {
+    link: Arc<Link>,
+}
+
+struct Link {
+    context: Context,
+    connections: watch::Receiver<u64>,
+    replicas: u16,
+}
+
+impl Broker {
+    /// Connects as `name`, waiting for as long as there is no broker (said once a minute).
+    ///
+    /// # Errors
+    /// When the settings are unusable, or the broker is older than [`OLDEST_BROKER`].
+    pub async fn connect(settings: &Settings, name: &str) -> Result<Self, ConnectError> {
+        let (counter, connections) = watch::channel(0_u64);
+        let url = settings.shown_url();
+        let told = url.clone();
+        let options = credentials(settings).await?;
+        let client = options
+            .name(name)
+            .ping_interval(PING)
+            .request_timeout(Some(REQUEST_TIMEOUT))
+            .subscription_capacity(SUBSCRIPTION_CAPACITY)
+            .retry_on_initial_connect()
+            .event_callback(move |event| {
+                note(&told, &event, &counter);
+                std::future::ready(())
+            })
+            .connect(addresses(&settings.url)?)
+            .await
+            .map_err(|error| ConnectError::Settings(format!("failed to connect to {url}: {error}")))?;
+        first_connection(connections.clone(), &url).await;
+        check_version(&client.server_info().version, &url)?;
+        let context = ContextBuilder::new()
+            .timeout(REQUEST_TIMEOUT)
+            .max_ack_inflight(MAX_IN_FLIGHT)
+            .backpressure_on_inflight(true)
+            .build(client);
+        Ok(Self { link: Arc::new(Link { context, connections, replicas: settings.replicas }) })
+    }
+
+    /// Counts connections, from 1. After each change a liveness count starts anew: nothing was heard meanwhile.
+    pub fn reconnects(&self) -> watch::Receiver<u64> {
+        self.link.connections.clone()
+    }
+
+    /// A bucket; it need not exist yet.
+    pub fn bucket(&self, which: BucketName) -> Bucket {
+        Bucket::new(self.clone(), which)
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        self.link.context.client()
+    }
+
+    pub(crate) fn context(&self) -> &Context {
+        &self.link.context
+    }
+
+    pub(crate) fn replicas(&self) -> u16 {
+        self.link.replicas
+    }
+
+    /// One request to JetStream's own API, with one try.
+    pub(crate) async fn api<T: DeserializeOwned>(
+        &self,
+        subject: String,
+        body: &impl Serialize,
+    ) -> Result<T, BrokerError> {
+        let response: Response<Value> = self.context().request(subject, body).await?;
+        match response {
+            Response::Err { error } => Err(error.into()),
+            // An answer of another shape is no reason to ask again.
+            Response::Ok(answer) => {
+                serde_json::from_value(answer).map_err(|error| BrokerError::refused(format!("unknown answer: {error}")))
+            }
+        }
+    }
+}
+
+fn addresses(urls: &str) -> Result<Vec<async_nats::ServerAddr>, ConnectError> {
+    urls.split(',')
+        .map(|url| {
+            url.trim().parse().map_err(|error| {
+                ConnectError::Settings(format!(
+                    "NATS_URL is like nats://127.0.0.1:4222, or several with commas: {error}"
+                ))
+            })
+        })
+        .collect()
+}
+
+async fn credentials(settings: &Settings) -> Result<ConnectOptions, ConnectError> {
+    let mut options = ConnectOptions::new();
+    if let Some(creds) = &settings.creds {
+        options = options.credentials_file(creds).await.map_err(|error| {
+            ConnectError::Settings(format!("NATS_CREDS `{}` cannot be used: {error}", creds.display()))
+        })?;
+    }
+    if let Some(nkey) = &settings.nkey {
+        let seed = tokio::fs::read_to_string(nkey).await.map_err(|error| {
+            ConnectError::Settings(format!("NATS_NKEY `{}` cannot be read: {error}", nkey.display()))
+        })?;
+        options = options.nkey(seed.trim().to_owned());
+    }
+    if let Some(user) = &settings.user {
+        let password = settings.password.as_ref().map(|password| password.expose_secret().to_owned());
+        options = options.user_and_password(user.clone(), password.unwrap_or_default());
+    }
+    if let Some(ca) = &settings.ca {
+        options = options.add_root_certificates(ca.clone()).require_tls(true);
+    }
+    if let (Some(cert), Some(key)) = (&settings.cert, &settings.key) {
+        options = options.add_client_certificate(cert.clone(), key.clone()).require_tls(true);
+    }
+    Ok(options)
+}
+
+/// Logs what the connection says by itself: only here does a denied publish have a voice.
+fn note(url: &str, event: &Event, counter: &watch::Sender<u64>) {
+    match event {
+        Event::Connected => {
+            counter.send_modify(|count| *count += 1);
+            tracing::debug!("connected to the broker at {url}");
+        }
+        Event::Disconnected => tracing::warn!("lost the broker at {url}, connecting again"),
+        Event::ServerError(error) => tracing::error!("the broker says: {error}"),
+        Event::ClientError(error) => tracing::debug!("no connection to {url}: {error}"),
+        Event::SlowConsumer(subscription) => {
+            tracing::warn!("messages of subscription {subscription} came faster than they were taken");
+        }
+        Event::LameDuckMode | Event::Draining | Event::Closed => tracing::debug!("{event}"),
+    }
+}
+
+async fn first_connection(mut connections: watch::Receiver<u64>, url: &str) {
+    let connected = async {
+        let _ = connections.wait_for(|count| *count > 0).await;
+    };
+    tokio::pin!(connected);
+    let mut soon = Duration::from_secs(2);
+    while tokio::time::timeout(soon, &mut connected).await.is_err() {
+        tracing::warn!("waiting for the broker at {url}");
+        soon = SAID_EVERY;
+    }
+}
+
+fn check_version(found: &str, url: &str) -> Result<(), ConnectError> {
+    let too_old = || ConnectError::TooOld { found: found.to_owned(), url: url.to_owned() };
+    let version = Version::parse(found.trim_start_matches('v')).map_err(|_| too_old())?;
+    if version >= OLDEST_BROKER { Ok(()) } else { Err(too_old()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_server_is_refused_by_name() {
+        for good in ["2.14.4", "2.15.1", "2.15.0-RC.1", "3.0.0", "v2.14.5"] {
+            assert!(check_version(good, "nats://x").is_ok(), "{good}");
+        }
+        for bad in ["2.14.3", "2.14.4-RC.1", "2.9.10", "2.12.9", "rubbish", ""] {
+            let line = check_version(bad, "nats://x").unwrap_err().to_string();
+            assert!(line.contains(&format!("nats-server {bad} at nats://x is too old")), "{line}");
+        }
+    }
+}
