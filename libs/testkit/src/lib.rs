@@ -4,6 +4,8 @@
 
 pub mod catalogue;
 pub mod line;
+pub mod nats;
 pub mod process;
+pub mod proxy;
 pub mod registry;
 pub mod tools;
