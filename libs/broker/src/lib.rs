@@ -4,6 +4,7 @@
 //! What was asked is asked again unchanged, or the state is read; see [`Chain`] and
 //! [`Bucket::write_until_decided`].
 
+mod ask;
 mod batch;
 mod bucket;
 mod commit;

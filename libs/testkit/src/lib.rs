@@ -5,6 +5,7 @@
 pub mod catalogue;
 pub mod line;
 pub mod nats;
+pub mod plant;
 pub mod process;
 pub mod proxy;
 pub mod registry;

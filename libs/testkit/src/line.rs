@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
 };
 
 use anyhow::{Context, bail};
@@ -76,7 +76,7 @@ fn find(progress: Progress) -> anyhow::Result<Binaries> {
 /// Builds into `folder`, which is `<target>/<profile>` or `<target>/<triple>/<profile>`.
 fn build(cargo: &Path, folder: &Path, progress: Progress) -> anyhow::Result<()> {
     let target = tools::target()?;
-    let mut build = Command::new(cargo);
+    let mut build = command(cargo);
     build
         .args(["build", "--workspace", "--bins", "--manifest-path"])
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml"));

@@ -39,7 +39,7 @@ pub(crate) fn target() -> Result<PathBuf, Missing> {
 }
 
 /// The folder of one tool, named after the list that pins it: filled by the first who asks, in one step.
-/// `fill` is given an empty folder beside it and makes the tool there.
+/// `fill` is given an empty folder and makes the tool there.
 fn keep(tool: &str, list: &str, fill: impl FnOnce(&Path) -> Result<(), Missing>) -> Result<PathBuf, Missing> {
     let digest = hex::encode(Sha256::digest(list.as_bytes()));
     keep_at(&target()?.join("tools"), &format!("{tool}-{}", digest.get(..12).unwrap_or(&digest)), fill)
@@ -57,11 +57,14 @@ fn keep_at(tools: &Path, name: &str, fill: impl FnOnce(&Path) -> Result<(), Miss
     if home.is_dir() {
         return Ok(home);
     }
-    let draft = tempfile::Builder::new().prefix(name).tempdir_in(tools).map_err(unable)?;
-    let made = draft.path().join("made");
-    fs::create_dir(&made).map_err(unable)?;
-    fill(&made)?;
-    fs::rename(&made, &home).map_err(unable)?;
+    // Whoever was broken off while filling has left a draft, and holds the lock no more.
+    let draft = tools.join(format!("{name}.draft"));
+    if draft.exists() {
+        fs::remove_dir_all(&draft).map_err(unable)?;
+    }
+    fs::create_dir(&draft).map_err(unable)?;
+    fill(&draft)?;
+    fs::rename(&draft, &home).map_err(unable)?;
     Ok(home)
 }
 
@@ -113,11 +116,12 @@ mod tests {
     fn a_failed_fill_leaves_nothing_and_may_be_tried_again() {
         let tools = tempfile::tempdir().unwrap();
         let failed = keep_at(tools.path(), "tool", |made| {
-            fs::write(made.join("tool"), "ha").unwrap();
+            fs::write(made.join("half"), "ha").unwrap();
             Err(Missing("no network".into()))
         });
         assert_eq!(failed, Err(Missing("no network".into())));
         assert!(!tools.path().join("tool").exists());
-        keep_at(tools.path(), "tool", |_| Ok(())).unwrap();
+        let home = keep_at(tools.path(), "tool", |_| Ok(())).unwrap();
+        assert!(!home.join("half").exists());
     }
 }

@@ -1,1 +1,45 @@
 //! The operator's command.
+
+mod demo;
+
+use clap::{Parser, Subcommand};
+use packline_service::{LogFormat, LogSettings, Shutdown};
+
+/// The operator's command of Packline
+#[derive(Parser, Clone, Debug)]
+#[command(name = "packline", version)]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    command: Command,
+    /// A person reads what this command prints, so of its log only what goes wrong is shown.
+    #[arg(skip = quiet())]
+    log: LogSettings,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+enum Command {
+    /// Run the whole line on this machine: eight packages, two workers, a registry, a catalogue
+    Demo(demo::Settings),
+}
+
+impl packline_service::Settings for Cli {
+    fn log(&self) -> &LogSettings {
+        &self.log
+    }
+}
+
+fn quiet() -> LogSettings {
+    let rust_log = std::env::var("RUST_LOG").unwrap_or_else(|_| "error".into());
+    LogSettings { log_format: LogFormat::Text, rust_log }
+}
+
+/// Does what was asked for, until it is done or `shutdown` is requested.
+///
+/// # Errors
+/// When it was not done; [`packline_service::Unusable`] where this machine lacks something.
+pub async fn run(cli: Cli, shutdown: Shutdown) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Demo(settings) => demo::run(&settings, &shutdown).await,
+    }
+}

@@ -13,6 +13,8 @@ use std::{
 use semver::Version;
 use tokio::sync::OnceCell;
 
+use crate::process::command;
+
 use super::{Missing, aside, keep, last_line, output};
 
 /// Older ones get atomic batches wrong.
@@ -60,7 +62,7 @@ fn fetch(home: &Path) -> Result<(), Missing> {
     let list = home.join("list.txt");
     fs::write(&list, LIST).map_err(|error| missing(&error.to_string()))?;
     let pip = pip().ok_or_else(|| missing("neither `python3 -m pip` nor `pip` runs"))?;
-    let mut download = Command::new(pip.0);
+    let mut download = command(pip.0);
     download.args(pip.1).args(["download", "--quiet", "--disable-pip-version-check", "--no-deps"]);
     download.args(["--only-binary=:all:", "--require-hashes", "--requirement"]).arg(&list).arg("--dest").arg(home);
     let ended = output(&mut download).ok_or_else(|| missing("pip does not run"))?;

@@ -3,10 +3,11 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use tokio::sync::OnceCell;
+
+use crate::process::command;
 
 use super::{Missing, aside, keep, last_line, node, output};
 
@@ -40,7 +41,7 @@ fn install(home: &Path) -> Result<(), Missing> {
     for (name, text) in [("package.json", MANIFEST), ("package-lock.json", LOCK)] {
         fs::write(home.join(name), text).map_err(|error| missing(&error.to_string()))?;
     }
-    let mut install = Command::new("npm");
+    let mut install = command("npm");
     install.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]);
     let ended = output(install.current_dir(home)).ok_or_else(|| missing("npm does not run"))?;
     if ended.status.success() { Ok(()) } else { Err(missing(&format!("npm says `{}`", last_line(&ended)))) }

@@ -1,0 +1,197 @@
+//! `packline demo`: the whole line on this machine, on real parts, from nothing to nothing.
+
+mod board;
+mod expected;
+mod observer;
+mod progress;
+mod proof;
+mod row;
+mod standing;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    io::{Write, stdout},
+    path::Path,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, bail};
+use packline_broker::Broker;
+use packline_domain::Timestamp;
+use packline_service::{Shutdown, Unusable};
+use packline_testkit::{
+    line::{self, Binaries},
+    plant::Plant,
+    tools::{self, Missing},
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use observer::Observer;
+use progress::Progress;
+
+/// The bundled npm workspace.
+const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../demo");
+
+/// No line of eight packages takes so long, not even on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// How often elapsed times are drawn anew.
+const REDRAW: Duration = Duration::from_millis(200);
+
+/// How the demo runs
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct Settings {
+    /// Keep the line up at the end, to look at it with the `nats` tool, until Ctrl-C
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Runs the line from the start of its parts until they are gone again, however it goes.
+pub(crate) async fn run(settings: &Settings, shutdown: &Shutdown) -> anyhow::Result<()> {
+    stop_with_the_terminal(shutdown)?;
+    let started = Instant::now();
+    let plant = tokio::select! {
+        plant = start() => plant.map_err(name_what_is_missing)?,
+        () = shutdown.requested() => bail!("stopped before the line was up"),
+    };
+    let shown = tokio::select! {
+        shown = show(&plant, settings, started) => shown,
+        () = shutdown.requested() => Err(anyhow::anyhow!("stopped before the end")),
+        (process, status) = plant.first_end() => Err(anyhow::anyhow!(
+            "{} ended ({status}) and should not have; its last words:\n{}", process.name(), process.last_lines(10)
+        )),
+    };
+    if shown.is_ok() && settings.keep {
+        tokio::select! {
+            kept = keep(&plant) => kept?,
+            () = shutdown.requested() => {}
+        }
+    }
+    plant.stop().await.context("failed to clean up")?;
+    shown
+}
+
+/// A closed terminal is a request to stop too.
+fn stop_with_the_terminal(shutdown: &Shutdown) -> anyhow::Result<()> {
+    let mut closed = signal(SignalKind::hangup()).context("failed to listen for signals")?;
+    let shutdown = shutdown.clone();
+    tokio::spawn(async move {
+        closed.recv().await;
+        shutdown.request();
+    });
+    Ok(())
+}
+
+/// What this machine lacks is for its owner to settle, not for us to try again.
+fn name_what_is_missing(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<Missing>() {
+        Ok(missing) => Unusable(missing.to_string()).into(),
+        Err(error) => error,
+    }
+}
+
+async fn start() -> anyhow::Result<Plant> {
+    let node = tools::node().await?;
+    say("Building the programs of the line, where they are not built yet.")?;
+    let binaries = Binaries::find(line::Progress::Shown).await?;
+    say("Starting nats-server, an npm registry and a catalogue.")?;
+    let mut plant = Plant::start(&binaries, Path::new(WORKSPACE), &[]).await?;
+    plant.add_orchestrator()?;
+    for _ in 0..2 {
+        plant.add_worker(2)?;
+    }
+    plant.add_poller()?;
+    let (broker, registry) = (plant.broker.url(), plant.registry.url());
+    say(&format!("The line is up: broker {broker}, registry {registry}, Node {}, 2 workers.\n", node.version))?;
+    Ok(plant)
+}
+
+async fn connect(plant: &Plant) -> anyhow::Result<Observer> {
+    let broker = Broker::connect(&packline_broker::Settings::at(plant.broker.url()), "packline demo").await?;
+    broker.await_topology().await?;
+    Ok(Observer::new(&broker))
+}
+
+async fn show(plant: &Plant, settings: &Settings, started: Instant) -> anyhow::Result<()> {
+    let mut observer = connect(plant).await?;
+    let mut progress = Progress::on_stdout();
+    let followed = timeout(PATIENCE, follow(&mut observer, &mut progress, Until::Over)).await;
+    progress.finish();
+    followed.with_context(|| format!("the line is not done after {} s", PATIENCE.as_secs()))??;
+    let board = observer.final_board().await?;
+    say(&format!("\n{}\n{}\n", table::table(&board), table::verdict(&board)))?;
+    timeout(PATIENCE, observer.all_reported()).await.context("the catalogue is not told every outcome")??;
+    let mut differences = expected::differences(&board);
+    differences.extend(expected::differences_in_catalogue(&plant.catalogue.packages().await?));
+    say(&format!("Into an empty folder: npm install {}, and a program that uses it:", proof::PACKAGE))?;
+    say(&proof::install_and_run(&plant.registry.url(), plant.folder()).await?)?;
+    if !differences.is_empty() {
+        bail!("not every outcome is the expected one:\n{}", differences.join("\n"));
+    }
+    say(&format!("Done in {:.0} s.\n{}", started.elapsed().as_secs_f64(), what_next(plant, settings)))
+}
+
+/// Shows what changes for as long as the line is kept up.
+async fn keep(plant: &Plant) -> anyhow::Result<()> {
+    follow(&mut connect(plant).await?, &mut Progress::on_stdout(), Until::Stopped).await
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// Nothing is left to do.
+    Over,
+    /// Whoever calls has enough.
+    Stopped,
+}
+
+async fn follow(observer: &mut Observer, progress: &mut Progress, until: Until) -> anyhow::Result<()> {
+    let mut redraw = interval(REDRAW);
+    redraw.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            news = observer.news() => news?,
+            _ = redraw.tick() => {
+                if until == Until::Over && expected::all_known(&observer.board) && observer.is_over().await? {
+                    return Ok(());
+                }
+            }
+        }
+        progress.show(row::rows(&observer.board, now())).context("nobody reads what is shown")?;
+    }
+}
+
+fn what_next(plant: &Plant, settings: &Settings) -> String {
+    if !settings.keep {
+        return "Next: `cargo demo --keep` leaves the line up and says how to look at it and to mend @demo/roman; \
+                README.md says what else there is, and `cargo test` shows that it is so."
+            .into();
+    }
+    let (broker, roman) = (plant.broker.url(), plant.workspace().join("packages/roman/src/index.js"));
+    format!(
+        "The line stays up until Ctrl-C. Next, in another terminal, with the nats tool:
+  export NATS_URL={broker}
+  nats kv ls orchestrator
+  nats kv get orchestrator queue.demo/roman
+  nats req orchestrator.state ''
+Mend @demo/roman, and see it and @demo/clock published:
+  sed -i \"s/\\[5, 'V'\\]/[9, 'IX'], [5, 'V'], [4, 'IV']/\" {}
+  nats pub control.requeue demo/roman",
+        roman.display()
+    )
+}
+
+fn now() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Prints a line, or fails where nobody reads any more.
+fn say(text: &str) -> anyhow::Result<()> {
+    let mut out = stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).context("nobody reads what is said")
+}

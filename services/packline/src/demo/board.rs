@@ -1,0 +1,67 @@
+//! What is known of the line, from the records that it keeps.
+
+use std::collections::BTreeMap;
+
+use packline_domain::{
+    PackageName,
+    record::{Key, Permit, Queue, Record, Retries},
+};
+
+/// The newest word of every record that shows.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Board {
+    pub(crate) queue: BTreeMap<PackageName, Queue>,
+    pub(crate) retries: BTreeMap<PackageName, Retries>,
+    pub(crate) permits: BTreeMap<u32, Permit>,
+    pub(crate) workers: BTreeMap<String, packline_domain::record::Worker>,
+}
+
+impl Board {
+    /// Takes in one entry of the bucket `orchestrator`; no value: the key is gone.
+    pub(crate) fn note(&mut self, key: &str, value: Option<&[u8]>) -> anyhow::Result<()> {
+        let Ok(key) = key.parse::<Key>() else { return Ok(()) };
+        let record = value.map(|value| Record::decode(&key, value)).transpose()?.flatten();
+        match (key, record) {
+            (Key::Queue(name), Some(Record::Queue(queue))) => drop(self.queue.insert(name, *queue)),
+            (Key::Queue(name), None) => drop(self.queue.remove(&name)),
+            (Key::Retries(name), Some(Record::Retries(retries))) => drop(self.retries.insert(name, *retries)),
+            (Key::Retries(name), None) => drop(self.retries.remove(&name)),
+            (Key::Permit(n), Some(Record::Permit(permit))) => drop(self.permits.insert(n, *permit)),
+            (Key::Permit(n), None) => drop(self.permits.remove(&n)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Forgets what the bucket `orchestrator` said: it says all of it again.
+    pub(crate) fn forget(&mut self) {
+        *self = Self { workers: std::mem::take(&mut self.workers), ..Self::default() };
+    }
+
+    /// Takes in one entry of the bucket `workers`.
+    pub(crate) fn note_worker(&mut self, name: &str, value: Option<&[u8]>) -> anyhow::Result<()> {
+        match value {
+            Some(value) => drop(self.workers.insert(name.to_owned(), serde_json::from_slice(value)?)),
+            None => drop(self.workers.remove(name)),
+        }
+        Ok(())
+    }
+
+    /// The permit that a package holds.
+    pub(crate) fn permit_of(&self, name: &PackageName) -> Option<&Permit> {
+        self.permits.values().find(|permit| permit.package_name == *name)
+    }
+
+    /// The phase that a build is in, as its worker last said.
+    pub(crate) fn phase_of(&self, permit: &Permit) -> Option<&str> {
+        let worker = self.workers.get(permit.worker.as_ref()?)?;
+        worker.builds.iter().find(|build| build.build_id == permit.build_id)?.phase.as_deref()
+    }
+
+    /// How many attempts a package has had, the running one included.
+    pub(crate) fn attempts(&self, name: &PackageName) -> u32 {
+        let finished =
+            self.retries.get(name).and_then(|retries| retries.attempts.last()).map_or(0, |last| last.attempt);
+        finished.max(self.permit_of(name).map_or(0, |permit| permit.attempt))
+    }
+}

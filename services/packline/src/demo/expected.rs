@@ -1,0 +1,61 @@
+//! What must become of each of the bundled packages.
+
+use packline_domain::PackageName;
+use serde_json::Value;
+
+use super::{board::Board, standing::Standing};
+
+/// The bundled packages in the order of the story: name, what becomes of it, attempts.
+pub(crate) const EXPECTED: [(&str, &str, u32); 8] = [
+    ("@demo/text", "published", 1),
+    ("@demo/case", "published", 1),
+    ("@demo/wrap", "published", 3),
+    ("@demo/banner", "published", 1),
+    ("@demo/roman", "failed", 3),
+    ("@demo/clock", "blocked", 0),
+    ("@demo/hen", "unresolvable", 0),
+    ("@demo/egg", "unresolvable", 0),
+];
+
+/// Whether the line knows all bundled packages.
+pub(crate) fn all_known(board: &Board) -> bool {
+    EXPECTED.iter().all(|(name, ..)| board.queue.keys().any(|known| known.as_str() == *name))
+}
+
+/// What is not as it must be, a line each.
+pub(crate) fn differences(board: &Board) -> Vec<String> {
+    let expected = |name: &PackageName| EXPECTED.iter().find(|(expected, ..)| name.as_str() == *expected);
+    let missing = EXPECTED.iter().filter(|(name, ..)| !board.queue.keys().any(|known| known.as_str() == *name));
+    let mut lines: Vec<String> = missing.map(|(name, ..)| format!("{name} never reached the queue")).collect();
+    for name in board.queue.keys() {
+        let Some((_, word, attempts)) = expected(name) else {
+            lines.push(format!("{name} is not of the demo"));
+            continue;
+        };
+        let found = Standing::of(name, board).map_or("unknown", |standing| standing.word());
+        let tried = board.attempts(name);
+        if (found, tried) != (*word, *attempts) {
+            lines.push(format!("{name} is {found} after {tried} attempts; expected: {word} after {attempts}"));
+        }
+    }
+    lines
+        .extend(board.permits.iter().map(|(n, permit)| format!("permit {n} is still held by {}", permit.package_name)));
+    lines
+}
+
+/// What the catalogue says that it should not, a line each. Only what is final is reported to it.
+pub(crate) fn differences_in_catalogue(packages: &[Value]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (name, word, _) in EXPECTED {
+        let status = match word {
+            "published" | "failed" => word,
+            _ => "ready",
+        };
+        let entry = packages.iter().find(|package| package.get("name").and_then(Value::as_str) == Some(name));
+        let found = entry.and_then(|entry| entry.get("status")).and_then(Value::as_str).unwrap_or("nothing");
+        if found != status {
+            lines.push(format!("the catalogue says {found} of {name}; expected: {status}"));
+        }
+    }
+    lines
+}

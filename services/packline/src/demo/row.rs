@@ -1,0 +1,71 @@
+//! One line for each package: what a person sees of it while the line runs.
+
+use std::time::Duration;
+
+use packline_domain::{PackageName, Timestamp};
+
+use super::{board::Board, expected::EXPECTED, standing::Standing};
+
+/// What is shown of one package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) state: &'static str,
+    /// Why it is in this state, where that is not plain.
+    pub(crate) reason: String,
+    pub(crate) attempt: u32,
+    pub(crate) worker: String,
+    pub(crate) phase: String,
+    /// Since its build was granted, while one runs.
+    pub(crate) elapsed: Option<Duration>,
+}
+
+/// All bundled packages in the order of the story.
+pub(crate) fn rows(board: &Board, now: Timestamp) -> Vec<Row> {
+    EXPECTED.iter().map(|(name, ..)| row(name, board, now)).collect()
+}
+
+fn row(text: &str, board: &Board, now: Timestamp) -> Row {
+    let name = board.queue.keys().find(|known| known.as_str() == text);
+    let standing = name.and_then(|name| Standing::of(name, board));
+    let permit = name.and_then(|name| board.permit_of(name));
+    let reason = match &standing {
+        Some(Standing::Building | Standing::Queued) | None => String::new(),
+        Some(Standing::Published { version }) => version.clone().unwrap_or_default(),
+        Some(Standing::Retrying) => last_error(name, board),
+        Some(other) => other.to_string(),
+    };
+    Row {
+        name: text.to_owned(),
+        state: standing.as_ref().map_or("not announced", Standing::word),
+        reason,
+        attempt: name.map_or(0, |name| board.attempts(name)),
+        worker: permit.and_then(|permit| permit.worker.clone()).unwrap_or_default(),
+        phase: permit.and_then(|permit| board.phase_of(permit)).unwrap_or_default().to_owned(),
+        elapsed: permit.map(|permit| now.since(permit.granted_at)),
+    }
+}
+
+fn last_error(name: Option<&PackageName>, board: &Board) -> String {
+    let last = name.and_then(|name| board.retries.get(name)).and_then(|retries| retries.attempts.last());
+    let error = last.and_then(|attempt| attempt.error.as_deref()).unwrap_or_default();
+    let phase = last.and_then(|attempt| attempt.failed_phase.as_deref()).map_or(String::new(), |p| format!("{p}: "));
+    format!("{phase}{}", error.lines().next().unwrap_or_default())
+}
+
+impl Row {
+    /// The whole row, in columns; at most `width` characters.
+    pub(crate) fn line(&self, width: usize) -> String {
+        let attempt = if self.attempt > 0 { format!("attempt {}", self.attempt) } else { String::new() };
+        let elapsed = self.elapsed.map_or(String::new(), |elapsed| format!("{:.1} s", elapsed.as_secs_f64()));
+        let doing = [self.phase.as_str(), self.worker.as_str(), self.reason.as_str()];
+        let doing: Vec<&str> = doing.into_iter().filter(|part| !part.is_empty()).collect();
+        let line = format!("{:<13} {:<13} {attempt:<9} {elapsed:>7}  {}", self.name, self.state, doing.join(", "));
+        line.trim_end().chars().take(width).collect()
+    }
+
+    /// Whether anything but the time has changed.
+    pub(crate) fn differs(&self, earlier: &Self) -> bool {
+        Self { elapsed: None, ..self.clone() } != Self { elapsed: None, ..earlier.clone() }
+    }
+}
