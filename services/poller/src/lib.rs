@@ -1,1 +1,141 @@
-//! Asks the catalogue over MCP and brings outcomes back to it.
+//! Asks the catalogue over MCP what is to be built, announces it on `packages.new`, and brings what
+//! `packages.status` says back to the catalogue. Of any number of pollers one is active.
+
+pub mod announce;
+mod call;
+pub mod catalogue;
+mod child;
+mod clock;
+pub mod config;
+mod intake;
+mod lease;
+mod poll;
+pub mod report;
+mod reporter;
+pub mod schedule;
+pub mod session;
+
+use std::time::Duration;
+
+use anyhow::Context;
+use packline_broker::{Broker, BucketName, CommitError, ConnectError, LeaseWatch};
+use packline_service::{Shutdown, Unusable};
+use tokio::{sync::mpsc, time::timeout};
+
+use crate::{
+    catalogue::Catalogue,
+    config::Config,
+    lease::{Keeper, Lease},
+    poll::Polls,
+    reporter::Reporter,
+};
+
+/// How long a poller that is asked to stop may take over what it has begun.
+const GRACE: Duration = Duration::from_secs(15);
+/// How long it may take to say that it is not active any more.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Stands by until no poller is active, then polls and reports until asked to stop.
+///
+/// # Errors
+/// When the settings are unusable, or the broker is too old or lacks what Packline needs.
+pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
+    let catalogue = Catalogue::new(&config)?;
+    tokio::select! {
+        ended = stand_by_and_work(&config, catalogue, &shutdown) => ended,
+        () = given_up(&shutdown) => Ok(()),
+    }
+}
+
+/// Returns when asked to stop and still not stopped: nothing is lost by leaving now.
+async fn given_up(shutdown: &Shutdown) {
+    shutdown.requested().await;
+    tokio::time::sleep(GRACE).await;
+    tracing::warn!("stopped without waiting any longer for the broker and the catalogue");
+}
+
+async fn stand_by_and_work(config: &Config, catalogue: Catalogue, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let me = identity();
+    let ready = async {
+        let broker = Broker::connect(&config.nats, &format!("poller {me}")).await.map_err(|error| match error {
+            ConnectError::Settings(line) => anyhow::Error::new(Unusable(line)),
+            error @ ConnectError::TooOld { .. } => error.into(),
+        })?;
+        broker.await_topology().await?;
+        anyhow::Ok(broker)
+    };
+    let broker = tokio::select! {
+        broker = ready => broker?,
+        () = shutdown.requested() => return Ok(()),
+    };
+    let bucket = broker.bucket(BucketName::Poller);
+    loop {
+        let vacant = tokio::select! {
+            vacant = LeaseWatch::vacant(&bucket, &me) => vacant.context("failed to see which poller is active")?,
+            () = shutdown.requested() => return Ok(()),
+        };
+        let (keeper, lease) = match Keeper::take(&bucket, vacant, &me).await {
+            Ok(taken) => taken,
+            Err(CommitError::Deposed) => continue,
+            Err(error) => return Err(error).context("failed to become the active poller"),
+        };
+        tracing::info!("{me} is the active poller");
+        match work(config, &catalogue, &broker, keeper, lease, shutdown).await {
+            Err(error) if is_deposed(&error) => tracing::warn!("{me} is not active any more: another poller is"),
+            ended => return ended,
+        }
+    }
+}
+
+/// One term: keeps the lease, reports and polls, until asked to stop.
+async fn work(
+    config: &Config,
+    catalogue: &Catalogue,
+    broker: &Broker,
+    keeper: Keeper,
+    lease: Lease,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    let through = keeper.revision();
+    let keeping = keeper.keep();
+    tokio::pin!(keeping);
+    let working = async {
+        let (questions, asked) = mpsc::channel(1);
+        let reporter =
+            Reporter::load(broker.clone(), catalogue.clone(), lease.clone(), through, config.report_progress).await?;
+        let polls = Polls {
+            broker: broker.clone(),
+            catalogue: catalogue.clone(),
+            lease,
+            interval: config.poll_interval,
+            questions,
+        };
+        tokio::try_join!(reporter.run(asked, shutdown.clone()), polls.run(shutdown.clone()))?;
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        ended = &mut keeping => {
+            ended?;
+            anyhow::bail!("the lease ended before the work");
+        }
+        worked = working => worked?,
+    }
+    // the work is over and its share in the lease dropped, so the keeper gives it up
+    match timeout(FAREWELL, keeping).await {
+        Ok(Ok(())) => tracing::info!("stopped; the next poller may take over at once"),
+        Ok(Err(CommitError::Deposed)) | Err(_) => {}
+        Ok(Err(error)) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+fn is_deposed(error: &anyhow::Error) -> bool {
+    error.is::<lease::Deposed>() || matches!(error.downcast_ref(), Some(CommitError::Deposed))
+}
+
+/// `<host>-<random>`: one for each process.
+fn identity() -> String {
+    let host = nix::unistd::gethostname().ok().and_then(|host| host.into_string().ok()).unwrap_or_default();
+    let host: String = host.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect();
+    format!("{}-{:08x}", if host.is_empty() { "poller" } else { &host }, fastrand::u32(..))
+}

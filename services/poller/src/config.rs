@@ -1,0 +1,176 @@
+//! What can be set, by flag or by environment.
+
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use packline_service::{LogSettings, Unusable};
+use secrecy::SecretString;
+
+/// The most packages that are asked for at once.
+pub const MAX_LIMIT: u32 = 10_000;
+
+/// Asks the catalogue over MCP what to build, announces it, and brings outcomes back
+#[derive(Parser, Clone, Debug)]
+#[command(name = "poller", version)]
+pub struct Config {
+    /// How often the catalogue is asked
+    #[arg(long, env = "POLL_INTERVAL", default_value = "30m", value_parser = packline_service::duration)]
+    pub poll_interval: Duration,
+    /// How many packages are asked for first; doubled up to 10000 while an answer is full
+    #[arg(long, env = "POLL_LIMIT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_LIMIT)))]
+    pub poll_limit: u32,
+    /// The catalogue as a program with arguments, spoken to on its stdin and stdout
+    #[arg(long, env = "MCP_COMMAND")]
+    pub mcp_command: Option<String>,
+    /// The catalogue as the URL of a streamable HTTP endpoint
+    #[arg(long, env = "MCP_URL")]
+    pub mcp_url: Option<String>,
+    /// Bearer token for that URL
+    #[arg(long, env = "MCP_TOKEN", hide_env_values = true)]
+    pub mcp_token: Option<SecretString>,
+    /// The tool that names what is to be built
+    #[arg(long, env = "MCP_QUEUE_TOOL", default_value = "packages_get_build_queue")]
+    pub mcp_queue_tool: String,
+    /// The tool that is told what became of a package
+    #[arg(long, env = "MCP_UPDATE_TOOL", default_value = "packages_update")]
+    pub mcp_update_tool: String,
+    /// By what that tool knows a package
+    #[arg(long, env = "MCP_UPDATE_ID", default_value = "name")]
+    pub mcp_update_id: UpdateId,
+    /// How long the catalogue may take for one answer
+    #[arg(long, env = "MCP_TIMEOUT", default_value = "2m", value_parser = packline_service::duration)]
+    pub mcp_timeout: Duration,
+    /// Report also what is being built and what waits again, not only outcomes
+    #[arg(long, env = "REPORT_PROGRESS", default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub report_progress: bool,
+    /// How the broker is reached.
+    #[command(flatten)]
+    pub nats: packline_broker::Settings,
+    /// How it logs.
+    #[command(flatten)]
+    pub log: LogSettings,
+}
+
+/// By what the catalogue's update tool knows a package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum UpdateId {
+    /// By its npm name.
+    Name,
+    /// By the id that the catalogue itself gave it; by its name where it gave none.
+    Id,
+}
+
+/// How the catalogue is reached.
+#[derive(Clone, Debug)]
+pub enum Endpoint {
+    /// A program and its arguments.
+    Command {
+        /// Looked up in `PATH` where it has no slash.
+        program: String,
+        /// As the program gets them.
+        arguments: Vec<String>,
+    },
+    /// A streamable HTTP endpoint.
+    Http {
+        /// `http://` or `https://`.
+        url: String,
+        /// Sent as a bearer token.
+        token: Option<SecretString>,
+    },
+}
+
+impl Config {
+    /// How the catalogue is reached.
+    ///
+    /// # Errors
+    /// When not exactly one way is set, or it is none.
+    pub fn endpoint(&self) -> Result<Endpoint, Unusable> {
+        let given = |value: &Option<String>| value.clone().filter(|text| !text.trim().is_empty());
+        match (given(&self.mcp_command), given(&self.mcp_url)) {
+            (Some(command), None) => {
+                let mut words = shlex::split(&command)
+                    .ok_or_else(|| Unusable(format!("MCP_COMMAND `{command}` has a quote that is not closed")))?
+                    .into_iter();
+                let program = words.next().filter(|word| !word.is_empty());
+                let program = program.ok_or_else(|| Unusable(format!("MCP_COMMAND `{command}` names no program")))?;
+                Ok(Endpoint::Command { program, arguments: words.collect() })
+            }
+            (None, Some(url)) if url.starts_with("http://") || url.starts_with("https://") => {
+                Ok(Endpoint::Http { url: url.trim().to_owned(), token: self.mcp_token.clone() })
+            }
+            (None, Some(url)) => Err(Unusable(format!("MCP_URL is like https://catalogue.example/mcp, not `{url}`"))),
+            (Some(_), Some(_)) => Err(Unusable("MCP_COMMAND and MCP_URL are both set; set one of them".into())),
+            (None, None) => Err(Unusable(
+                "set MCP_COMMAND (a program with arguments) or MCP_URL, so that there is a catalogue to ask".into(),
+            )),
+        }
+    }
+}
+
+impl packline_service::Settings for Config {
+    fn log(&self) -> &LogSettings {
+        &self.log
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(arguments: &[&str]) -> Result<Endpoint, Unusable> {
+        Config::try_parse_from([&["poller"], arguments].concat()).unwrap().endpoint()
+    }
+
+    #[test]
+    fn a_command_is_split_as_a_shell_splits_words() {
+        let Endpoint::Command { program, arguments } =
+            endpoint(&["--mcp-command", r#"node "/my files/x.js" --name='a b' c\ d $HOME"#]).unwrap()
+        else {
+            panic!("no command")
+        };
+        assert_eq!(program, "node");
+        assert_eq!(arguments, ["/my files/x.js", "--name=a b", "c d", "$HOME"]);
+    }
+
+    #[test]
+    fn a_url_may_come_with_a_token_that_is_never_shown() {
+        let found =
+            endpoint(&["--mcp-url", "https://c.example/mcp", "--mcp-token", "hush", "--mcp-command", ""]).unwrap();
+        assert!(matches!(&found, Endpoint::Http { url, token: Some(_) } if url == "https://c.example/mcp"));
+        assert!(!format!("{found:?}").contains("hush"));
+    }
+
+    #[test]
+    fn unusable_settings_get_one_line_that_says_what_would_do() {
+        for (arguments, said) in [
+            (vec![], "set MCP_COMMAND"),
+            (vec!["--mcp-command", "a", "--mcp-url", "http://b"], "set one of them"),
+            (vec!["--mcp-command", "a 'b"], "a quote that is not closed"),
+            (vec!["--mcp-command", "''"], "names no program"),
+            (vec!["--mcp-url", "catalogue:80"], "is like https://"),
+        ] {
+            let line = endpoint(&arguments).unwrap_err().to_string();
+            assert!(line.contains(said) && !line.contains('\n'), "{line}");
+        }
+    }
+
+    #[test]
+    fn progress_is_reported_only_when_asked_for() {
+        for (arguments, expected) in [
+            (vec!["poller"], false),
+            (vec!["poller", "--report-progress"], true),
+            (vec!["poller", "--report-progress", "false"], false),
+        ] {
+            assert_eq!(Config::try_parse_from(arguments).unwrap().report_progress, expected);
+        }
+    }
+
+    #[test]
+    fn limits_and_durations_are_checked() {
+        for wrong in
+            [["--poll-limit", "0"], ["--poll-limit", "10001"], ["--poll-interval", "soon"], ["--mcp-timeout", "0s"]]
+        {
+            assert!(Config::try_parse_from(["poller", wrong[0], wrong[1]]).is_err(), "{wrong:?}");
+        }
+    }
+}
