@@ -60,17 +60,22 @@ pub(crate) async fn send(broker: &Broker, message: &Outgoing) -> Result<PublishA
 
 /// Stores one message and answers its sequence.
 pub(crate) async fn store(broker: &Broker, message: &Outgoing) -> Result<u64, BrokerError> {
-    Ok(send(broker, message).await?.await?.sequence)
+    let ack = broker.heard(async { send(broker, message).await?.await.map_err(BrokerError::from) }).await?;
+    Ok(ack.sequence)
 }
 
 /// Stores all messages, of one stream, or none; answers the sequence of the first. The others follow it without a gap.
 ///
 /// Each call uses a batch id of its own: one that arrived in part can never be completed.
 pub(crate) async fn store_all(broker: &Broker, messages: &[Outgoing]) -> Result<u64, BrokerError> {
-    let Some((last, others)) = messages.split_last() else { return Err(BrokerError::refused("an empty batch")) };
-    if others.is_empty() {
-        return store(broker, last).await;
+    match messages {
+        [one] => store(broker, one).await,
+        several => broker.heard(store_batch(broker, several)).await,
     }
+}
+
+async fn store_batch(broker: &Broker, messages: &[Outgoing]) -> Result<u64, BrokerError> {
+    let Some((last, others)) = messages.split_last() else { return Err(BrokerError::refused("an empty batch")) };
     let id = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
     let client = broker.client();
     for (message, number) in others.iter().zip(1_usize..) {

@@ -109,13 +109,27 @@ impl Broker {
         self.link.replicas
     }
 
+    /// An answer, unless the connection is made anew before it comes: then nobody waits for the time-out.
+    pub(crate) async fn heard<T, E: Into<BrokerError>>(
+        &self,
+        answer: impl IntoFuture<Output = Result<T, E>>,
+    ) -> Result<T, BrokerError> {
+        let mut connections = self.reconnects();
+        connections.mark_unchanged();
+        tokio::select! {
+            biased;
+            answer = answer.into_future() => answer.map_err(Into::into),
+            _ = connections.changed() => Err(BrokerError::unavailable("the connection was lost before the answer came")),
+        }
+    }
+
     /// One request to JetStream's own API, with one try.
     pub(crate) async fn api<T: DeserializeOwned>(
         &self,
         subject: String,
         body: &impl Serialize,
     ) -> Result<T, BrokerError> {
-        let response: Response<Value> = self.context().request(subject, body).await?;
+        let response: Response<Value> = self.heard(self.context().request(subject, body)).await?;
         match response {
             Response::Err { error } => Err(error.into()),
             // An answer of another shape is no reason to ask again.

@@ -119,12 +119,9 @@ impl Acker {
     /// # Errors
     /// When the broker did not confirm it.
     pub async fn ack_confirmed(&self) -> Result<(), BrokerError> {
-        self.broker
-            .client()
-            .request(self.reply.clone(), Bytes::from_static(b"+ACK"))
-            .await
-            .map_err(BrokerError::unavailable)?;
-        Ok(())
+        let client = self.broker.client();
+        let ack = client.request(self.reply.clone(), Bytes::from_static(b"+ACK"));
+        self.broker.heard(async { ack.await.map_err(BrokerError::unavailable) }).await.map(|_| ())
     }
 
     /// Still at work: the time starts anew.

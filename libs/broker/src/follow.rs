@@ -1,12 +1,16 @@
 //! Reading a bucket in order without a gap, or saying that there was one.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use async_nats::{
     StatusCode, Subscriber,
     jetstream::consumer::{AckPolicy, Config, DeliverPolicy},
 };
 use futures::{FutureExt, StreamExt};
+use packline_domain::record::LEADER;
 use tokio::sync::watch;
 
 use crate::{Broker, BrokerError, Bucket, Entry, delivery::Place};
@@ -17,6 +21,14 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// After so long without us the broker drops the consumer.
 const FORGOTTEN: Duration = Duration::from_secs(10);
 
+/// What a [`Reader`] read.
+pub(crate) enum Read {
+    /// The word of a key.
+    Entry(Entry),
+    /// The broker says that it has had nothing to send for a while.
+    Idle,
+}
+
 /// An ordered read of the last words of a bucket's keys, then of all new ones.
 pub(crate) struct Reader {
     broker: Broker,
@@ -24,7 +36,7 @@ pub(crate) struct Reader {
     connections: watch::Receiver<u64>,
     prefix: &'static str,
     delivered: u64,
-    /// What was there at the start and has not come yet, or more.
+    /// At first the number of keys there are; then what waits, as of the last word.
     pub(crate) pending: u64,
 }
 
@@ -58,11 +70,11 @@ impl Reader {
         Ok(Self { broker, subscriber, connections, prefix: bucket.name().prefix(), delivered: 0, pending })
     }
 
-    /// The next word. Cancellation safe.
+    /// What comes next. Cancellation safe.
     ///
     /// # Errors
     /// There was a gap: start anew.
-    pub(crate) async fn next(&mut self) -> Result<Entry, BrokerError> {
+    pub(crate) async fn next(&mut self) -> Result<Read, BrokerError> {
         loop {
             let message = match self.subscriber.next().now_or_never() {
                 Some(message) => message,
@@ -74,8 +86,12 @@ impl Reader {
             };
             let Some(message) = message else { return Err(gap("the connection was closed")) };
             match message.status {
-                None => return self.take(message),
-                Some(StatusCode::IDLE_HEARTBEAT) => self.answer(message).await?,
+                None => return self.take(message).map(Read::Entry),
+                Some(StatusCode::IDLE_HEARTBEAT) => {
+                    if self.answer(message).await? {
+                        return Ok(Read::Idle);
+                    }
+                }
                 Some(status) => return Err(gap(&format!("the consumer is gone ({status})"))),
             }
         }
@@ -95,17 +111,19 @@ impl Reader {
         Ok(Entry { key, value, revision: place.stream })
     }
 
-    /// Answers flow control, and compares what was sent with what came.
-    async fn answer(&mut self, message: async_nats::Message) -> Result<(), BrokerError> {
+    /// Answers flow control, and compares what was sent with what came; whether the broker is idle.
+    async fn answer(&mut self, message: async_nats::Message) -> Result<bool, BrokerError> {
         let headers = message.headers.unwrap_or_default();
         let text = |name: &str| headers.get(name).map(|value| value.as_str().to_owned());
         let stalled = text("Nats-Consumer-Stalled");
-        if let Some(go_on) = message.reply.map(|reply| reply.to_string()).or(stalled) {
+        let go_on = message.reply.map(|reply| reply.to_string()).or(stalled);
+        let idle = go_on.is_none();
+        if let Some(go_on) = go_on {
             self.broker.client().publish(go_on, bytes::Bytes::new()).await.map_err(BrokerError::unavailable)?;
         }
         match text("Nats-Last-Consumer").and_then(|sent| sent.parse::<u64>().ok()) {
             Some(sent) if sent != self.delivered => Err(gap("messages were lost")),
-            _ => Ok(()),
+            _ => Ok(idle),
         }
     }
 }
@@ -116,30 +134,47 @@ fn gap(why: &str) -> BrokerError {
 
 /// One complete read, see [`Bucket::load`].
 pub(crate) async fn load(bucket: &Bucket, filter: &str, through: u64) -> Result<Vec<Entry>, BrokerError> {
-    let leader = packline_domain::record::LEADER;
     // Where the filter leaves `leader` out it is read along, as the mark that `through` is about.
-    let along = through > 0 && filter != ">" && filter != leader;
-    let mut reader =
-        if along { Reader::open(bucket, &[filter, leader]).await? } else { Reader::open(bucket, &[filter]).await? };
-    let there = usize::try_from(reader.pending).unwrap_or(0);
+    let along = through > 0 && filter != ">" && filter != LEADER;
+    let filters = if along { [filter, LEADER].to_vec() } else { vec![filter] };
+    let mut reader = Reader::open(bucket, &filters).await?;
+    let there = usize::try_from(reader.pending).unwrap_or(usize::MAX);
     let mut entries = Vec::with_capacity(there);
-    let mut count = 0_usize;
     let mut reached = through == 0;
-    while reader.pending > 0 || !reached {
-        let entry = reader.next().await?;
-        count += 1;
-        reached |= entry.key == leader && entry.revision >= through;
-        if !along || entry.key != leader {
-            entries.push(entry);
+    let mut enough = there;
+    loop {
+        if reached && reader.pending == 0 && entries.len() >= enough {
+            let missing = there.saturating_sub(distinct(&entries));
+            if missing == 0 {
+                break;
+            }
+            enough = entries.len() + missing;
+        }
+        match reader.next().await? {
+            Read::Entry(entry) => {
+                reached |= entry.key == LEADER && entry.revision >= through;
+                entries.push(entry);
+            }
+            // Nothing is on its way any more: what is missing has expired.
+            Read::Idle if reached => break,
+            Read::Idle => return Err(gap("the leader's record did not come")),
         }
     }
-    if count > there {
+    if distinct(&entries) < entries.len() {
         entries = last_words(entries);
+    }
+    if along {
+        entries.retain(|entry| entry.key != LEADER);
     }
     Ok(entries)
 }
 
-/// Keys written while they were read came twice.
+/// How many keys there are. A key that is written while it is read may come twice; or its old word is gone
+/// before it came, and its new one is still on its way when nothing seems to be pending.
+fn distinct(entries: &[Entry]) -> usize {
+    entries.iter().map(|entry| entry.key.as_str()).collect::<HashSet<_>>().len()
+}
+
 fn last_words(entries: Vec<Entry>) -> Vec<Entry> {
     let newest: HashMap<String, u64> = entries.iter().map(|entry| (entry.key.clone(), entry.revision)).collect();
     entries.into_iter().filter(|entry| newest.get(&entry.key) == Some(&entry.revision)).collect()

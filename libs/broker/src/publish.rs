@@ -87,12 +87,12 @@ impl Broker {
             let mut rest = chunk;
             while !rest.is_empty() {
                 let stored = if whole {
-                    batch::store_all(self, rest).await.map(|_| rest.len()).map_err(|error| (0, error))
+                    batch::store_all(self, rest).await.map(|_| ()).map_err(|error| (0, error))
                 } else {
                     self.store_singly(rest).await
                 };
                 match stored {
-                    Ok(_) => break,
+                    Ok(()) => break,
                     Err((count, error)) => {
                         whole &= error.is_passing();
                         rest = rest.get(count..).unwrap_or_default();
@@ -103,26 +103,22 @@ impl Broker {
         }
     }
 
-    /// Sends all, then awaits their acks; how many were stored before the first failure.
-    async fn store_singly(&self, messages: &[Outgoing]) -> Result<usize, (usize, BrokerError)> {
-        let mut acks = Vec::with_capacity(messages.len());
-        let mut failure = None;
-        for message in messages {
-            match batch::send(self, message).await {
-                Ok(ack) => acks.push(ack),
-                Err(error) => {
-                    failure = Some(error);
-                    break;
-                }
+    /// Sends all, then awaits their acks; after a failure how many were stored before it.
+    async fn store_singly(&self, messages: &[Outgoing]) -> Result<(), (usize, BrokerError)> {
+        let mut stored = 0;
+        let storing = async {
+            let mut acks = Vec::with_capacity(messages.len());
+            for message in messages {
+                acks.push(batch::send(self, message).await?);
             }
-        }
-        for (count, ack) in acks.into_iter().enumerate() {
-            ack.await.map_err(|error| (count, error.into()))?;
-        }
-        match failure {
-            Some(error) => Err((0, error)),
-            None => Ok(messages.len()),
-        }
+            for ack in acks {
+                ack.await?;
+                stored += 1;
+            }
+            Ok::<(), BrokerError>(())
+        };
+        let ended = self.heard(storing).await;
+        ended.map_err(|error| (stored, error))
     }
 }
 

@@ -1,8 +1,14 @@
 //! Following a bucket: a wake-up and a first look; the truth stays a read.
 
+use std::collections::HashSet;
+
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use crate::{Bucket, Entry, follow::Reader, patience::Patience};
+use crate::{
+    Bucket, Entry,
+    follow::{Read, Reader},
+    patience::Patience,
+};
 
 /// Entries that wait for a slow taker; beyond it the broker's flow control holds them back.
 const WAITING: usize = 1024;
@@ -64,19 +70,28 @@ async fn follow(
         Ok(reader) => reader,
         Err(error) => return Some(error),
     };
-    let mut complete = false;
+    let mut there = reader.pending;
+    // Which of the keys that are there have been said; none once all have.
+    let mut said = Some(HashSet::new());
     loop {
-        if reader.pending == 0 && !complete {
-            complete = true;
+        if said.as_ref().is_some_and(|said| said.len() as u64 >= there) {
+            said = None;
             patience.reset();
             sender.send(Watched::Complete).await.ok()?;
         }
-        let seen = tokio::select! {
-            entry = reader.next() => entry,
+        let read = tokio::select! {
+            read = reader.next() => read,
             () = sender.closed() => return None,
         };
-        match seen {
-            Ok(entry) => sender.send(Watched::Entry(entry)).await.ok()?,
+        match read {
+            Ok(Read::Entry(entry)) => {
+                if let Some(said) = &mut said {
+                    said.insert(entry.key.clone());
+                }
+                sender.send(Watched::Entry(entry)).await.ok()?;
+            }
+            // What is missing has expired meanwhile.
+            Ok(Read::Idle) => there = 0,
             Err(error) => {
                 sender.send(Watched::Gap).await.ok()?;
                 return Some(error);

@@ -1,0 +1,178 @@
+use std::{collections::HashMap, time::Instant};
+
+use packline_broker::{Bucket, BucketName, Entry, UpdateError, Watch, Watched};
+
+use crate::{Place, leader, put, records, take, through, within};
+
+#[tokio::test]
+async fn a_key_is_read_as_it_was_last_written() {
+    within(async {
+        let place = Place::new().await;
+        let bucket = place.bucket("a").await;
+        assert_eq!(bucket.get("queue.acme/core").await.unwrap(), None);
+        let first = bucket.update("queue.acme/core", "one".into(), 0).await.unwrap();
+        assert!(matches!(bucket.update("queue.acme/core", "two".into(), 0).await, Err(UpdateError::Conflict(_))));
+        let second = bucket.update("queue.acme/core", "two".into(), first).await.unwrap();
+        let entry = Entry { key: "queue.acme/core".into(), value: Some("two".into()), revision: second };
+        assert_eq!(bucket.get("queue.acme/core").await.unwrap(), Some(entry));
+        bucket.delete("queue.acme/core").await.unwrap();
+        let gone = bucket.get("queue.acme/core").await.unwrap().unwrap();
+        assert_eq!((gone.value, gone.revision), (None, second + 1));
+        let again = bucket.update("queue.acme/core", "three".into(), second + 1).await.unwrap();
+        assert_eq!(again, second + 2);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_sees_its_own_takeover_record_and_all_before_it() {
+    within(async {
+        let place = Place::new().await;
+        let bucket = place.bucket("a").await;
+        for term in 1..=50 {
+            let mut chain = take(&bucket, "old", term).await;
+            chain.commit(&leader("old", term, 2), &records(30, &term.to_string())).await.unwrap();
+            let chain = take(&bucket, "new", term).await;
+            let entries = bucket.load(">", chain.revision()).await.unwrap();
+            assert_eq!(entries.len(), 31);
+            assert_eq!(entries[30].key, "leader");
+            assert_eq!(entries[30].revision, chain.revision());
+            assert!(entries[..30].iter().all(|entry| *entry.value.as_ref().unwrap() == term.to_string()));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_load_takes_what_matches_with_its_delete_markers() {
+    within(async {
+        let place = Place::new().await;
+        let bucket = place.bucket("a").await;
+        assert_eq!(bucket.load("permits.*", 0).await.unwrap(), []);
+        let mut chain = take(&bucket, "a", 1).await;
+        let writes = [put("permits.0", "zero"), put("permits.1", "one"), put("queue.acme/core", "x")];
+        chain.commit(&leader("a", 1, 2), &writes).await.unwrap();
+        bucket.delete("permits.0").await.unwrap();
+        for through in [0, chain.revision()] {
+            let permits = bucket.load("permits.*", through).await.unwrap();
+            let found: Vec<_> = permits.iter().map(|entry| (entry.key.as_str(), entry.value.as_deref())).collect();
+            assert_eq!(found, [("permits.1", Some("one".as_bytes())), ("permits.0", None)]);
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_is_whole_while_others_write_and_connections_are_cut() {
+    within(async {
+        const KEYS: usize = 20_000;
+        let place = Place::new().await;
+        let bucket = place.bucket("a").await;
+        let mut chain = take(&bucket, "a", 1).await;
+        for part in 0..KEYS / 500 {
+            let writes: Vec<_> = (0..500).map(|n| put(format!("queue.p{}", part * 500 + n), vec![b'x'; 300])).collect();
+            chain.commit(&leader("a", 1, 2), &writes).await.unwrap();
+        }
+        let proxy = place.proxy().await;
+        let loader = through(&proxy, "loader").await.bucket(BucketName::Orchestrator);
+        let noise = tokio::spawn(async move {
+            loop {
+                bucket.put("queue.p7", "noise".into()).await.unwrap();
+            }
+        });
+        for _ in 0..5 {
+            let load = loader.load(">", chain.revision());
+            let cut = async {
+                tokio::task::yield_now().await;
+                proxy.cut();
+            };
+            let (entries, ()) = tokio::join!(load, cut);
+            let entries = entries.unwrap();
+            assert_eq!(entries.len(), KEYS + 1, "each key once");
+            assert!(entries.windows(2).all(|pair| pair[0].revision < pair[1].revision), "in the order of revisions");
+        }
+        noise.abort();
+        let began = Instant::now();
+        loader.load(">", chain.revision()).await.unwrap();
+        println!("{KEYS} keys loaded in {:?}", began.elapsed());
+    })
+    .await;
+}
+
+/// Follows a watch until it says `until`; what it knows then.
+async fn follow(watch: &mut Watch, known: &mut HashMap<String, Option<Vec<u8>>>, until: &Watched) {
+    loop {
+        let seen = watch.next().await;
+        match &seen {
+            Watched::Entry(entry) => {
+                known.insert(entry.key.clone(), entry.value.as_ref().map(|value| value.to_vec()));
+            }
+            Watched::Gap => known.clear(),
+            Watched::Complete => {}
+        }
+        if seen == *until {
+            return;
+        }
+    }
+}
+
+async fn write(bucket: &Bucket, key: &str, value: &'static str) -> Watched {
+    let revision = bucket.put(key, value.into()).await.unwrap();
+    Watched::Entry(Entry { key: key.into(), value: Some(value.into()), revision })
+}
+
+#[tokio::test]
+async fn a_watch_says_what_is_there_then_what_is_new() {
+    within(async {
+        let place = Place::new().await;
+        let bucket = place.bucket("a").await;
+        write(&bucket, "permits.0", "zero").await;
+        write(&bucket, "queue.other", "x").await;
+        let mut watch = bucket.watch("permits.*");
+        let mut known = HashMap::new();
+        follow(&mut watch, &mut known, &Watched::Complete).await;
+        assert_eq!(known.len(), 1);
+        let last = write(&bucket, "permits.1", "one").await;
+        follow(&mut watch, &mut known, &last).await;
+        bucket.delete("permits.0").await.unwrap();
+        let last = write(&bucket, "permits.1", "two").await;
+        follow(&mut watch, &mut known, &last).await;
+        assert_eq!(known["permits.0"], None);
+
+        let mut empty = place.broker("b").await.bucket(BucketName::Workers).watch("*");
+        assert_eq!(empty.next().await, Watched::Complete);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn after_a_reconnect_a_watch_says_gap_and_everything_again() {
+    within(async {
+        let mut place = Place::new().await;
+        let direct = place.bucket("a").await;
+        let proxy = place.proxy().await;
+        let mut watch = through(&proxy, "watcher").await.bucket(BucketName::Orchestrator).watch("permits.*");
+        let mut known = HashMap::new();
+        follow(&mut watch, &mut known, &Watched::Complete).await;
+        let last = write(&direct, "permits.0", "zero").await;
+        follow(&mut watch, &mut known, &last).await;
+
+        proxy.refuse();
+        proxy.cut();
+        write(&direct, "permits.0", "missed").await;
+        write(&direct, "permits.1", "one").await;
+        proxy.heal();
+        follow(&mut watch, &mut known, &Watched::Gap).await;
+        follow(&mut watch, &mut known, &Watched::Complete).await;
+        assert_eq!(known["permits.0"], Some(b"missed".to_vec()));
+        assert_eq!(known["permits.1"], Some(b"one".to_vec()));
+
+        place.server.restart().await.unwrap();
+        follow(&mut watch, &mut known, &Watched::Gap).await;
+        follow(&mut watch, &mut known, &Watched::Complete).await;
+        let last = write(&direct, "permits.2", "two").await;
+        follow(&mut watch, &mut known, &last).await;
+        assert_eq!(known.len(), 3);
+    })
+    .await;
+}

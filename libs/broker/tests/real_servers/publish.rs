@@ -1,0 +1,175 @@
+use std::time::Instant;
+
+use packline_broker::{Broker, DeadLetter, Message, StreamName, topology};
+use packline_domain::BuildId;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::{Place, through, within};
+
+/// A stored message, as the stream gives it back.
+async fn stored(place: &Place, stream: &str, sequence: u64) -> (Vec<u8>, String) {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    let client = async_nats::connect(place.server.url()).await.unwrap();
+    let question = json!({"seq": sequence}).to_string();
+    let answer = client.request(format!("$JS.API.STREAM.MSG.GET.{stream}"), question.into()).await.unwrap();
+    let answer: Value = serde_json::from_slice(&answer.payload).unwrap();
+    let decode = |field: &str| STANDARD.decode(answer["message"][field].as_str().unwrap_or_default()).unwrap();
+    (decode("data"), String::from_utf8(decode("hdrs")).unwrap())
+}
+
+fn events(count: usize) -> Vec<Message> {
+    (0..count).map(|number| Message::json(topology::event("queued"), &json!({"number": number}))).collect()
+}
+
+/// The numbers of all events from `first` on, in their order.
+async fn numbers(broker: &Broker, after: u64) -> Vec<u64> {
+    let last = broker.stream_state(StreamName::Events).await.unwrap().last_sequence;
+    let mut consumer = broker.consume_in_order(StreamName::Events, after).await.unwrap();
+    let mut numbers = Vec::new();
+    for _ in after..last {
+        let delivery = consumer.next().await.unwrap();
+        numbers.push(serde_json::from_slice::<Value>(&delivery.payload).unwrap()["number"].as_u64().unwrap());
+    }
+    numbers
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_are_stored_in_their_order_singly_and_in_batches() {
+    within(async {
+        let place = Place::new().await;
+        let broker = place.broker("a").await;
+        let mut after = 0;
+        for count in [0, 1, 15, 16, 1000, 2500] {
+            let began = Instant::now();
+            broker.publish_stored(events(count)).await;
+            println!("{count} events stored in {:?}", began.elapsed());
+            assert_eq!(numbers(&broker, after).await, (0..count as u64).collect::<Vec<_>>());
+            after += count as u64;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn messages_of_several_streams_are_stored_together() {
+    within(async {
+        let place = Place::new().await;
+        let broker = place.broker("a").await;
+        let mut messages = events(20);
+        messages.push(Message::new(topology::builds_start(), "{}"));
+        messages.push(Message::new(topology::packages_status(), "{}"));
+        broker.publish_stored(messages).await;
+        for (stream, count) in [(StreamName::Events, 20), (StreamName::Builds, 1), (StreamName::Status, 1)] {
+            assert_eq!(broker.stream_state(stream).await.unwrap().messages, count);
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishing_goes_on_until_all_is_stored_through_a_kill() {
+    within(async {
+        for size in [10, 200] {
+            let mut place = Place::new().await;
+            let broker = place.broker("a").await;
+            let publishing = tokio::spawn({
+                let broker = broker.clone();
+                async move {
+                    for _ in 0..50 {
+                        broker.publish_stored(events(size)).await;
+                    }
+                }
+            });
+            while broker.stream_state(StreamName::Events).await.unwrap().messages < 2 * size as u64 {}
+            place.server.restart().await.unwrap();
+            publishing.await.unwrap();
+            let numbers = numbers(&place.broker("b").await, 0).await;
+            let whole = numbers.iter().filter(|number| **number == size as u64 - 1).count();
+            assert!(whole >= 50, "{whole} of 50 are there to the end");
+            let follows = |pair: &[u64]| pair[1] == pair[0] + 1 || pair[1] <= pair[0];
+            assert!(numbers.windows(2).all(follows), "nothing is skipped, some may be repeated");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_oversized_dead_letter_keeps_its_beginning_its_size_and_its_hash() {
+    within(async {
+        let place = Place::new().await;
+        let broker = place.broker("a").await;
+        let body: Vec<u8> = (0..1_000_000_u32).map(|n| u8::try_from(n % 251).unwrap()).collect();
+        let letter = DeadLetter {
+            kind: "packages".into(),
+            reason: "1000000 bytes;\na message has at most 262144".into(),
+            source_subject: topology::packages_new(),
+            source: Some((StreamName::Packages, 7, 2)),
+            payload: body.clone().into(),
+        };
+        broker.dead_letter(letter.clone()).await;
+        let (payload, headers) = stored(&place, "DEAD", 1).await;
+        assert_eq!(payload, body[..64 * 1024]);
+        for header in [
+            "Reason: 1000000 bytes; a message has at most 262144".to_owned(),
+            "Source-Subject: packages.new".to_owned(),
+            "Source-Sequence: 7".to_owned(),
+            "Size: 1000000".to_owned(),
+            format!("SHA-256: {}", hex::encode(Sha256::digest(&body))),
+            "Nats-Msg-Id: PACKAGES:7:2".to_owned(),
+        ] {
+            assert!(headers.lines().any(|line| line == header), "{header} is not among {headers}");
+        }
+
+        broker.dead_letter(letter.clone()).await;
+        assert_eq!(broker.stream_state(StreamName::Dead).await.unwrap().messages, 1, "the same is kept once");
+        broker.dead_letter(DeadLetter { payload: "small".into(), source: None, ..letter }).await;
+        let (payload, headers) = stored(&place, "DEAD", 2).await;
+        assert_eq!(payload, b"small");
+        assert!(!headers.contains("SHA-256"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_that_no_broker_takes_becomes_a_dead_letter_and_holds_nothing_up() {
+    within(async {
+        let place = Place::new().await;
+        let broker = place.broker("a").await;
+        let huge = Message::new(topology::event("huge"), vec![b'x'; 2_000_000]);
+        broker.publish_stored([vec![huge], events(3)].concat()).await;
+        assert_eq!(broker.stream_state(StreamName::Events).await.unwrap().messages, 3);
+        assert!(stored(&place, "DEAD", 1).await.1.contains("Source-Subject: events.huge"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_builds_log_is_stored_and_what_is_not_is_counted() {
+    within(async {
+        let place = Place::new().await;
+        let proxy = place.proxy().await;
+        let broker = through(&proxy, "worker").await;
+        let build = BuildId { package: "@acme/core".parse().unwrap(), serial: 7 };
+        let log = broker.build_log(&build);
+        for number in 0..1000 {
+            log.line("test", format!("line {number}"));
+        }
+        log.line("test", vec![b'x'; 300 * 1024]);
+        assert_eq!(log.finish().await, 1, "one was too large");
+        let (payload, headers) = stored(&place, "LOGS", 1000).await;
+        assert_eq!(payload, b"line 999");
+        assert!(headers.contains("Phase: test"));
+
+        proxy.swallow_answers();
+        let log = broker.build_log(&build);
+        for number in 0..10_000 {
+            log.line("test", format!("line {number}"));
+        }
+        let began = Instant::now();
+        let lost = log.finish().await;
+        assert_eq!(lost, 10_000, "nobody has said that they are stored");
+        assert!(began.elapsed().as_secs() < 8, "a build does not wait for its log");
+    })
+    .await;
+}
