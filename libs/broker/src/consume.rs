@@ -156,7 +156,8 @@ impl InOrder {
             match pulled {
                 Ok(Ok(Pulled::Message(message))) => self.ready = Some(self.check(message)?),
                 Ok(Ok(Pulled::Heartbeat | Pulled::Over)) => {}
-                Ok(Ok(Pulled::Gone(why))) => return Err(self.skipped(&why)),
+                Ok(Ok(Pulled::Deleted)) => return Err(self.skipped("its consumer was deleted")),
+                Ok(Ok(Pulled::Denied(why))) => return Err(self.skipped(&why)),
                 Ok(Err(error)) => return Err(self.skipped(&error.to_string())),
                 Err(_) => return Err(self.skipped("nothing was heard of the broker for 2 s")),
             }
@@ -240,9 +241,10 @@ impl Pull {
             match tokio::time::timeout_at(until.into(), self.inbox.next()).await {
                 Ok(Ok(Pulled::Message(message))) => self.keep(message, taken),
                 Ok(Ok(Pulled::Heartbeat | Pulled::Over)) => {}
-                Ok(Ok(Pulled::Gone(_))) => return Err(BrokerError::Missing(self.what.clone())),
                 // What was taken is ours: the caller is told of the failure by the next call.
-                Ok(Err(_)) | Err(_) if !taken.is_empty() => return Ok(()),
+                _ if !taken.is_empty() => return Ok(()),
+                Ok(Ok(Pulled::Deleted)) => return Err(BrokerError::Missing(self.what.clone())),
+                Ok(Ok(Pulled::Denied(why))) => return Err(BrokerError::unavailable(why)),
                 Ok(Err(error)) => return Err(error),
                 Err(_) => return Err(BrokerError::unavailable("a pull was not answered")),
             }

@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use packline_domain::record::{LEADER, Leader};
 
-use crate::{BrokerError, Bucket, Entry, patience::Patience};
+use crate::{BrokerError, Bucket, Entry, Watch, Watched, patience::Patience};
 
 /// Looks within one lease.
 const LOOKS: u32 = 6;
 /// Between two looks no more than this part of the lease may pass, else the count starts anew.
 const GAP: u32 = 2;
 /// Between looks at a record that cannot be read.
-const UNREADABLE: Duration = Duration::from_secs(1);
+const UNREADABLE: Duration = Duration::from_secs(60);
 
 /// Waits for the key `leader` of a bucket to be held by nobody.
 pub struct LeaseWatch;
@@ -47,7 +47,10 @@ impl LeaseWatch {
             patience.reset();
             let wait = match look(entry) {
                 Seen::Vacant(revision, leader) => return Ok((revision, leader)),
-                Seen::Unreadable => UNREADABLE,
+                Seen::Unreadable(error) => {
+                    tracing::error!("the key {LEADER} cannot be read, so nobody can lead: {error}");
+                    UNREADABLE
+                }
                 Seen::Held(revision, leader) => {
                     let lease = Duration::from_millis(leader.lease_millis);
                     if count.look(revision, lease, asked, Instant::now()) {
@@ -61,9 +64,24 @@ impl LeaseWatch {
                 }
             };
             tokio::select! {
-                _ = watch.next() => {}
+                () = hint(&mut watch) => {}
                 () = tokio::time::sleep(wait) => {}
             }
+        }
+    }
+}
+
+/// Returns when it may be worth a look before its time. A busy leader's commits are not.
+async fn hint(watch: &mut Watch) {
+    loop {
+        match watch.next().await {
+            Watched::Entry(entry) => {
+                if matches!(look(Some(entry)), Seen::Vacant(..)) {
+                    return;
+                }
+            }
+            Watched::Gap => return,
+            Watched::Complete => {}
         }
     }
 }
@@ -71,7 +89,7 @@ impl LeaseWatch {
 enum Seen {
     Vacant(u64, Option<Leader>),
     Held(u64, Leader),
-    Unreadable,
+    Unreadable(serde_json::Error),
 }
 
 fn look(entry: Option<Entry>) -> Seen {
@@ -80,10 +98,7 @@ fn look(entry: Option<Entry>) -> Seen {
     match serde_json::from_slice::<Leader>(&value) {
         Ok(leader) if leader.holder.is_none() => Seen::Vacant(revision, Some(leader)),
         Ok(leader) => Seen::Held(revision, leader),
-        Err(error) => {
-            tracing::error!("the key {LEADER} cannot be read, so nobody can lead: {error}");
-            Seen::Unreadable
-        }
+        Err(error) => Seen::Unreadable(error),
     }
 }
 
@@ -155,6 +170,6 @@ mod tests {
         assert!(matches!(look(entry(None)), Seen::Vacant(9, None)));
         assert!(matches!(look(entry(Some(record(None)))), Seen::Vacant(9, Some(_))));
         assert!(matches!(look(entry(Some(record(Some("a"))))), Seen::Held(9, _)));
-        assert!(matches!(look(entry(Some("rubbish"))), Seen::Unreadable));
+        assert!(matches!(look(entry(Some("rubbish"))), Seen::Unreadable(_)));
     }
 }

@@ -15,10 +15,12 @@ pub(crate) enum Pulled {
     Message(Message),
     /// The broker is there, and there is nothing.
     Heartbeat,
-    /// The request is over.
+    /// The request has brought all that it will.
     Over,
     /// The consumer is gone.
-    Gone(String),
+    Deleted,
+    /// The broker does not serve the request, and says why.
+    Denied(String),
 }
 
 /// What to ask for.
@@ -142,7 +144,10 @@ impl Inbox {
         }
         self.outstanding = 0;
         let said = message.description.unwrap_or_default();
-        let gone = status == StatusCode::NO_RESPONDERS || said.eq_ignore_ascii_case("consumer deleted");
-        Some(if gone { Pulled::Gone(format!("{status} {said}")) } else { Pulled::Over })
+        Some(match status {
+            StatusCode::NOT_FOUND | StatusCode::TIMEOUT => Pulled::Over,
+            _ if said.eq_ignore_ascii_case("consumer deleted") => Pulled::Deleted,
+            _ => Pulled::Denied(format!("{status} {said}")),
+        })
     }
 }

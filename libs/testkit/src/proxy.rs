@@ -23,6 +23,9 @@ struct Manners {
     swallow_requests: bool,
     refuse: bool,
     delay: Duration,
+    /// After so many more bytes of one direction everything is cut.
+    requests_left: Option<usize>,
+    answers_left: Option<usize>,
     /// Connections older than this cut are closed.
     cut: u64,
     /// Connections that lost bytes before this healing are closed: what follows would make no sense.
@@ -92,6 +95,16 @@ impl Proxy {
         self.manners.send_modify(|manners| manners.cut += 1);
     }
 
+    /// Closes all connections after the server has heard so many more bytes.
+    pub fn cut_after_requests(&self, bytes: usize) {
+        self.manners.send_modify(|manners| manners.requests_left = Some(bytes));
+    }
+
+    /// Closes all connections after the server was heard for so many more bytes.
+    pub fn cut_after_answers(&self, bytes: usize) {
+        self.manners.send_modify(|manners| manners.answers_left = Some(bytes));
+    }
+
     /// Behaves from now on; connections that lost something are closed.
     pub fn heal(&self) {
         self.manners.send_modify(|manners| {
@@ -110,50 +123,85 @@ impl Drop for Proxy {
 async fn accept(listener: TcpListener, target: SocketAddr, manners: watch::Sender<Manners>, lost: watch::Sender<u64>) {
     while let Ok((client, _)) = listener.accept().await {
         if !manners.borrow().refuse {
-            tokio::spawn(serve(client, target, manners.subscribe(), lost.clone()));
+            tokio::spawn(serve(client, target, manners.clone(), lost.clone()));
         }
     }
 }
 
-async fn serve(client: TcpStream, target: SocketAddr, mut manners: watch::Receiver<Manners>, lost: watch::Sender<u64>) {
+async fn serve(client: TcpStream, target: SocketAddr, manners: watch::Sender<Manners>, lost: watch::Sender<u64>) {
     let cut = manners.borrow().cut;
     let Ok(server) = TcpStream::connect(target).await else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let requests = pump(from_client, to_server, manners.clone(), &lost, |manners| manners.swallow_requests);
-    let answers = pump(from_server, to_client, manners.clone(), &lost, |manners| manners.swallow_answers);
+    let (mut cuts, answered) = (manners.subscribe(), lost.clone());
+    let requests = Direction {
+        manners: manners.clone(),
+        lost,
+        swallows: |manners| manners.swallow_requests,
+        left: |manners| &mut manners.requests_left,
+    };
+    let answers = Direction {
+        manners,
+        lost: answered,
+        swallows: |manners| manners.swallow_answers,
+        left: |manners| &mut manners.answers_left,
+    };
     tokio::select! {
-        _ = requests => {}
-        _ = answers => {}
-        _ = manners.wait_for(|manners| manners.cut > cut) => {}
+        _ = requests.pump(from_client, to_server) => {}
+        _ = answers.pump(from_server, to_client) => {}
+        _ = cuts.wait_for(|manners| manners.cut > cut) => {}
     }
 }
 
-/// Passes bytes on in one direction until one side ends, or until it lost some and the proxy was healed.
-async fn pump(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    mut manners: watch::Receiver<Manners>,
-    lost: &watch::Sender<u64>,
+/// One way through the proxy.
+struct Direction {
+    manners: watch::Sender<Manners>,
+    lost: watch::Sender<u64>,
     swallows: fn(&Manners) -> bool,
-) -> io::Result<()> {
-    let mut buffer = vec![0; 64 * 1024];
-    let mut torn = None;
-    loop {
-        let size = tokio::select! {
-            size = from.read(&mut buffer) => size?,
-            _ = healed(&mut manners, torn) => return Ok(()),
-        };
-        let now = *manners.borrow();
-        let Some(bytes) = buffer.get(..size).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
-        if torn.is_some() || swallows(&now) {
-            torn = torn.or(Some(now.healed));
-            lost.send_modify(|lost| *lost += bytes.len() as u64);
-            continue;
+    left: fn(&mut Manners) -> &mut Option<usize>,
+}
+
+impl Direction {
+    /// Passes bytes on until one side ends, or until it lost some and the proxy was healed.
+    async fn pump(&self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> io::Result<()> {
+        let mut manners = self.manners.subscribe();
+        let mut buffer = vec![0; 64 * 1024];
+        let mut torn = None;
+        loop {
+            let size = tokio::select! {
+                size = from.read(&mut buffer) => size?,
+                () = healed(&mut manners, torn) => return Ok(()),
+            };
+            let now = *self.manners.borrow();
+            let Some(bytes) = buffer.get(..size).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
+            if torn.is_some() || (self.swallows)(&now) {
+                torn = torn.or(Some(now.healed));
+                self.lost.send_modify(|lost| *lost += bytes.len() as u64);
+                continue;
+            }
+            tokio::time::sleep(now.delay).await;
+            let passing = self.spend(bytes.len());
+            to.write_all(bytes.get(..passing).unwrap_or(bytes)).await?;
+            if passing < bytes.len() {
+                self.manners.send_modify(|manners| manners.cut += 1);
+                return Ok(());
+            }
         }
-        tokio::time::sleep(now.delay).await;
-        to.write_all(bytes).await?;
+    }
+
+    /// How many of these bytes may pass before the cut.
+    fn spend(&self, bytes: usize) -> usize {
+        let mut passing = bytes;
+        self.manners.send_if_modified(|manners| {
+            let left = (self.left)(manners);
+            if let Some(more) = *left {
+                passing = bytes.min(more);
+                *left = if passing < bytes { None } else { Some(more - bytes) };
+            }
+            false
+        });
+        passing
     }
 }
 

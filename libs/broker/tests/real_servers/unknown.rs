@@ -96,3 +96,22 @@ async fn an_unknown_commit_ends_as_deposed_when_another_leads_meanwhile() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_arrived_in_part_leaves_nothing_and_is_sent_again() {
+    within(async {
+        let place = Place::new().await;
+        let (proxy, mut chain, eye) = behind_a_proxy(&place).await;
+        for part in 1..10 {
+            let before = chain.revision();
+            // A commit of 999 records is about 200 kB on the wire.
+            proxy.cut_after_requests(part * 20_000);
+            let committed = chain.commit(&leader("a", 1, 2), &records(999, &part.to_string())).await.unwrap();
+            assert_eq!(committed.first, before + if part == 1 { 1 } else { 1000 }, "it is stored once");
+            let entries = eye.load("queue.*", committed.first).await.unwrap();
+            assert_eq!(entries.len(), 999);
+            assert!(entries.iter().all(|entry| *entry.value.as_ref().unwrap() == part.to_string()));
+        }
+    })
+    .await;
+}
