@@ -1,1 +1,92 @@
-//! The queue: one leader decides, commits and hands out builds.
+//! The queue: one leader decides, commits and hands out builds; the others stand by.
+//!
+//! [`run`] is the way in. A leader is a [`driver`] that turns what reaches it ([`intake`]) into commits and
+//! sends out what they imply ([`effects`]); how it starts stands in [`recover`], how long it may lead in
+//! [`leader`].
+
+mod batch;
+mod clock;
+mod config;
+mod driver;
+mod effects;
+mod housekeeping;
+mod inputs;
+mod intake;
+mod leader;
+mod liveness;
+mod questions;
+mod recover;
+mod standby;
+mod takeover;
+mod workers;
+
+pub use config::Config;
+use packline_broker::{Broker, BucketName};
+use packline_domain::record::{LEADER, Leader};
+use packline_service::Shutdown;
+
+use crate::{driver::Ended, standby::Vacancy};
+
+/// Runs an orchestrator until it is asked to stop, or the line is drained.
+///
+/// # Errors
+/// When the broker cannot be used, or a record of the bucket cannot be read.
+pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
+    let me = identity();
+    let Some(broker) = until_stopped(&shutdown, Broker::connect(&config.nats, &format!("orchestrator {me}"))).await
+    else {
+        return Ok(());
+    };
+    let broker = broker?;
+    let Some(ensured) = until_stopped(&shutdown, broker.ensure_topology()).await else { return Ok(()) };
+    ensured?;
+    let bucket = broker.bucket(BucketName::Orchestrator);
+    // A drain by a commit after this one is meant for this process; one before it is over.
+    let started_after = match bucket.get(LEADER).await?.and_then(|entry| entry.value) {
+        Some(value) => serde_json::from_slice::<Leader>(&value)?.commit,
+        None => 0,
+    };
+    let mut poison = None;
+    loop {
+        let (observed, previous) = match standby::wait(&bucket, &me, &shutdown, started_after).await? {
+            Vacancy::Free(observed, previous) => (observed, previous),
+            Vacancy::Stopped => return Ok(()),
+            Vacancy::Drained => {
+                tracing::info!("drained; leaving");
+                return Ok(());
+            }
+        };
+        let taken = takeover::take(&broker, &config, &me, &shutdown, observed, previous, poison.take()).await?;
+        let Some(driver) = taken else { continue };
+        match driver.lead().await {
+            Ended::Deposed => tracing::warn!("another orchestrator leads now; standing by"),
+            Ended::Reload(input) => {
+                tracing::warn!("reading the bucket again");
+                poison = input;
+            }
+            Ended::Stopped => {
+                tracing::info!("stopped");
+                return Ok(());
+            }
+            Ended::Drained => {
+                tracing::info!("drained; leaving");
+                return Ok(());
+            }
+            Ended::Failed(error) => return Err(error),
+        }
+    }
+}
+
+async fn until_stopped<T>(shutdown: &Shutdown, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        done = work => Some(done),
+        () = shutdown.requested() => None,
+    }
+}
+
+/// `<host>-<random>`, legal as a token of a subject.
+fn identity() -> String {
+    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+    let host: String = host.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();
+    format!("{host}-{:08x}", fastrand::u32(..))
+}

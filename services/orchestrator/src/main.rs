@@ -1,1 +1,7 @@
-fn main() {}
+//! The program `orchestrator`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    packline_service::main(packline_orchestrator::run)
+}

@@ -1,0 +1,139 @@
+//! What the next commit will hold, and what follows once it is committed.
+
+use std::collections::BTreeMap;
+
+use packline_broker::{Acker, DeadLetter, Question, StreamName, Write};
+use packline_domain::{
+    Effect, SCHEMA,
+    effect::EffectsRecord,
+    record::{Key, Record},
+};
+use packline_scheduler::Action;
+
+/// Records of one commit beyond which no further input is taken into it; one input adds at most as many
+/// again, and the broker takes 1000.
+const ROOM: usize = 450;
+
+/// The largest value of `effects.<i>`, in bytes of JSON.
+const EFFECTS_BYTES: usize = 200 * 1024;
+
+/// Keys of effects that may be outstanding before the loop waits for the outbox.
+pub(crate) const MAX_EFFECT_KEYS: usize = 64;
+
+/// Inputs applied since the last commit, and what they imply.
+#[derive(Default)]
+pub(crate) struct Batch {
+    records: BTreeMap<Key, Option<Record>>,
+    effects: Vec<Effect>,
+    /// Permits whose worker has named the revision of its last write.
+    named: BTreeMap<u32, u64>,
+    /// Last sequence taken of each stream.
+    pub(crate) positions: BTreeMap<StreamName, u64>,
+    /// The last delivery of each stream: acknowledging it acknowledges all before.
+    pub(crate) ackers: BTreeMap<StreamName, Acker>,
+    pub(crate) letters: Vec<DeadLetter>,
+    pub(crate) questions: Vec<Question>,
+}
+
+impl Batch {
+    /// Takes up what the scheduler decided; of a key written twice the last value counts.
+    pub(crate) fn absorb(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Put(key, record) => {
+                    self.records.insert(key, Some(record));
+                }
+                Action::Delete(key) => {
+                    self.records.insert(key, None);
+                }
+                Action::Effect(effect) => self.effects.push(effect),
+            }
+        }
+    }
+
+    /// A result named the revision of its worker's last write to its permit.
+    pub(crate) fn name_revision(&mut self, permit: u32, revision: u64) {
+        self.named.insert(permit, revision);
+    }
+
+    /// How many more records fit before the next commit is due.
+    pub(crate) fn room(&self) -> usize {
+        ROOM.saturating_sub(self.records.len())
+    }
+
+    /// Whether there is nothing that must be stored.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.effects.is_empty() && self.positions.is_empty()
+    }
+
+    /// What the commit implies for the outside, once it is committed.
+    pub(crate) fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// The keys of effects that this commit needs, the lowest that are free.
+    pub(crate) fn effect_chunks(&self, commit: u64) -> serde_json::Result<Vec<Vec<u8>>> {
+        let mut chunks = Vec::new();
+        let mut part: Vec<Effect> = Vec::new();
+        let mut bytes = 0;
+        let mut close = |effects: Vec<Effect>| {
+            let number = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
+            chunks.push(serde_json::to_vec(&EffectsRecord { schema: SCHEMA, commit, part: number, effects })?);
+            serde_json::Result::Ok(())
+        };
+        for effect in &self.effects {
+            let size = serde_json::to_vec(effect)?.len();
+            if bytes + size > EFFECTS_BYTES && !part.is_empty() {
+                close(std::mem::take(&mut part))?;
+                bytes = 0;
+            }
+            bytes += size;
+            part.push(effect.clone());
+        }
+        if !part.is_empty() {
+            close(part)?;
+        }
+        Ok(chunks)
+    }
+
+    /// The writes of the commit; each change of a permit that stands carries the revision it relies on.
+    pub(crate) fn writes(
+        &self,
+        permits: &BTreeMap<u32, Standing>,
+        trust_named: bool,
+    ) -> serde_json::Result<Vec<Write>> {
+        self.records
+            .iter()
+            .map(|(key, record)| {
+                let expect = match key {
+                    Key::Permit(n) => permits.get(n).filter(|standing| standing.stands).map(|standing| {
+                        let named = self.named.get(n).copied().filter(|_| trust_named).unwrap_or(0);
+                        standing.revision.max(named)
+                    }),
+                    Key::Leader | Key::Control | Key::Intention | Key::Queue(_) | Key::Retries(_) | Key::Effects(_) => {
+                        None
+                    }
+                };
+                let value = record.as_ref().map(Record::encode).transpose()?.map(Into::into);
+                Ok(Write { key: key.to_string(), value, expect })
+            })
+            .collect()
+    }
+
+    /// The permits that the commit writes (true) or deletes, with their place among its records.
+    pub(crate) fn permits(&self) -> impl Iterator<Item = (usize, u32, bool)> {
+        self.records.iter().enumerate().filter_map(|(place, (key, record))| match key {
+            Key::Permit(n) => Some((place, *n, record.is_some())),
+            Key::Leader | Key::Control | Key::Intention | Key::Queue(_) | Key::Retries(_) | Key::Effects(_) => None,
+        })
+    }
+}
+
+/// What the leader knows of the key of a permit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standing {
+    /// The last revision seen or written.
+    pub(crate) revision: u64,
+    /// Whether it has a value.
+    pub(crate) stands: bool,
+}

@@ -1,0 +1,377 @@
+//! The loop of a leader: gather what happened, decide, commit, release.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use packline_broker::{Broker, Bucket, CommitError, Committed, StreamName, Write};
+use packline_domain::{
+    Command, Effect, Mode,
+    record::{Intended, Key, Leader, Worker},
+};
+use packline_scheduler::{Input, Now, Scheduler};
+use packline_service::Shutdown;
+
+use crate::{
+    batch::{Batch, MAX_EFFECT_KEYS, Standing},
+    clock::Clock,
+    config::Config,
+    effects::Outbox,
+    housekeeping::Housekeeping,
+    inputs::Long,
+    intake::{Arrived, Intake, Open},
+    leader::Leadership,
+    liveness::Liveness,
+    questions,
+};
+
+/// Permits that one commit withdraws; small, because one race lost refuses the whole.
+const WITHDRAWALS: usize = 100;
+
+/// Records that [`Input::TimePassed`] may touch at a time.
+const FORGET: usize = 50;
+
+/// Why a leader leads no longer.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// Another leads: stand by.
+    Deposed,
+    /// What is in memory cannot be relied on: take the lease again and load. The input named, if any,
+    /// made the scheduler panic and is refused next time.
+    Reload(Option<(StreamName, u64)>),
+    /// Asked to stop.
+    Stopped,
+    /// Drained by this commit: exit.
+    Drained,
+    /// The broker refuses what is needed.
+    Failed(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Ended {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// The records of one commit, and which keys of effects are among them.
+struct Prepared {
+    writes: Vec<Write>,
+    effect_keys: Vec<u32>,
+}
+
+/// A leader at work.
+pub(crate) struct Driver {
+    pub(crate) broker: Broker,
+    pub(crate) bucket: Bucket,
+    pub(crate) config: Config,
+    pub(crate) clock: Clock,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) leadership: Leadership,
+    pub(crate) scheduler: Scheduler,
+    pub(crate) intake: Intake,
+    pub(crate) outbox: Outbox,
+    pub(crate) liveness: Liveness,
+    /// What `permits.<n>` is known to hold.
+    pub(crate) permits: BTreeMap<u32, Standing>,
+    /// Which of `effects.<i>` may not be out yet, with their commits.
+    pub(crate) effect_keys: BTreeMap<u32, u64>,
+    /// Slots of live workers as the scheduler was last told.
+    pub(crate) live: BTreeMap<String, u32>,
+    /// A long announcement that is being worked off.
+    pub(crate) long: Option<Long>,
+    /// An input that made the scheduler panic.
+    pub(crate) poison: Option<(StreamName, u64)>,
+    /// Whether revisions that results name are believed; not after a conflict, until a commit succeeds.
+    pub(crate) trust_named: bool,
+    /// Streams to be read anew after the next commit.
+    pub(crate) skipped: Vec<StreamName>,
+    pub(crate) housekeeping: Housekeeping,
+}
+
+impl Driver {
+    /// Leads until that ends.
+    pub(crate) async fn lead(mut self) -> Ended {
+        loop {
+            if let Err(ended) = self.lead_one().await {
+                return ended;
+            }
+        }
+    }
+
+    /// One turn: each ends with all that it took committed, sent, acknowledged and answered.
+    async fn lead_one(&mut self) -> Result<(), Ended> {
+        let withdrew = self.withdraw_one().await?;
+        let mut batch = self.gather(!withdrew).await?;
+        self.decide(&mut batch).await?;
+        if !batch.is_empty() || self.leadership.lease.until_renewal().is_zero() {
+            self.commit(&mut batch).await?;
+        }
+        self.answer(&batch).await;
+        self.keep_house().await;
+        self.end().await
+    }
+
+    /// One commit of what a standing intention, a passed deadline or a lost worker withdraws (law 8);
+    /// whether there was anything. It enters the scheduler only when it is committed.
+    async fn withdraw_one(&mut self) -> Result<bool, Ended> {
+        let now = self.now();
+        let Some(plan) = self.scheduler.plan_withdrawal(&now, WITHDRAWALS) else { return Ok(false) };
+        let mut batch = Batch::default();
+        batch.absorb(plan.actions());
+        let writes = self.prepare(&batch)?;
+        match self.store(&mut batch, writes).await {
+            Ok(()) => self.feed(&mut Batch::default(), &now, Input::Withdrawn(plan))?,
+            Err(CommitError::Conflict) => self.read_permits().await?,
+            Err(error) => return Err(ended(error)),
+        }
+        Ok(true)
+    }
+
+    /// Waits for something to happen, where nothing is left to do, and takes all that has happened.
+    async fn gather(&mut self, idle: bool) -> Result<Batch, Ended> {
+        let mut batch = Batch::default();
+        if idle && self.long.is_none() && !self.requeueing() && !self.can_start() {
+            self.wait(&mut batch).await?;
+        }
+        self.announce_slice(&mut batch)?;
+        while batch.room() > 0 {
+            let open = self.open();
+            match futures::FutureExt::now_or_never(self.intake.next(open)) {
+                Some(arrived) => self.take(arrived, &mut batch)?,
+                None => break,
+            }
+        }
+        Ok(batch)
+    }
+
+    async fn wait(&mut self, batch: &mut Batch) -> Result<(), Ended> {
+        while self.effect_keys.len() >= MAX_EFFECT_KEYS {
+            self.outbox.progress().await;
+            self.free_effect_keys();
+        }
+        let until = self.until_next_change();
+        let draining = self.scheduler.control().mode == Mode::Draining;
+        let open = self.open();
+        tokio::select! {
+            biased;
+            () = self.shutdown.requested() => Ok(()),
+            arrived = self.intake.next(open) => self.take(arrived, batch),
+            () = self.outbox.progress(), if draining => Ok(()),
+            () = tokio::time::sleep(until) => Ok(()),
+        }
+    }
+
+    /// A command that touches many records is being worked off.
+    fn requeueing(&self) -> bool {
+        self.scheduler.intention().is_some_and(|intention| {
+            matches!(&intention.what, Intended::Control { command: Command::RequeueFailed, .. })
+        })
+    }
+
+    fn can_start(&self) -> bool {
+        self.scheduler.can_start() && self.effect_keys.len() < MAX_EFFECT_KEYS
+    }
+
+    fn open(&self) -> Open {
+        let settled = self.scheduler.intention().is_none() && self.long.is_none();
+        Open { control: settled, packages: self.long.is_none() }
+    }
+
+    fn until_next_change(&self) -> Duration {
+        let monotonic = self.clock.monotonic();
+        let workers = self.liveness.next_change(monotonic, self.config.claim).map(|at| at.saturating_sub(monotonic));
+        let deadline = self.scheduler.next_deadline().map(|at| self.clock.until(at));
+        [workers, deadline, Some(self.housekeeping.until_due(&self.clock))]
+            .into_iter()
+            .flatten()
+            .map(|wait| wait.max(Duration::from_millis(1)))
+            .chain([self.leadership.lease.until_renewal()])
+            .min()
+            .unwrap_or_default()
+    }
+
+    fn take(&mut self, arrived: Arrived, batch: &mut Batch) -> Result<(), Ended> {
+        match arrived {
+            Arrived::Input(stream, delivery) => self.take_input(stream, delivery, batch),
+            Arrived::Skipped(stream) => {
+                self.skipped.push(stream);
+                Ok(())
+            }
+            Arrived::Permit(entry) => {
+                self.see_permit(&entry);
+                Ok(())
+            }
+            Arrived::Worker(entry) => {
+                let record = entry.value.and_then(|value| serde_json::from_slice::<Worker>(&value).ok());
+                self.liveness.seen(self.clock.monotonic(), &entry.key, entry.revision, record);
+                Ok(())
+            }
+            Arrived::Gap => {
+                self.liveness.start_anew(self.clock.monotonic());
+                Ok(())
+            }
+            Arrived::Question(question) => {
+                batch.questions.push(*question);
+                Ok(())
+            }
+        }
+    }
+
+    /// What follows from all that is known now: who lives, what time brought, what can start.
+    async fn decide(&mut self, batch: &mut Batch) -> Result<(), Ended> {
+        self.see_workers(batch).await?;
+        let now = self.now();
+        if self.scheduler.next_deadline().is_some_and(|at| at <= now.at) && batch.room() > 0 {
+            self.feed(batch, &now, Input::TimePassed { limit: FORGET })?;
+        }
+        if self.requeueing() && batch.room() > 0 {
+            let limit = batch.room() / 3;
+            self.feed(batch, &now, Input::Continued { limit })?;
+        }
+        if self.can_start() && batch.room() > 0 {
+            let limit = batch.room() / 2 + 1;
+            self.feed(batch, &now, Input::Dispatched { limit })?;
+        }
+        let drained = self.scheduler.control().mode == Mode::Draining
+            && self.scheduler.permits().next().is_none()
+            && self.scheduler.intention().is_none()
+            && batch.is_empty()
+            && self.effects_are_out();
+        if drained {
+            self.feed(batch, &now, Input::Drained)?;
+        }
+        Ok(())
+    }
+
+    /// Feeds an input of the driver's own; a refusal is a fault of ours.
+    pub(crate) fn feed(&mut self, batch: &mut Batch, now: &Now, input: Input) -> Result<(), Ended> {
+        let actions = self.apply(now, input).map_err(|refusal| Ended::Failed(refusal.into()))?;
+        batch.absorb(actions);
+        Ok(())
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        Now { at: self.clock.now(), commit: self.leadership.next_commit(), seed: fastrand::u64(..) }
+    }
+
+    /// Commits, and lets out what the commit implies.
+    pub(crate) async fn commit(&mut self, batch: &mut Batch) -> Result<(), Ended> {
+        for letter in std::mem::take(&mut batch.letters) {
+            tracing::warn!("refused {}: {}", letter.source_subject, letter.reason);
+            self.broker.dead_letter(letter).await;
+        }
+        let prepared = self.prepare(batch)?;
+        self.store(batch, prepared).await.map_err(ended)?;
+        for acker in std::mem::take(&mut batch.ackers).into_values() {
+            acker.ack().await;
+        }
+        for stream in std::mem::take(&mut self.skipped) {
+            let after = self.leadership.record.positions.get(stream.as_str()).map_or(0, |position| position.sequence);
+            self.intake.reopen(stream, after).await?;
+        }
+        Ok(())
+    }
+
+    /// All that a batch writes, under the number of the next commit.
+    fn prepare(&mut self, batch: &Batch) -> anyhow::Result<Prepared> {
+        self.free_effect_keys();
+        let mut writes = batch.writes(&self.permits, self.trust_named)?;
+        let chunks = batch.effect_chunks(self.leadership.next_commit())?;
+        let effect_keys: Vec<u32> = (0..).filter(|i| !self.effect_keys.contains_key(i)).take(chunks.len()).collect();
+        for (i, chunk) in effect_keys.iter().zip(chunks) {
+            writes.push(Write { key: Key::Effects(*i).to_string(), value: Some(chunk.into()), expect: None });
+        }
+        Ok(Prepared { writes, effect_keys })
+    }
+
+    /// Stores a batch as one commit and hands its effects to the outbox.
+    async fn store(&mut self, batch: &mut Batch, prepared: Prepared) -> Result<(), CommitError> {
+        let commit = self.leadership.next_commit();
+        let (through, serial) = (self.outbox.through(), self.scheduler.serial());
+        let positions = std::mem::take(&mut batch.positions);
+        let change = |leader: &mut Leader| {
+            leader.effects_through = through;
+            leader.serial = serial;
+            for (stream, sequence) in positions {
+                leader.positions.entry(stream.as_str().to_owned()).or_default().sequence = sequence;
+            }
+        };
+        let committed = self.leadership.commit(change, &prepared.writes).await?;
+        self.trust_named = true;
+        self.effect_keys.extend(prepared.effect_keys.into_iter().map(|i| (i, commit)));
+        self.liveness.readable(self.clock.monotonic(), self.config.lease);
+        self.note_permits(batch, committed);
+        self.release(batch, commit);
+        Ok(())
+    }
+
+    fn note_permits(&mut self, batch: &Batch, committed: Committed) {
+        for (place, n, stands) in batch.permits() {
+            let revision = committed.first + 1 + u64::try_from(place).unwrap_or(u64::MAX);
+            self.permits.insert(n, Standing { revision, stands });
+        }
+    }
+
+    /// Sends what the commit implies; an order carries the revision of its permit.
+    fn release(&mut self, batch: &mut Batch, commit: u64) {
+        let mut effects = batch.take_effects();
+        for effect in &mut effects {
+            match effect {
+                Effect::Order(order) => {
+                    order.permit_revision = self.permits.get(&order.permit).map_or(0, |standing| standing.revision);
+                }
+                Effect::Event(event) => tracing::info!("{}", event.message),
+                Effect::Status(_) | Effect::Wake(_) => {}
+            }
+        }
+        self.outbox.send((commit, effects));
+    }
+
+    /// Answers what was asked: everything in memory is committed now.
+    async fn answer(&self, batch: &Batch) {
+        if !self.leadership.lease.is_valid() {
+            return;
+        }
+        for question in &batch.questions {
+            questions::answer(question, self).await;
+        }
+    }
+
+    fn free_effect_keys(&mut self) {
+        let through = self.outbox.through();
+        self.effect_keys.retain(|_, commit| *commit > through);
+    }
+
+    fn effects_are_out(&mut self) -> bool {
+        self.free_effect_keys();
+        self.effect_keys.is_empty()
+    }
+
+    /// Whether this turn was the last one. A leader that leaves says so: the next takes over at once.
+    async fn end(&mut self) -> Result<(), Ended> {
+        let ended = if self.scheduler.control().mode == Mode::Drained {
+            Ended::Drained
+        } else if self.shutdown.is_requested() {
+            Ended::Stopped
+        } else {
+            return Ok(());
+        };
+        let through = self.outbox.through();
+        let leave = |leader: &mut Leader| {
+            leader.holder = None;
+            leader.effects_through = through;
+        };
+        match self.leadership.commit(leave, &[]).await {
+            Ok(_) => Err(ended),
+            Err(error) => Err(self::ended(error)),
+        }
+    }
+}
+
+/// What a commit that failed means for the leader. A conflict outside withdrawals means that a worker
+/// wrote its permit meanwhile: load and decide again.
+fn ended(error: CommitError) -> Ended {
+    match error {
+        CommitError::Deposed => Ended::Deposed,
+        CommitError::Conflict => Ended::Reload(None),
+        CommitError::TooLarge(_) | CommitError::Fatal(_) => Ended::Failed(error.into()),
+    }
+}

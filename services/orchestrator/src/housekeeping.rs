@@ -1,0 +1,79 @@
+//! What a leader looks after now and then.
+
+use std::time::Duration;
+
+use packline_broker::{Message, StreamName, topology};
+
+use packline_domain::{BuildOrder, message::OrderConfig};
+
+use crate::{clock::Clock, driver::Driver};
+
+/// Between two rounds.
+const ROUND: Duration = Duration::from_secs(10);
+
+/// An order that nobody took for so long is looked for.
+const UNTAKEN: Duration = Duration::from_secs(30);
+
+/// When the next round is due.
+#[derive(Debug, Default)]
+pub(crate) struct Housekeeping {
+    due: Duration,
+}
+
+impl Housekeeping {
+    pub(crate) fn until_due(&self, clock: &Clock) -> Duration {
+        self.due.saturating_sub(clock.monotonic())
+    }
+}
+
+impl Driver {
+    /// One round, where it is due.
+    pub(crate) async fn keep_house(&mut self) {
+        if !self.housekeeping.until_due(&self.clock).is_zero() || !self.leadership.lease.is_valid() {
+            return;
+        }
+        self.housekeeping.due = self.clock.monotonic() + ROUND;
+        if let Err(error) = self.order_again().await {
+            tracing::warn!("failed to look after orders that nobody took: {error}");
+        }
+    }
+
+    /// An order that nobody has taken for 30 s while none waits at the broker was lost with its worker:
+    /// it is published again, without an id, for the broker would drop the repetition (law 11).
+    async fn order_again(&self) -> Result<(), packline_broker::BrokerError> {
+        let now = self.clock.now();
+        let untaken: Vec<u32> = self
+            .scheduler
+            .permits()
+            .filter(|(_, permit)| permit.worker.is_none() && now.since(permit.granted_at) > UNTAKEN)
+            .map(|(n, _)| n)
+            .collect();
+        if untaken.is_empty() || self.broker.pending(StreamName::Builds, topology::BUILDERS).await?.pending > 0 {
+            return Ok(());
+        }
+        let orders = untaken.into_iter().filter_map(|n| {
+            let order = self.order(n)?;
+            tracing::warn!("ordering {} again: nobody has taken it", order.build_id);
+            Some(Message::json(topology::builds_start(), &order))
+        });
+        self.broker.publish_stored(orders.collect()).await;
+        Ok(())
+    }
+
+    fn order(&self, n: u32) -> Option<BuildOrder> {
+        let permit = self.scheduler.permit(n)?;
+        let name = &permit.package_name;
+        let mut order = BuildOrder::new(
+            &self.scheduler.package(name)?.package,
+            permit.build_id.clone(),
+            permit.attempt,
+            n,
+            permit.granted_at,
+            OrderConfig { registry: self.config.npm_registry.clone() },
+            self.scheduler.retries(name).map(|retries| retries.integrities.clone()).unwrap_or_default(),
+            self.config.build_deadline,
+        );
+        order.permit_revision = self.permits.get(&n)?.revision;
+        Some(order)
+    }
+}

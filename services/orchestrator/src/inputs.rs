@@ -1,0 +1,252 @@
+//! How each message of the three streams becomes an input of the scheduler.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use packline_broker::{Acker, DeadLetter, Delivery, StreamName};
+use packline_domain::{
+    Announcement, BuildResult, Command, Effect, Event, Package, SCHEMA,
+    message::{Refused, decode},
+    record::{Intended, Permit},
+};
+use packline_scheduler::{Action, Input, Now, Refusal, Slice};
+
+use crate::{
+    batch::{Batch, Standing},
+    driver::{Driver, Ended},
+};
+
+/// Packages of an announcement that go into one commit: each may write three records.
+const SLICE: usize = 150;
+
+/// An announcement that is too long for one commit.
+pub(crate) struct Long {
+    sequence: u64,
+    packages: Vec<Package>,
+    done: usize,
+    reported_through: Option<u64>,
+    acker: Acker,
+}
+
+impl Driver {
+    /// One decision. A panic is a fault of the scheduler's: what is in memory is dropped, and the input
+    /// that caused it is refused after the reload, so it cannot end one leader after the other (law 12).
+    pub(crate) fn apply(&mut self, now: &Now, input: Input) -> Result<Vec<Action>, Fault> {
+        match catch_unwind(AssertUnwindSafe(|| self.scheduler.apply(now, input))) {
+            Ok(decided) => decided.map_err(Fault::Refused),
+            Err(_) => Err(Fault::Panicked),
+        }
+    }
+
+    /// Takes one message of a stream; it counts as applied with the next commit.
+    pub(crate) fn take_input(
+        &mut self,
+        stream: StreamName,
+        delivery: Delivery,
+        batch: &mut Batch,
+    ) -> Result<(), Ended> {
+        let applied = batch
+            .positions
+            .get(&stream)
+            .copied()
+            .or_else(|| self.leadership.record.positions.get(stream.as_str()).map(|position| position.sequence));
+        let applied = applied.unwrap_or(0);
+        if delivery.sequence <= applied {
+            return Ok(());
+        }
+        if delivery.sequence > applied + 1 {
+            self.say_missing(stream, applied, delivery.sequence, batch);
+        }
+        let taken = if self.poison == Some((stream, delivery.sequence)) {
+            self.poison = None;
+            refuse(
+                batch,
+                stream,
+                &delivery,
+                &Refused {
+                    payload: delivery.payload.to_vec(),
+                    reason: "the scheduler could not cope with it; please report this message".into(),
+                    index: 0,
+                },
+            );
+            Ok(())
+        } else {
+            match stream {
+                StreamName::Packages => return self.take_announcement(delivery, batch),
+                StreamName::Results => self.take_result(&delivery, batch),
+                _ => self.take_command(&delivery, batch),
+            }
+        };
+        if let Err(fault) = taken {
+            match fault {
+                Fault::Panicked => return Err(Ended::Reload(Some((stream, delivery.sequence)))),
+                Fault::Refused(refusal) => {
+                    let reason = refusal.to_string();
+                    refuse(batch, stream, &delivery, &Refused { payload: delivery.payload.to_vec(), reason, index: 0 });
+                }
+            }
+        }
+        batch.positions.insert(stream, delivery.sequence);
+        batch.ackers.insert(stream, delivery.acker());
+        Ok(())
+    }
+
+    fn take_announcement(&mut self, delivery: Delivery, batch: &mut Batch) -> Result<(), Ended> {
+        let announcement = Announcement::parse(&delivery.payload);
+        for refused in &announcement.refused {
+            refuse(batch, StreamName::Packages, &delivery, refused);
+        }
+        let done = match self.scheduler.intention().map(|intention| (intention.sequence, &intention.what)) {
+            Some((sequence, Intended::Announce { done })) if sequence == delivery.sequence => *done,
+            _ => 0,
+        };
+        self.long = Some(Long {
+            sequence: delivery.sequence,
+            packages: announcement.packages,
+            done,
+            reported_through: announcement.reported_through,
+            acker: delivery.acker(),
+        });
+        let open = self.scheduler.intention().is_none_or(|intention| intention.sequence == delivery.sequence);
+        let short = self.long.as_ref().is_some_and(|long| long.packages.len() <= SLICE);
+        if open || short { self.announce_slice(batch) } else { Ok(()) }
+    }
+
+    /// Announces the next packages of the announcement under way, where one is.
+    pub(crate) fn announce_slice(&mut self, batch: &mut Batch) -> Result<(), Ended> {
+        let now = self.now();
+        let Some(long) = self.long.take() else { return Ok(()) };
+        let whole = long.packages.len() <= SLICE;
+        let until = (long.done + SLICE).min(long.packages.len());
+        let last = until == long.packages.len();
+        if !whole && batch.room() < SLICE {
+            self.long = Some(long);
+            return Ok(());
+        }
+        let packages = long.packages.get(long.done..until).unwrap_or_default().to_vec();
+        let slice = (!whole).then(|| Slice {
+            stream: StreamName::Packages.as_str().to_owned(),
+            sequence: long.sequence,
+            done: until,
+            last,
+        });
+        let input = Input::Announced { packages, reported_through: long.reported_through, slice };
+        match self.apply(&now, input) {
+            Ok(actions) => batch.absorb(actions),
+            Err(Fault::Refused(Refusal::Busy { .. })) => {
+                self.long = Some(long);
+                return Ok(());
+            }
+            Err(Fault::Refused(refusal)) => return Err(Ended::Failed(refusal.into())),
+            Err(Fault::Panicked) => return Err(Ended::Reload(Some((StreamName::Packages, long.sequence)))),
+        }
+        if last {
+            batch.positions.insert(StreamName::Packages, long.sequence);
+            batch.ackers.insert(StreamName::Packages, long.acker);
+        } else {
+            self.long = Some(Long { done: until, ..long });
+        }
+        Ok(())
+    }
+
+    fn take_result(&mut self, delivery: &Delivery, batch: &mut Batch) -> Result<(), Fault> {
+        match decode::<BuildResult>(&delivery.payload) {
+            Ok(result) => {
+                let permit = self.scheduler.permit(result.permit);
+                if permit.is_some_and(|permit| permit.build_id == result.build_id) {
+                    batch.name_revision(result.permit, result.permit_revision);
+                }
+                let actions = self.apply(&self.now(), Input::Finished(Box::new(result)))?;
+                batch.absorb(actions);
+            }
+            Err(refused) => refuse(batch, StreamName::Results, delivery, &refused),
+        }
+        Ok(())
+    }
+
+    fn take_command(&mut self, delivery: &Delivery, batch: &mut Batch) -> Result<(), Fault> {
+        let name = delivery.subject.rsplit('.').next().unwrap_or_default();
+        match Command::parse(name, &delivery.payload) {
+            Ok((Command::Poll, _)) => {}
+            Ok((command, origin)) => {
+                let stream = StreamName::Control.as_str().to_owned();
+                let input = Input::Commanded { command, origin, stream, sequence: delivery.sequence };
+                let actions = self.apply(&self.now(), input)?;
+                batch.absorb(actions);
+            }
+            Err(reason) => {
+                let refused = Refused { payload: delivery.payload.to_vec(), reason, index: 0 };
+                refuse(batch, StreamName::Control, delivery, &refused);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the bucket holds for a permit: the worker that has taken it wrote there.
+    pub(crate) fn see_permit(&mut self, entry: &packline_broker::Entry) {
+        let Some(n) = entry.key.strip_prefix("permits.").and_then(|n| n.parse::<u32>().ok()) else { return };
+        if self.permits.get(&n).is_some_and(|standing| standing.revision >= entry.revision) {
+            return;
+        }
+        let record = entry.value.as_ref().and_then(|value| serde_json::from_slice::<Permit>(value).ok());
+        self.permits.insert(n, Standing { revision: entry.revision, stands: entry.value.is_some() });
+        let Some(record) = record else { return };
+        let now = self.now();
+        match self.apply(&now, Input::PermitSeen { permit: n, record: Box::new(record) }) {
+            Ok(_) => {}
+            Err(fault) => tracing::warn!("permits.{n} is not believed: {fault}"),
+        }
+    }
+
+    /// Reads all permits in one read: a worker wrote one while we meant to withdraw it.
+    pub(crate) async fn read_permits(&mut self) -> Result<(), Ended> {
+        let entries = self.bucket.load("permits.*", 0).await.map_err(|error| Ended::Failed(error.into()))?;
+        for entry in &entries {
+            self.see_permit(entry);
+        }
+        Ok(())
+    }
+
+    /// Messages between two positions are gone: deleted, or expired before anybody read them.
+    fn say_missing(&mut self, stream: StreamName, applied: u64, next: u64, batch: &mut Batch) {
+        let now = self.now();
+        let (first, last) = (applied + 1, next - 1);
+        let message = format!("{} {first} to {last} were deleted or expired before they were read", stream.as_str());
+        let event = Event {
+            schema: SCHEMA,
+            kind: "missing".into(),
+            at: now.at,
+            commit: now.commit,
+            package_name: None,
+            build_id: None,
+            by: None,
+            message,
+        };
+        batch.absorb(vec![Action::Effect(Effect::Event(Box::new(event)))]);
+    }
+}
+
+/// Why an input was not applied.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    /// There is no rule for it.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// A fault of ours.
+    #[error("the scheduler panicked")]
+    Panicked,
+}
+
+fn refuse(batch: &mut Batch, stream: StreamName, delivery: &Delivery, refused: &Refused) {
+    let kind = match stream {
+        StreamName::Packages => "packages",
+        StreamName::Results => "results",
+        _ => "control",
+    };
+    batch.letters.push(DeadLetter {
+        kind: kind.into(),
+        reason: refused.reason.clone(),
+        source_subject: delivery.subject.clone(),
+        source: Some((stream, delivery.sequence, refused.index)),
+        payload: refused.payload.clone().into(),
+    });
+}

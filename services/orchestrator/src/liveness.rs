@@ -1,0 +1,213 @@
+//! Which workers live and which are lost (law 9), decided from the revisions of their keys alone.
+//!
+//! Time is the leader's own monotonic clock; nothing that a worker writes is believed about time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use packline_domain::record::Worker;
+
+/// How much longer than CLAIM a worker must be silent before it counts as lost.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// Time on the leader's monotonic clock, from any fixed point.
+type Instant = Duration;
+
+#[derive(Debug)]
+struct Watched {
+    /// Of its key; 0 while the key is missing.
+    revision: u64,
+    /// Since when the revision stands still, as far as could be read.
+    still_since: Instant,
+    record: Option<Worker>,
+}
+
+/// What the leader knows of the workers.
+#[derive(Debug, Default)]
+pub(crate) struct Liveness {
+    workers: BTreeMap<String, Watched>,
+    lost: BTreeSet<String>,
+    readable: Option<Instant>,
+}
+
+impl Liveness {
+    /// A key of the bucket was read, or was found missing (`None`).
+    pub(crate) fn seen(&mut self, now: Instant, worker: &str, revision: u64, record: Option<Worker>) {
+        if self.lost.contains(worker) {
+            return;
+        }
+        match self.workers.get_mut(worker) {
+            None => {
+                let watched = Watched { revision, still_since: now, record };
+                self.workers.insert(worker.to_owned(), watched);
+            }
+            Some(watched) if watched.revision == revision => {}
+            Some(watched) => *watched = Watched { revision, still_since: now, record },
+        }
+    }
+
+    /// A permit names this worker; one without a key counts as standing still from now on.
+    pub(crate) fn named(&mut self, now: Instant, worker: &str) {
+        if !self.workers.contains_key(worker) {
+            self.seen(now, worker, 0, None);
+        }
+    }
+
+    /// The broker answered. After a silence longer than `lease` nothing that was not seen counts: all
+    /// waiting starts anew.
+    pub(crate) fn readable(&mut self, now: Instant, lease: Duration) {
+        if self.readable.is_none_or(|before| now.saturating_sub(before) > lease) {
+            self.start_anew(now);
+        }
+        self.readable = Some(now);
+    }
+
+    /// Reading had a gap: all waiting starts anew.
+    pub(crate) fn start_anew(&mut self, now: Instant) {
+        for watched in self.workers.values_mut() {
+            watched.still_since = now;
+        }
+    }
+
+    /// Slots of the workers that live: those that moved within half of CLAIM, or are watched for less.
+    pub(crate) fn live(&self, now: Instant, claim: Duration) -> BTreeMap<String, u32> {
+        self.workers
+            .iter()
+            .filter_map(|(name, watched)| {
+                let record = watched.record.as_ref()?;
+                let fresh = now.saturating_sub(watched.still_since) <= claim_of(record, claim) / 2;
+                fresh.then(|| (name.clone(), record.slots))
+            })
+            .collect()
+    }
+
+    /// Workers that have stood still for CLAIM and [`MARGIN`]: lost, once their key is read once more
+    /// and still has the revision that is returned.
+    pub(crate) fn overdue(&self, now: Instant, claim: Duration) -> Vec<(String, u64)> {
+        self.workers
+            .iter()
+            .filter(|(_, watched)| {
+                let claim = watched.record.as_ref().map_or(claim, |record| claim_of(record, claim));
+                now.saturating_sub(watched.still_since) > claim + MARGIN
+            })
+            .map(|(name, watched)| (name.clone(), watched.revision))
+            .collect()
+    }
+
+    /// A lost worker never comes back; what it still holds is lost with it.
+    pub(crate) fn declare_lost(&mut self, worker: &str) {
+        self.workers.remove(worker);
+        self.lost.insert(worker.to_owned());
+    }
+
+    /// Whether it was declared lost.
+    pub(crate) fn is_lost(&self, worker: &str) -> bool {
+        self.lost.contains(worker)
+    }
+
+    /// The phase in which a worker last said that the build of a permit is.
+    pub(crate) fn phase(&self, worker: &str, permit: u32) -> Option<&str> {
+        let record = self.workers.get(worker)?.record.as_ref()?;
+        record.builds.iter().find(|build| build.permit == permit)?.phase.as_deref()
+    }
+
+    /// When [`Self::live`] or [`Self::overdue`] change next by the passing of time alone.
+    pub(crate) fn next_change(&self, now: Instant, claim: Duration) -> Option<Instant> {
+        self.workers
+            .values()
+            .flat_map(|watched| {
+                let claim = watched.record.as_ref().map_or(claim, |record| claim_of(record, claim));
+                [watched.still_since + claim / 2, watched.still_since + claim + MARGIN]
+            })
+            .filter(|at| *at >= now)
+            .min()
+    }
+}
+
+/// CLAIM that the worker says it obeys; the leader's own where it names none.
+fn claim_of(worker: &Worker, ours: Duration) -> Duration {
+    if worker.claim_millis == 0 { ours } else { Duration::from_millis(worker.claim_millis) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use packline_domain::Timestamp;
+
+    const CLAIM: Duration = Duration::from_secs(30);
+
+    fn at(seconds: u64) -> Instant {
+        Duration::from_secs(seconds)
+    }
+
+    fn worker(slots: u32) -> Option<Worker> {
+        Some(Worker {
+            schema: 1,
+            host: "h".into(),
+            version: "1".into(),
+            slots,
+            claim_millis: 30_000,
+            since: Timestamp::default(),
+            resting: None,
+            builds: vec![],
+        })
+    }
+
+    #[test]
+    fn a_worker_lives_while_its_revision_moves_and_is_overdue_after_claim_and_margin() {
+        let mut liveness = Liveness::default();
+        liveness.seen(at(0), "a", 1, worker(2));
+        assert_eq!(liveness.live(at(15), CLAIM), BTreeMap::from([("a".to_owned(), 2)]));
+        assert!(liveness.live(at(16), CLAIM).is_empty());
+        assert!(liveness.overdue(at(35), CLAIM).is_empty());
+        assert_eq!(liveness.overdue(at(36), CLAIM), [("a".to_owned(), 1)]);
+        liveness.seen(at(36), "a", 2, worker(2));
+        assert!(liveness.overdue(at(70), CLAIM).is_empty());
+        assert_eq!(liveness.next_change(at(40), CLAIM), Some(at(51)));
+    }
+
+    #[test]
+    fn an_unchanged_revision_seen_again_is_no_sign_of_life() {
+        let mut liveness = Liveness::default();
+        liveness.seen(at(0), "a", 1, worker(1));
+        liveness.seen(at(30), "a", 1, worker(1));
+        assert_eq!(liveness.overdue(at(36), CLAIM).len(), 1);
+    }
+
+    #[test]
+    fn a_gap_in_reading_starts_the_count_anew() {
+        let mut liveness = Liveness::default();
+        liveness.readable(at(0), at(6));
+        liveness.seen(at(0), "a", 1, worker(1));
+        liveness.readable(at(5), at(6));
+        liveness.readable(at(34), at(6));
+        assert!(liveness.overdue(at(60), CLAIM).is_empty());
+        assert_eq!(liveness.overdue(at(70), CLAIM).len(), 1);
+    }
+
+    #[test]
+    fn a_holder_without_a_key_stands_still_from_the_start() {
+        let mut liveness = Liveness::default();
+        liveness.named(at(0), "ghost");
+        assert!(liveness.live(at(1), CLAIM).is_empty());
+        assert_eq!(liveness.overdue(at(36), CLAIM), [("ghost".to_owned(), 0)]);
+    }
+
+    #[test]
+    fn a_lost_worker_never_comes_back() {
+        let mut liveness = Liveness::default();
+        liveness.seen(at(0), "a", 1, worker(1));
+        liveness.declare_lost("a");
+        liveness.seen(at(40), "a", 9, worker(1));
+        assert!(liveness.is_lost("a") && liveness.live(at(40), CLAIM).is_empty());
+    }
+
+    #[test]
+    fn a_resting_worker_lives_without_slots() {
+        let mut liveness = Liveness::default();
+        liveness.seen(at(0), "a", 1, worker(0));
+        assert_eq!(liveness.live(at(1), CLAIM), BTreeMap::from([("a".to_owned(), 0)]));
+    }
+}

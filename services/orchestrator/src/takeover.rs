@@ -1,0 +1,128 @@
+//! Taking over: the lease first, then everything that a leader needs.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use packline_broker::{Broker, BucketName, CommitError, StreamName};
+use packline_domain::record::{Leader, Position};
+use packline_scheduler::Input;
+use packline_service::Shutdown;
+
+use crate::{
+    batch::{Batch, Standing},
+    clock::Clock,
+    config::Config,
+    driver::{Driver, Ended},
+    effects::Outbox,
+    housekeeping::Housekeeping,
+    intake::Intake,
+    leader::Leadership,
+    liveness::Liveness,
+    recover,
+};
+
+/// The streams whose messages are applied in order.
+const APPLIED: [StreamName; 3] = [StreamName::Packages, StreamName::Results, StreamName::Control];
+
+/// Takes the lease and loads; `None` when another was faster.
+///
+/// # Errors
+/// When the broker cannot be used, or a record cannot be read.
+pub(crate) async fn take(
+    broker: &Broker,
+    config: &Config,
+    me: &str,
+    shutdown: &Shutdown,
+    observed: u64,
+    previous: Option<Leader>,
+    poison: Option<(StreamName, u64)>,
+) -> anyhow::Result<Option<Driver>> {
+    let clock = Clock::start();
+    let bucket = broker.bucket(BucketName::Orchestrator);
+    let lost = previous.is_none() && broker.stream_state(StreamName::Results).await?.messages > 0;
+    let taken = Leadership::take(&bucket, observed, previous, me, config.lease, config.claim).await;
+    let mut leadership = match taken {
+        Ok(leadership) => leadership,
+        Err(CommitError::Deposed | CommitError::Conflict) => return Ok(None),
+        Err(error) => return Err(error).context("failed to take the lease"),
+    };
+    set_positions(broker, &mut leadership.record, lost).await?;
+    // A restored backup repeats no serial (law 16).
+    let millis = u64::try_from(clock.now().as_millis()).unwrap_or(0);
+    leadership.record.serial = leadership.record.serial.saturating_add(1).max(millis);
+    let (record, revision) = (&leadership.record, leadership.revision());
+    let recovered =
+        recover::load(&bucket, record, revision, config.rules(), config.max_concurrent, clock.now(), lost).await?;
+    tracing::info!(
+        "{me} leads (term {}): {} packages known, {} permits in use, {} commits with messages still to send",
+        record.term,
+        recovered.scheduler.packages().count(),
+        recovered.scheduler.permits().count(),
+        recovered.effects.len(),
+    );
+    let outbox = Outbox::start(broker.clone(), leadership.lease.clone(), record.effects_through);
+    let through = record.commit;
+    for committed in recovered.effects {
+        outbox.send(committed);
+    }
+    outbox.send((through, Vec::new()));
+    let positions = record.positions.clone();
+    let after = |stream: StreamName| positions.get(stream.as_str()).map_or(0, |position| position.sequence);
+    let intake = Intake::open(broker, me, after).await?;
+    let permits = recovered
+        .permit_revisions
+        .into_iter()
+        .map(|(n, revision)| (n, Standing { revision, stands: recovered.scheduler.permit(n).is_some() }))
+        .collect();
+    let mut driver = Driver {
+        broker: broker.clone(),
+        bucket,
+        config: config.clone(),
+        clock,
+        shutdown: shutdown.clone(),
+        leadership,
+        scheduler: recovered.scheduler,
+        intake,
+        outbox,
+        liveness: Liveness::default(),
+        permits,
+        effect_keys: recovered.effect_keys,
+        live: BTreeMap::new(),
+        long: None,
+        poison,
+        trust_named: false,
+        skipped: Vec::new(),
+        housekeeping: Housekeeping::default(),
+    };
+    match driver.start().await {
+        Ok(()) => Ok(Some(driver)),
+        Err(Ended::Deposed | Ended::Reload(_)) => Ok(None),
+        Err(Ended::Failed(error)) => Err(error),
+        Err(Ended::Stopped | Ended::Drained) => Ok(None),
+    }
+}
+
+impl Driver {
+    /// The first commit: the positions, `control` where it is new, and the end of `drained`.
+    async fn start(&mut self) -> Result<(), Ended> {
+        let mut batch = Batch::default();
+        let now = self.now();
+        self.feed(&mut batch, &now, Input::Started)?;
+        self.commit(&mut batch).await
+    }
+}
+
+/// A stream that was made anew is read from its start. Where the bucket was lost, what workers and
+/// operators said before is not repeated; what was announced is.
+async fn set_positions(broker: &Broker, record: &mut Leader, lost: bool) -> anyhow::Result<()> {
+    for stream in APPLIED {
+        let state = broker.stream_state(stream).await?;
+        let position = record.positions.entry(stream.as_str().to_owned()).or_default();
+        if position.created != state.created {
+            let skip = lost && stream != StreamName::Packages;
+            let sequence = if skip { state.last_sequence } else { 0 };
+            *position = Position { created: state.created, sequence };
+        }
+    }
+    Ok(())
+}
