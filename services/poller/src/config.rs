@@ -6,6 +6,8 @@ use clap::{Parser, ValueEnum};
 use packline_service::{LogSettings, Unusable};
 use secrecy::SecretString;
 
+use crate::report::Patience;
+
 /// The most packages that are asked for at once.
 pub const MAX_LIMIT: u32 = 10_000;
 
@@ -43,6 +45,9 @@ pub struct Config {
     /// Report also what is being built and what waits again, not only outcomes
     #[arg(long, env = "REPORT_PROGRESS", default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
     pub report_progress: bool,
+    /// How long things take before something else is done.
+    #[arg(skip)]
+    pub patience: Patience,
     /// How the broker is reached.
     #[command(flatten)]
     pub nats: packline_broker::Settings,

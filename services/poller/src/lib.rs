@@ -101,8 +101,8 @@ async fn work(
     tokio::pin!(keeping);
     let working = async {
         let (questions, asked) = mpsc::channel(1);
-        let reporter =
-            Reporter::load(broker.clone(), catalogue.clone(), lease.clone(), through, config.report_progress).await?;
+        let manner = (config.patience, config.report_progress);
+        let reporter = Reporter::load(broker.clone(), catalogue.clone(), lease.clone(), through, manner).await?;
         let polls = Polls {
             broker: broker.clone(),
             catalogue: catalogue.clone(),

@@ -91,13 +91,12 @@ impl Reporter {
         catalogue: Catalogue,
         lease: Lease,
         through: u64,
-        with_progress: bool,
+        (patience, with_progress): (Patience, bool),
     ) -> anyhow::Result<Self> {
         let kept = broker.bucket(BucketName::Poller).load(&format!("{REFUSED}>"), through).await?;
         let refused = kept.iter().filter(|entry| entry.value.is_some());
         let refused =
             refused.filter_map(|entry| PackageName::from_key(entry.key.strip_prefix(REFUSED)?).ok()).collect();
-        let patience = Patience::default();
         Ok(Self {
             broker,
             catalogue,
