@@ -18,6 +18,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use futures::FutureExt;
 use packline_broker::Broker;
 use packline_domain::Timestamp;
 use packline_service::{Shutdown, Unusable};
@@ -154,7 +155,13 @@ async fn follow(observer: &mut Observer, progress: &mut Progress, until: Until) 
     redraw.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            news = observer.news() => news?,
+            news = observer.news() => {
+                news?;
+                // What has come is shown together: one commit is several records.
+                while let Some(news) = observer.news().now_or_never() {
+                    news?;
+                }
+            }
             _ = redraw.tick() => {
                 if until == Until::Over && expected::all_known(&observer.board) && observer.is_over().await? {
                     return Ok(());

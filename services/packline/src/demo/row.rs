@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use packline_domain::{PackageName, Timestamp};
 
-use super::{board::Board, expected::EXPECTED, standing::Standing};
+use super::{
+    board::Board,
+    expected::EXPECTED,
+    standing::{Standing, in_phase},
+};
 
 /// What is shown of one package.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +32,9 @@ pub(crate) fn rows(board: &Board, now: Timestamp) -> Vec<Row> {
 fn row(text: &str, board: &Board, now: Timestamp) -> Row {
     let name = board.queue.keys().find(|known| known.as_str() == text);
     let standing = name.and_then(|name| Standing::of(name, board));
-    let permit = name.and_then(|name| board.permit_of(name));
+    // Records of one commit arrive one by one: a permit counts only while its package is building.
+    let builds = standing == Some(Standing::Building);
+    let permit = name.filter(|_| builds).and_then(|name| board.permit_of(name));
     let reason = match &standing {
         Some(Standing::Building | Standing::Queued) | None => String::new(),
         Some(Standing::Published { version }) => version.clone().unwrap_or_default(),
@@ -49,8 +55,7 @@ fn row(text: &str, board: &Board, now: Timestamp) -> Row {
 fn last_error(name: Option<&PackageName>, board: &Board) -> String {
     let last = name.and_then(|name| board.retries.get(name)).and_then(|retries| retries.attempts.last());
     let error = last.and_then(|attempt| attempt.error.as_deref()).unwrap_or_default();
-    let phase = last.and_then(|attempt| attempt.failed_phase.as_deref()).map_or(String::new(), |p| format!("{p}: "));
-    format!("{phase}{}", error.lines().next().unwrap_or_default())
+    in_phase(last.and_then(|attempt| attempt.failed_phase.as_deref()), error)
 }
 
 impl Row {

@@ -104,8 +104,7 @@ impl fmt::Display for Standing {
             Self::Waiting { on } => write!(f, "waits for {on}"),
             Self::Building => f.write_str("is being built"),
             Self::Retrying => f.write_str("waits for its next attempt"),
-            Self::Failed { error, phase: Some(phase) } => write!(f, "{phase}: {}", first_line(error)),
-            Self::Failed { error, phase: None } => f.write_str(first_line(error)),
+            Self::Failed { error, phase } => f.write_str(&in_phase(phase.as_deref(), error)),
             Self::Cancelled => f.write_str("an operator cancelled it"),
             Self::Blocked { on, which_is } => write!(f, "needs {on}, which is {which_is}"),
             Self::Unresolvable { cycle } => {
@@ -113,6 +112,15 @@ impl fmt::Display for Standing {
                 write!(f, "cycle: {}", names.join(" → "))
             }
         }
+    }
+}
+
+/// The first line of an error, with the phase in front where it does not say so itself.
+pub(crate) fn in_phase(phase: Option<&str>, error: &str) -> String {
+    let line = first_line(error);
+    match phase {
+        Some(phase) if !line.starts_with(&format!("{phase}:")) => format!("{phase}: {line}"),
+        _ => line.to_owned(),
     }
 }
 
