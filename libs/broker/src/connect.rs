@@ -61,6 +61,7 @@ impl Broker {
     /// When the settings are unusable, or the broker is older than [`OLDEST_BROKER`].
     pub async fn connect(settings: &Settings, name: &str) -> Result<Self, ConnectError> {
         let (counter, connections) = watch::channel(0_u64);
+        let (complain, complaint) = watch::channel("nothing answers".to_owned());
         let url = settings.shown_url();
         let told = url.clone();
         let options = credentials(settings).await?;
@@ -71,13 +72,13 @@ impl Broker {
             .subscription_capacity(SUBSCRIPTION_CAPACITY)
             .retry_on_initial_connect()
             .event_callback(move |event| {
-                note(&told, &event, &counter);
+                note(&told, &event, &counter, &complain);
                 std::future::ready(())
             })
             .connect(addresses(&settings.url)?)
             .await
             .map_err(|error| ConnectError::Settings(format!("failed to connect to {url}: {error}")))?;
-        first_connection(connections.clone(), &url).await;
+        first_connection(connections.clone(), &complaint, &url).await;
         check_version(&client.server_info().version, &url)?;
         let context = ContextBuilder::new()
             .timeout(REQUEST_TIMEOUT)
@@ -179,7 +180,7 @@ async fn credentials(settings: &Settings) -> Result<ConnectOptions, ConnectError
 }
 
 /// Logs what the connection says by itself: only here does a denied publish have a voice.
-fn note(url: &str, event: &Event, counter: &watch::Sender<u64>) {
+fn note(url: &str, event: &Event, counter: &watch::Sender<u64>, complain: &watch::Sender<String>) {
     match event {
         Event::Connected => {
             counter.send_modify(|count| *count += 1);
@@ -187,7 +188,10 @@ fn note(url: &str, event: &Event, counter: &watch::Sender<u64>) {
         }
         Event::Disconnected => tracing::warn!("lost the broker at {url}, connecting again"),
         Event::ServerError(error) => tracing::error!("the broker says: {error}"),
-        Event::ClientError(error) => tracing::debug!("no connection to {url}: {error}"),
+        Event::ClientError(error) => {
+            tracing::debug!("no connection to {url}: {error}");
+            complain.send_replace(error.to_string());
+        }
         Event::SlowConsumer(subscription) => {
             tracing::warn!("messages of subscription {subscription} came faster than they were taken");
         }
@@ -195,14 +199,14 @@ fn note(url: &str, event: &Event, counter: &watch::Sender<u64>) {
     }
 }
 
-async fn first_connection(mut connections: watch::Receiver<u64>, url: &str) {
+async fn first_connection(mut connections: watch::Receiver<u64>, complaint: &watch::Receiver<String>, url: &str) {
     let connected = async {
         let _ = connections.wait_for(|count| *count > 0).await;
     };
     tokio::pin!(connected);
     let mut soon = Duration::from_secs(2);
     while tokio::time::timeout(soon, &mut connected).await.is_err() {
-        tracing::warn!("waiting for the broker at {url}");
+        tracing::warn!("waiting for the broker at {url}: {}", *complaint.borrow());
         soon = SAID_EVERY;
     }
 }

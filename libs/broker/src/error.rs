@@ -55,7 +55,7 @@ impl BrokerError {
     }
 
     /// Whether trying again can help.
-    pub(crate) fn is_passing(&self) -> bool {
+    pub fn is_passing(&self) -> bool {
         matches!(self, Self::Unavailable(_))
     }
 

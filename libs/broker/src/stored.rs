@@ -1,0 +1,79 @@
+//! Reading single messages of a stream, beside all consumers.
+
+use async_nats::{HeaderMap, jetstream::stream::RawMessageErrorKind};
+use bytes::Bytes;
+use packline_domain::Timestamp;
+
+use crate::{Broker, BrokerError, Refusal, StreamName};
+
+/// One message as the stream keeps it.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// Where it was published.
+    pub subject: String,
+    /// Its sequence in the stream.
+    pub sequence: u64,
+    /// When the broker stored it, by the broker's clock.
+    pub stored_at: Timestamp,
+    /// Its body.
+    pub payload: Bytes,
+    headers: HeaderMap,
+}
+
+impl Stored {
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.as_str())
+    }
+}
+
+impl Broker {
+    /// The first message of a stream at or after the sequence `from`; none where there is no such.
+    ///
+    /// # Errors
+    /// When the broker is not available or refuses.
+    pub async fn stored(&self, stream: StreamName, from: u64) -> Result<Option<Stored>, BrokerError> {
+        let found = self.context().get_stream_no_info(stream.as_str()).await.map_err(BrokerError::unavailable)?;
+        match found.raw_message_builder().sequence(from.max(1)).next_by_subject(">").send().await {
+            Ok(message) => Ok(Some(Stored {
+                subject: message.subject.to_string(),
+                sequence: message.sequence,
+                stored_at: Timestamp::from_millis(
+                    i64::try_from(message.time.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX),
+                ),
+                payload: message.payload,
+                headers: message.headers,
+            })),
+            Err(error) => match error.kind() {
+                RawMessageErrorKind::NoMessageFound => Ok(None),
+                RawMessageErrorKind::JetStream(refusal) if refusal.code() != 503 => {
+                    Err(BrokerError::Refused(Refusal {
+                        code: refusal.error_code().0,
+                        description: refusal.to_string(),
+                    }))
+                }
+                RawMessageErrorKind::JetStream(_)
+                | RawMessageErrorKind::InvalidSubject
+                | RawMessageErrorKind::Other => Err(BrokerError::unavailable(error)),
+            },
+        }
+    }
+
+    /// Deletes what a stream stored before `before`, as far as it is at or below the sequence `through`.
+    ///
+    /// # Errors
+    /// When the broker is not available or refuses.
+    pub async fn purge_older(&self, stream: StreamName, before: Timestamp, through: u64) -> Result<(), BrokerError> {
+        let first = self.stream_state(stream).await?.first_sequence;
+        // Sequences below `old` are old, those from `new` on are not, or beyond what may go.
+        let (mut old, mut new) = (first, through.saturating_add(1));
+        while old < new {
+            let middle = old + (new - old) / 2;
+            match self.stored(stream, middle).await? {
+                Some(found) if found.stored_at < before && found.sequence < new => old = found.sequence + 1,
+                _ => new = middle,
+            }
+        }
+        if old > first { self.purge_before(stream, old).await } else { Ok(()) }
+    }
+}
