@@ -192,3 +192,23 @@ async fn statuses_outlive_a_killed_process() {
     assert_eq!(names(&answer(&client, "packages_get_build_queue", json!({})).await), ["@acme/app", "@acme/tool"]);
     client.cancel().await.unwrap();
 }
+
+#[tokio::test]
+async fn it_ends_with_status_0_when_asked_to_and_when_its_stdin_ends() {
+    let folder = TempDir::new().unwrap();
+    for signalled in [true, false] {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_packages-api"));
+        command.arg("--database").arg(folder.path().join("packages.db")).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap();
+        let pid = child.id().unwrap().to_string();
+        let (output, input) = (child.stdout.take().unwrap(), child.stdin.take().unwrap());
+        let client = ().serve((output, input)).await.unwrap();
+        let ended = tokio::spawn(async move { child.wait().await.unwrap() });
+        if signalled {
+            assert!(std::process::Command::new("kill").arg(&pid).status().unwrap().success());
+        } else {
+            client.cancel().await.unwrap();
+        }
+        assert_eq!(ended.await.unwrap().code(), Some(0));
+    }
+}

@@ -75,7 +75,7 @@ pub(crate) struct Reporter {
 /// What wakes the reporter.
 enum Woken {
     Messages(Vec<Delivery>),
-    Opened(Result<Session, CallError>),
+    Opened(Box<Result<Session, CallError>>),
     Called(PackageName, Ended, End),
     Asked(Question),
     Progress,
@@ -129,7 +129,7 @@ impl Reporter {
             let due = self.next_due();
             let woken = tokio::select! {
                 Some(batch) = messages.recv() => Woken::Messages(batch),
-                Some(opened) = self.opening.join_next() => Woken::Opened(unless_panicked(opened)),
+                Some(opened) = self.opening.join_next() => Woken::Opened(Box::new(unless_panicked(opened))),
                 Some(called) = self.calls.join_next() => {
                     let (name, ended, end) = unless_panicked(called);
                     Woken::Called(name, ended, end)
@@ -141,7 +141,7 @@ impl Reporter {
             };
             match woken {
                 Woken::Messages(batch) => self.arrived(batch).await,
-                Woken::Opened(opened) => self.opened(opened),
+                Woken::Opened(opened) => self.opened(*opened),
                 Woken::Called(name, ended, end) => self.called(name, ended, end).await?,
                 Woken::Asked(question) => {
                     let known = self.unreported().await;

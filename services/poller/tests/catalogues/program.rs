@@ -12,7 +12,8 @@ use serde_json::json;
 
 use crate::{Place, names, within};
 
-fn start(place: &Place, name: &str, folder: &Path, settings: &[(&str, &str)]) -> Process {
+/// The real program, at the broker of `place`.
+pub(crate) fn start(place: &Place, name: &str, folder: &Path, settings: &[(&str, &str)]) -> Process {
     let mut poller = command(env!("CARGO_BIN_EXE_poller"));
     poller.env("NATS_URL", place.server.url()).envs(settings.iter().copied());
     Process::spawn(name, poller, &folder.join(format!("{name}.log"))).unwrap()
