@@ -55,9 +55,8 @@ pub(crate) struct Settings {
 /// Runs the line from the start of its parts until they are gone again, however it goes.
 pub(crate) async fn run(settings: &Settings, shutdown: &Shutdown) -> anyhow::Result<()> {
     stop_with_the_terminal(shutdown)?;
-    let started = Instant::now();
-    let plant = tokio::select! {
-        plant = start() => plant.map_err(name_what_is_missing)?,
+    let (plant, started) = tokio::select! {
+        line = start() => line.map_err(name_what_is_missing)?,
         () = shutdown.requested() => bail!("stopped before the line was up"),
     };
     let shown = tokio::select! {
@@ -96,10 +95,12 @@ fn name_what_is_missing(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-async fn start() -> anyhow::Result<Plant> {
+/// The line, and when its first part was started.
+async fn start() -> anyhow::Result<(Plant, Instant)> {
     let node = tools::node().await?;
     say("Building the programs of the line, where they are not built yet.")?;
     let binaries = Binaries::find(line::Progress::Shown).await?;
+    let started = Instant::now();
     say("Starting nats-server, an npm registry and a catalogue.")?;
     let mut plant = Plant::start(&binaries, Path::new(WORKSPACE), &[]).await?;
     plant.add_orchestrator()?;
@@ -109,7 +110,7 @@ async fn start() -> anyhow::Result<Plant> {
     plant.add_poller()?;
     let (broker, registry) = (plant.broker.url(), plant.registry.url());
     say(&format!("The line is up: broker {broker}, registry {registry}, Node {}, 2 workers.\n", node.version))?;
-    Ok(plant)
+    Ok((plant, started))
 }
 
 async fn connect(plant: &Plant) -> anyhow::Result<Observer> {
@@ -183,7 +184,7 @@ fn what_next(plant: &Plant, settings: &Settings) -> String {
         "The line stays up until Ctrl-C. Next, in another terminal, with the nats tool:
   export NATS_URL={broker}
   nats kv ls orchestrator
-  nats kv get orchestrator queue.demo/roman
+  nats kv get --raw orchestrator queue.demo/roman
   nats req orchestrator.state ''
 Mend @demo/roman, and see it and @demo/clock published:
   sed -i \"s/\\[5, 'V'\\]/[9, 'IX'], [5, 'V'], [4, 'IV']/\" {}

@@ -1,5 +1,5 @@
 //! `packline demo` as a person starts it: to its end, broken off, and where something is missing.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::{
     fs,

@@ -36,17 +36,15 @@ impl Progress {
         match self {
             Self::Terminal { screen, lines } => {
                 while lines.len() < rows.len() {
-                    let bar = ProgressBar::new_spinner();
-                    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
-                        bar.set_style(style);
-                    }
-                    lines.push(screen.add(bar));
+                    lines.push(screen.add(ProgressBar::new_spinner()));
                 }
                 for (bar, row) in lines.iter().zip(&rows) {
-                    if row.state == "building" {
-                        bar.tick();
+                    let template = if row.state == "building" { "{spinner} {msg}" } else { "  {msg}" };
+                    if let Ok(style) = ProgressStyle::with_template(template) {
+                        bar.set_style(style);
                     }
                     bar.set_message(row.line(WIDTH));
+                    bar.tick();
                 }
                 Ok(())
             }
