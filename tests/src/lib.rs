@@ -1,1 +1,18 @@
-//! The end-to-end tests, on real parts.
+//! The end-to-end tests, on real parts: what they share.
+//!
+//! A [`Scene`] is a whole line of its own: broker, registry, catalogue, programs, a workspace of
+//! [`Fixture`] packages whose scripts stop at a [`Gate`] until the test opens it. Tests wait for records
+//! and messages, never for time; what does not come within [`PATIENCE`] fails with the logs.
+
+mod fixture;
+mod scene;
+mod witness;
+
+use std::time::Duration;
+
+pub use fixture::{Fixture, Gate};
+pub use scene::Scene;
+pub use witness::processes_of;
+
+/// How long a test waits for one event on a loaded machine before it fails.
+pub const PATIENCE: Duration = Duration::from_secs(120);

@@ -14,10 +14,17 @@ const ROUND: Duration = Duration::from_secs(10);
 /// An order that nobody took for so long is looked for.
 const UNTAKEN: Duration = Duration::from_secs(30);
 
-/// When the next round is due.
+/// Between two looks for announcements to purge.
+const PURGE_ROUND: Duration = Duration::from_hours(1);
+
+/// How long an announcement that was applied is kept.
+const KEPT: Duration = Duration::from_hours(7 * 24);
+
+/// When the next rounds are due.
 #[derive(Debug, Default)]
 pub(crate) struct Housekeeping {
     due: Duration,
+    purge_due: Duration,
 }
 
 impl Housekeeping {
@@ -36,6 +43,21 @@ impl Driver {
         if let Err(error) = self.order_again().await {
             tracing::warn!("failed to look after orders that nobody took: {error}");
         }
+        if self.housekeeping.purge_due <= self.clock.monotonic() {
+            self.housekeeping.purge_due = self.clock.monotonic() + PURGE_ROUND;
+            if let Err(error) = self.purge_announcements().await {
+                tracing::warn!("failed to purge old announcements: {error}");
+            }
+        }
+    }
+
+    /// Announcements that are applied and old go; the stream itself never drops one that is not applied.
+    async fn purge_announcements(&self) -> Result<(), packline_broker::BrokerError> {
+        let stream = StreamName::Packages;
+        let applied = self.leadership.record.positions.get(stream.as_str()).map_or(0, |position| position.sequence);
+        let kept = i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX);
+        let before = packline_domain::Timestamp::from_millis(self.clock.now().as_millis().saturating_sub(kept));
+        self.broker.purge_older(stream, before, applied).await
     }
 
     /// An order that nobody has taken for 30 s while none waits at the broker was lost with its worker:

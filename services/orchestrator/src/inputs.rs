@@ -199,7 +199,11 @@ impl Driver {
 
     /// Reads all permits in one read: a worker wrote one while we meant to withdraw it.
     pub(crate) async fn read_permits(&mut self) -> Result<(), Ended> {
-        let entries = self.bucket.load("permits.*", 0).await.map_err(|error| Ended::Failed(error.into()))?;
+        let entries = self
+            .bucket
+            .load("permits.*", self.leadership.revision())
+            .await
+            .map_err(|error| Ended::Failed(error.into()))?;
         for entry in &entries {
             self.see_permit(entry);
         }

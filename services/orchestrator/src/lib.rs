@@ -21,7 +21,7 @@ mod takeover;
 mod workers;
 
 pub use config::Config;
-use packline_broker::{Broker, BucketName};
+use packline_broker::{Broker, BrokerError, BucketName};
 use packline_domain::record::{LEADER, Leader};
 use packline_service::Shutdown;
 
@@ -56,9 +56,13 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
                 return Ok(());
             }
         };
-        let taken = takeover::take(&broker, &config, &me, &shutdown, observed, previous, poison.take()).await?;
-        let Some(driver) = taken else { continue };
-        match driver.lead().await {
+        let taken = takeover::take(&broker, &config, &me, &shutdown, observed, previous, poison.take()).await;
+        let ended = match taken {
+            Ok(Some(driver)) => driver.lead().await,
+            Ok(None) => continue,
+            Err(error) => Ended::Failed(error),
+        };
+        match ended {
             Ended::Deposed => tracing::warn!("another orchestrator leads now; standing by"),
             Ended::Reload(input) => {
                 tracing::warn!("reading the bucket again");
@@ -72,9 +76,15 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
                 tracing::info!("drained; leaving");
                 return Ok(());
             }
+            Ended::Failed(error) if is_passing(&error) => tracing::warn!("leads no longer: {error:#}"),
             Ended::Failed(error) => return Err(error),
         }
     }
+}
+
+/// Whether the broker was only out of reach: then standing by is right, and dying is not.
+fn is_passing(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<BrokerError>().is_some_and(BrokerError::is_passing)
 }
 
 async fn until_stopped<T>(shutdown: &Shutdown, work: impl Future<Output = T>) -> Option<T> {

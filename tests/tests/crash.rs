@@ -1,0 +1,125 @@
+//! Any part may be killed between any two instructions; nothing is lost, nothing is built twice at a time.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use packline_domain::FailureClass;
+use packline_tests::{Fixture, Gate, Scene, processes_of};
+
+/// How long the guard of a killed worker may take, on a loaded machine.
+const KILLED_WITHIN: Duration = Duration::from_secs(10);
+
+/// CLAIM of the scenes, and what a loaded machine adds to it.
+const CLAIM: Duration = Duration::from_secs(6 + 10);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orchestrator_killed_in_the_middle_of_a_build_leaves_the_build_to_the_next() {
+    let gate = Gate::closed().unwrap();
+    let packages = [Fixture::new("core").stops_at(&gate), Fixture::new("app").needs("core")];
+    let mut scene = Scene::start(&packages, &[]).await.unwrap();
+    scene.run(1).unwrap();
+    scene.until_reached(&gate, 1).await.unwrap();
+    scene.plant.orchestrators[0].kill().await;
+    gate.open().unwrap();
+    scene.plant.add_orchestrator().unwrap();
+    scene.until_state("@acme/app", "published").await.unwrap();
+    assert_eq!(gate.reached().len(), 1, "the running build was not started again");
+    assert_eq!(scene.retries("@acme/core").await.unwrap().attempts.len(), 1);
+    assert!(scene.permits().await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_takes_over_from_a_killed_leader_and_from_a_frozen_one() {
+    let gate = Gate::closed().unwrap();
+    let packages = [Fixture::new("core").stops_at(&gate), Fixture::new("app").needs("core")];
+    let mut scene = Scene::start(&packages, &[]).await.unwrap();
+    scene.run(1).unwrap();
+    scene.until_reached(&gate, 1).await.unwrap();
+    let first = scene.leader().await.unwrap();
+    scene.plant.add_orchestrator().unwrap();
+    scene.plant.orchestrators[0].kill().await;
+    let later =
+        |term: u64| move |leader: Option<&serde_json::Value>| leader.is_some_and(|l| l["term"].as_u64() > Some(term));
+    scene.until("leader", later(first.term)).await.unwrap();
+
+    let second = scene.leader().await.unwrap();
+    scene.plant.add_orchestrator().unwrap();
+    scene.plant.orchestrators[1].freeze();
+    scene.until("leader", later(second.term)).await.unwrap();
+    scene.plant.orchestrators[1].thaw();
+    gate.open().unwrap();
+    scene.until_state("@acme/app", "published").await.unwrap();
+    assert_ne!(scene.leader().await.unwrap().holder, second.holder);
+    assert_eq!(gate.reached().len(), 1);
+    assert!(scene.permits().await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_build_of_a_killed_worker_dies_with_it_and_is_built_again_by_another() {
+    let gate = Gate::closed().unwrap();
+    let mut scene = Scene::start(&[Fixture::new("core").stops_at(&gate)], &[]).await.unwrap();
+    scene.run(1).unwrap();
+    let builds = scene.until_reached(&gate, 1).await.unwrap();
+    assert!(!processes_of(&builds[0]).is_empty());
+    scene.plant.workers[0].kill().await;
+    scene.until_seen("no process of the build", KILLED_WITHIN, || processes_of(&builds[0]).is_empty()).await.unwrap();
+    scene.plant.add_worker(2).unwrap();
+    gate.open().unwrap();
+    scene.until_state("@acme/core", "published").await.unwrap();
+    let retries = scene.retries("@acme/core").await.unwrap();
+    let classes: Vec<_> = retries.attempts.iter().map(|attempt| (attempt.attempt, attempt.class)).collect();
+    assert_eq!(classes, [(1, Some(FailureClass::WorkerLost)), (1, None)], "a lost worker is no failure of the package");
+    assert_eq!(retries.failures, 0);
+    assert!(scene.permits().await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_build_of_a_frozen_worker_is_dead_before_it_is_built_again() {
+    let gate = Gate::closed().unwrap();
+    let mut scene = Scene::start(&[Fixture::new("core").stops_at(&gate)], &[]).await.unwrap();
+    scene.run(1).unwrap();
+    let first = scene.until_reached(&gate, 1).await.unwrap().remove(0);
+    scene.plant.workers[0].freeze();
+    scene.plant.add_worker(2).unwrap();
+    scene.until_seen("no process of the build", CLAIM, || processes_of(&first).is_empty()).await.unwrap();
+    let builds = scene.until_reached(&gate, 2).await.unwrap();
+    assert!(processes_of(&first).is_empty() && !processes_of(&builds[1]).is_empty());
+    scene.plant.workers[0].thaw();
+    gate.open().unwrap();
+    scene.until_state("@acme/core", "published").await.unwrap();
+    assert_eq!(gate.reached().len(), 2);
+    assert!(scene.permits().await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_killed_in_the_middle_of_a_build_goes_on_where_it_was() {
+    let gate = Gate::closed().unwrap();
+    let packages = [Fixture::new("core").stops_at(&gate), Fixture::new("app").needs("core")];
+    let mut scene = Scene::start(&packages, &[("CLAIM", "30s"), ("LEASE", "4s")]).await.unwrap();
+    scene.run(2).unwrap();
+    scene.until_reached(&gate, 1).await.unwrap();
+    scene.plant.broker.kill().await;
+    scene.plant.broker.restart().await.unwrap();
+    gate.open().unwrap();
+    scene.until_state("@acme/app", "published").await.unwrap();
+    scene.until_catalogue("@acme/app", "published").await.unwrap();
+    assert_eq!(scene.retries("@acme/core").await.unwrap().failures, 0);
+    assert!(scene.permits().await.unwrap().is_empty());
+    for part in scene.plant.orchestrators.iter().chain(&scene.plant.pollers).chain(&scene.plant.workers) {
+        assert!(part.is_running(), "{} survives its broker\n{}", part.name(), part.last_lines(20));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poller_killed_before_it_reports_leaves_the_report_to_the_next() {
+    let gate = Gate::closed().unwrap();
+    let mut scene = Scene::start(&[Fixture::new("core").stops_at(&gate)], &[]).await.unwrap();
+    scene.run(1).unwrap();
+    scene.until_reached(&gate, 1).await.unwrap();
+    scene.plant.pollers[0].kill().await;
+    gate.open().unwrap();
+    scene.until_state("@acme/core", "published").await.unwrap();
+    scene.plant.add_poller().unwrap();
+    scene.until_catalogue("@acme/core", "published").await.unwrap();
+    assert_eq!(gate.reached().len(), 1);
+}
