@@ -1,1 +1,163 @@
-//! Takes build orders and runs their phases below a guard.
+//! Takes build orders and runs their phases, each build below a guard of its own.
+//!
+//! An order is taken by one compare-and-set on its permit, built in a private copy of the workspace, and
+//! answered on `builds.result`; from before the first to after the last it stands in the worker's table.
+//! Whatever happens to the worker, the [`guard`] sees to it that none of the build's processes outlives
+//! the time in which the leader could give the package to somebody else.
+
+mod config;
+pub mod environment;
+pub mod guard;
+mod heartbeat;
+mod life;
+pub mod log;
+pub mod manifest;
+pub mod npm;
+mod orders;
+mod permit;
+pub mod phase;
+pub mod publish;
+pub mod recipe;
+mod registry;
+mod rest;
+mod results;
+mod scratch;
+mod table;
+mod work;
+mod worker;
+pub mod workspace;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use packline_broker::{Broker, ConnectError};
+use packline_service::{Shutdown, Unusable};
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{Instant, timeout, timeout_at},
+};
+
+pub use config::{Config, RecipeSetting};
+use scratch::Scratch;
+use table::Kill;
+use worker::Worker;
+
+/// For handing back what was killed, after GRACE.
+const HAND_BACK: Duration = Duration::from_secs(10);
+
+/// Builds until it is asked to stop.
+///
+/// # Errors
+/// [`Unusable`] where the settings or this machine cannot work; anything else where a part of it failed.
+pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
+    check(&config)?;
+    // Builds are not to read tokens out of this process, where they run as the same user.
+    nix::sys::prctl::set_dumpable(false).context("failed to close this process to others")?;
+    let broker = tokio::select! {
+        broker = connect(&config) => broker?,
+        () = shutdown.requested() => return Ok(()),
+    };
+    let scratch = scratch(&config)?;
+    let (results, waiting) = mpsc::unbounded_channel();
+    let worker = Arc::new(Worker::new(config, broker, scratch, results));
+    tracing::info!("{} takes up to {} builds at a time", worker.life().name, worker.config.slots);
+    let mut parts = JoinSet::new();
+    let mut part = |name: &'static str, task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
+        parts.spawn(async move {
+            task.await;
+            name
+        });
+    };
+    part("heartbeat", Box::pin(heartbeat::beat(Arc::clone(&worker))));
+    part("fuse", Box::pin(heartbeat::watch_fuse(Arc::clone(&worker))));
+    part("permits", Box::pin(permit::follow(Arc::clone(&worker))));
+    part("nudges", Box::pin(permit::listen(Arc::clone(&worker))));
+    part("orders", Box::pin(orders::take(Arc::clone(&worker))));
+    part("progress", Box::pin(orders::keep(Arc::clone(&worker))));
+    part("results", Box::pin(results::send(Arc::clone(&worker), waiting)));
+    tokio::select! {
+        () = shutdown.requested() => {}
+        ended = parts.join_next() => {
+            let name = ended.transpose().context("a part of the worker failed")?;
+            anyhow::bail!("the part `{}` of the worker ended", name.unwrap_or("all"));
+        }
+    }
+    stop(&worker).await;
+    let clear_up = move || worker.scratch.as_ref().map(Scratch::remove);
+    tokio::task::spawn_blocking(clear_up).await.context("failed to clear up")?;
+    Ok(())
+}
+
+/// Settings that cannot work are said before anything is waited for.
+fn check(config: &Config) -> anyhow::Result<()> {
+    match &config.recipe {
+        RecipeSetting::None => return Ok(()),
+        RecipeSetting::Npm => {}
+        RecipeSetting::File(file) => {
+            return unusable(format!(
+                "RECIPE is npm or none; a recipe file, like {}, is not supported yet",
+                file.display()
+            ));
+        }
+    }
+    let root = &config.workspace_root;
+    if !root.is_dir() {
+        return unusable(format!("WORKSPACE_ROOT is a folder with packages in it; {} is none", root.display()));
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if !std::env::split_paths(&path).any(|folder| folder.join("npm").is_file()) {
+        return unusable("npm is not on PATH: install Node 20 or newer, or set RECIPE=none".to_owned());
+    }
+    Ok(())
+}
+
+fn unusable<T>(why: String) -> anyhow::Result<T> {
+    Err(Unusable(why).into())
+}
+
+/// The broker, with all that the orchestrator creates.
+async fn connect(config: &Config) -> anyhow::Result<Broker> {
+    let broker = match Broker::connect(&config.nats, "builder-worker").await {
+        Ok(broker) => broker,
+        Err(ConnectError::Settings(why)) => return unusable(why),
+        Err(error) => return Err(error.into()),
+    };
+    broker.await_topology().await?;
+    Ok(broker)
+}
+
+fn scratch(config: &Config) -> anyhow::Result<Option<Scratch>> {
+    if config.recipe == RecipeSetting::None {
+        return Ok(None);
+    }
+    let base = config.scratch.clone().unwrap_or_else(|| std::env::temp_dir().join("packline-scratch"));
+    let identity = format!("{}-{:08x}", std::process::id(), fastrand::u32(..));
+    match Scratch::open(&base, &identity) {
+        Ok(scratch) => Ok(Some(scratch)),
+        Err(error) => unusable(format!("SCRATCH is a folder that can be written to; {}: {error}", shown(&base))),
+    }
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Takes no more orders, lets builds finish within GRACE, hands back the others, and leaves.
+async fn stop(worker: &Worker) {
+    let until = Instant::now() + worker.config.grace;
+    worker.stop();
+    tracing::info!("stopping: builds may finish within {} s", worker.config.grace.as_secs_f64());
+    heartbeat::beat_once(worker, &worker.life()).await;
+    if timeout_at(until, worker.slots.all_free()).await.is_err() {
+        for build in worker.table.all() {
+            if !build.is_over() {
+                build.kill(Kill::Stopping);
+            }
+        }
+        if timeout(HAND_BACK, worker.slots.all_free()).await.is_err() {
+            tracing::warn!("the broker did not take all results: the leader will count those builds as lost");
+        }
+    }
+    let _ = timeout(Duration::from_secs(2), worker.workers.delete(&worker.life().name)).await;
+}

@@ -1,0 +1,55 @@
+//! The environment of a phase: an allow-list and what Packline tells it, nothing of the worker's own.
+
+use std::{collections::BTreeMap, path::Path};
+
+use packline_domain::BuildOrder;
+
+use crate::workspace::BuildFolder;
+
+/// Passed on as they are: where programs and certificates are, and how text is written.
+const PASSED_ON: [&str; 8] =
+    ["PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+/// Passed on unless they name a user or a password.
+const PROXIES: [&str; 6] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What all phases of a build find in their environment; `own` is the worker's.
+pub fn of_build(
+    order: &BuildOrder,
+    folder: &BuildFolder,
+    registry: &str,
+    own: impl Fn(&str) -> Option<String>,
+) -> BTreeMap<String, String> {
+    let mut env = BTreeMap::new();
+    let mut set = |name: &str, value: String| {
+        env.insert(name.to_owned(), value);
+    };
+    set("PATH", DEFAULT_PATH.to_owned());
+    set("LANG", "C.UTF-8".to_owned());
+    for name in PASSED_ON {
+        if let Some(value) = own(name) {
+            set(name, value);
+        }
+    }
+    for name in PROXIES {
+        if let Some(value) = own(name).filter(|value| !value.contains('@')) {
+            set(name, value);
+        }
+    }
+    let shown = |path: &Path| path.display().to_string();
+    set("TERM", "dumb".to_owned());
+    set("CI", "true".to_owned());
+    set("HOME", shown(&folder.home()));
+    set("TMPDIR", shown(&folder.temporary()));
+    set("PACKAGE_NAME", order.package_name.to_string());
+    set("PACKAGE_PATH", format!("packages/{}", order.package_name.unscoped()));
+    set("PLAN_PATH", format!("plans/{}.md", order.package_name.unscoped()));
+    // An environment holds no zero bytes, and a category is free text.
+    set("CATEGORY", order.category.replace('\0', ""));
+    set("DEPENDENCIES", serde_json::to_string(&order.dependencies).unwrap_or_else(|_| "[]".to_owned()));
+    set("WORKSPACE_ROOT", shown(&folder.root()));
+    set("NPM_REGISTRY", registry.to_owned());
+    set("BUILD_ID", order.build_id.to_string());
+    set("ATTEMPT", order.attempt.to_string());
+    env
+}

@@ -1,0 +1,121 @@
+//! The links between a guard and a phase's command; each dies with the one above it.
+//!
+//! `launch` opens a PID namespace where the machine allows, `init` is the first process in it, and
+//! `exec` becomes the command. A PID namespace takes one first process only, hence a launch for
+//! each phase. Their stdin is a socket that the guard holds the other end of.
+
+use std::{
+    ffi::OsString,
+    io::{self, ErrorKind},
+    os::unix::process::{CommandExt, ExitStatusExt},
+    process::{Command, ExitCode, ExitStatus, Stdio},
+};
+
+use nix::{
+    mount::{MsFlags, mount},
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sched::{CloneFlags, unshare},
+    sys::{
+        prctl,
+        signal::Signal,
+        wait::{WaitStatus, waitpid},
+    },
+    unistd::{getpid, setsid},
+};
+
+use super::{EXEC, INIT};
+
+/// EX_TEMPFAIL: the machine is at fault.
+const MACHINE_AT_FAULT: u8 = 75;
+
+/// Opens a namespace for `init`, starts it and passes on how it ended.
+pub(super) fn launch(command: &[OsString]) -> ExitCode {
+    if !tied_to_guard() {
+        return ExitCode::FAILURE;
+    }
+    let isolated = unshare(CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS).is_ok();
+    if isolated {
+        // So that init's own /proc shows nowhere else.
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        let _ = mount(None::<&str>, "/", None::<&str>, private, None::<&str>);
+    }
+    match link(INIT, "packline-init").args(command).status() {
+        Ok(status) => exit_code(status),
+        Err(error) => unstartable(&error),
+    }
+}
+
+/// Starts the command and buries whatever dies until it ends; as PID 1 its own end kills the rest.
+pub(super) fn init(command: &[OsString]) -> ExitCode {
+    if !tied_to_guard() {
+        return ExitCode::FAILURE;
+    }
+    if getpid().as_raw() == 1 {
+        let hardened = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        let _ = mount(Some("proc"), "/proc", Some("proc"), hardened, None::<&str>);
+    }
+    let child = match link(EXEC, "packline-exec").args(command).spawn() {
+        Ok(child) => child.id(),
+        Err(error) => return unstartable(&error),
+    };
+    loop {
+        let ended = match waitpid(None, None) {
+            Ok(WaitStatus::Exited(pid, status)) => (pid, status),
+            Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, 128 + signal as i32),
+            Ok(_) | Err(nix::errno::Errno::EINTR) => continue,
+            Err(error) => return unstartable(&error.into()),
+        };
+        if u32::try_from(ended.0.as_raw()) == Ok(child) {
+            return ExitCode::from(u8::try_from(ended.1).unwrap_or(u8::MAX));
+        }
+    }
+}
+
+/// Becomes the command, in a session of its own.
+pub(super) fn exec(command: &[OsString]) -> ExitCode {
+    let Some((program, arguments)) = command.split_first() else {
+        return ExitCode::FAILURE;
+    };
+    if !tied_to_guard() {
+        return ExitCode::FAILURE;
+    }
+    let _ = setsid();
+    let error = Command::new(program).args(arguments).stdin(Stdio::null()).exec();
+    eprintln!("cannot start {}: {error}", program.display());
+    let of_the_package = program.as_encoded_bytes().contains(&b'/');
+    match error.kind() {
+        ErrorKind::NotFound if !of_the_package => ExitCode::from(MACHINE_AT_FAULT),
+        ErrorKind::NotFound => ExitCode::from(127),
+        _ => ExitCode::from(126),
+    }
+}
+
+/// Dies from now on when its parent does; false when the guard is gone already.
+fn tied_to_guard() -> bool {
+    if prctl::set_pdeathsig(Signal::SIGKILL).is_err() {
+        return false;
+    }
+    // A parent that died before that is noticed by the guard, which kills its orphans; a guard that
+    // died leaves its end of the socket closed.
+    let stdin = io::stdin();
+    let mut ends = [PollFd::new(std::os::fd::AsFd::as_fd(&stdin), PollFlags::empty())];
+    let _ = poll(&mut ends, PollTimeout::ZERO);
+    let [end] = &ends;
+    !end.revents().is_some_and(|events| events.contains(PollFlags::POLLHUP))
+}
+
+fn link(name: &str, shown: &str) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0(shown).arg(name);
+    command
+}
+
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let status = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
+    ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX))
+}
+
+fn unstartable(error: &io::Error) -> ExitCode {
+    eprintln!("cannot start a process: {error}");
+    ExitCode::from(MACHINE_AT_FAULT)
+}

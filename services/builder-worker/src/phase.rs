@@ -1,0 +1,258 @@
+//! Running the commands of one build's phases, and what their ends mean.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    pin::pin,
+    time::{Duration, Instant},
+};
+
+use packline_domain::{
+    Outcome,
+    message::{PhaseReport, PhaseStatus},
+};
+use tokio::{sync::watch, time::timeout};
+
+use crate::{
+    guard::{Guard, GuardLost, PATIENCE, PhaseEnd, PhaseRun},
+    log::{Output, Printed, Redactor, Sink},
+    npm,
+    recipe::Limits,
+};
+
+/// EX_TEMPFAIL: the machine is at fault.
+const TEMPFAIL: i32 = 75;
+/// EX_CONFIG: never try again.
+const CONFIG: i32 = 78;
+
+/// Why a build did not come to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// How it ends; a killed one by the reason for which it was killed.
+    pub outcome: Outcome,
+    /// False: will fail every time.
+    pub retry: bool,
+    /// What went wrong, for people.
+    pub error: String,
+    /// Killed on order or by the fuse; why is known elsewhere.
+    pub killed: bool,
+}
+
+impl Failure {
+    /// The package's own; it may pass another time.
+    pub fn own(error: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Failed, retry: true, error: error.into(), killed: false }
+    }
+
+    /// The package's own, for ever.
+    pub fn permanent(error: impl Into<String>) -> Self {
+        Self { retry: false, ..Self::own(error) }
+    }
+
+    /// This machine's, or the registry's.
+    pub fn infrastructure(error: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Infrastructure, ..Self::own(error) }
+    }
+
+    /// Killed on order or by the fuse.
+    pub fn killed() -> Self {
+        Self { killed: true, outcome: Outcome::Returned, ..Self::own("killed") }
+    }
+}
+
+impl From<GuardLost> for Failure {
+    fn from(lost: GuardLost) -> Self {
+        Self::infrastructure(lost.to_string())
+    }
+}
+
+/// What runs the commands of one build.
+pub struct Runner {
+    /// Holds all its processes.
+    pub guard: Guard,
+    /// Of all its phases.
+    pub env: BTreeMap<String, String>,
+    /// The package's folder in the copy.
+    pub cwd: PathBuf,
+    /// Blanks tokens.
+    pub redactor: Redactor,
+    /// Where lines go.
+    pub sink: Sink,
+    /// True once the build is to be killed.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// One command of a phase.
+pub struct Command<'a> {
+    /// The phase.
+    pub phase: &'a str,
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// When it is killed.
+    pub limits: &'a Limits,
+    /// Added to the environment.
+    pub env: &'a BTreeMap<String, String>,
+    /// Whether its output is read.
+    pub capture: bool,
+}
+
+impl Runner {
+    /// Runs one command to its end.
+    ///
+    /// # Errors
+    /// When the guard is gone.
+    pub async fn command(&mut self, command: Command<'_>) -> Result<(PhaseEnd, Printed), GuardLost> {
+        let mut env = self.env.clone();
+        env.extend(command.env.iter().map(|(name, value)| (name.clone(), value.clone())));
+        env.insert("PHASE".to_owned(), command.phase.to_owned());
+        let run = PhaseRun {
+            argv: command.argv,
+            cwd: self.cwd.clone(),
+            env,
+            timeout_millis: millis(command.limits.timeout),
+            silence_millis: command.limits.silence.map(millis),
+            output_limit: command.limits.output,
+        };
+        let mut output = Output::new(command.phase, &self.redactor, &self.sink, command.capture);
+        let stopper = self.guard.stopper();
+        let end = {
+            let mut running = pin!(self.guard.run(run, |chunk| output.push(chunk)));
+            tokio::select! {
+                end = &mut running => end,
+                () = stopped(&mut self.stop) => {
+                    stopper.stop();
+                    // A guard that does not answer is ended by force with the build.
+                    timeout(PATIENCE, running).await.unwrap_or(Ok(PhaseEnd::Stopped))
+                }
+            }
+        };
+        let printed = output.finish();
+        Ok((end?, printed))
+    }
+
+    /// One line of our own in the log of the build.
+    pub fn say(&self, phase: &str, line: &str) {
+        (self.sink)(phase, self.redactor.blank(line.as_bytes()).into());
+    }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What the end of a phase's command means. `npm`: npm's own words tell the machine's failures from the package's.
+pub fn verdict(end: &PhaseEnd, printed: &Printed, limits: &Limits, npm: bool) -> Result<(), Failure> {
+    let timed_out = |error: String| Failure { outcome: Outcome::TimedOut, ..Failure::own(error) };
+    let quoted = |what: String| match telling(&printed.tail) {
+        Some(line) => format!("{what}: {line}\n{}", printed.tail),
+        None => what,
+    };
+    match end {
+        PhaseEnd::Exited { status: 0 } => Ok(()),
+        PhaseEnd::Exited { status: TEMPFAIL } => {
+            Err(Failure::infrastructure(quoted("said that the machine is at fault (status 75)".into())))
+        }
+        PhaseEnd::Exited { status: CONFIG } => {
+            Err(Failure::permanent(quoted("said that it will never pass (status 78)".into())))
+        }
+        PhaseEnd::Exited { status } => {
+            let code = printed.code.as_deref().filter(|code| npm && npm::is_infrastructure(code));
+            match code {
+                Some(code) => Err(Failure::infrastructure(quoted(format!(
+                    "npm failed for want of the network, the registry or this machine ({code})"
+                )))),
+                None => Err(Failure::own(quoted(ended_with(*status)))),
+            }
+        }
+        PhaseEnd::TimedOut => Err(timed_out(quoted(format!("took longer than {} s", limits.timeout.as_secs_f64())))),
+        PhaseEnd::Silent => {
+            let silence = limits.silence.unwrap_or_default().as_secs_f64();
+            Err(timed_out(quoted(format!("printed nothing for {silence} s"))))
+        }
+        PhaseEnd::TooMuchOutput => Err(Failure::permanent(format!("printed more than {} bytes", limits.output))),
+        PhaseEnd::Stopped | PhaseEnd::FuseBlown => Err(Failure::killed()),
+        PhaseEnd::Unstartable { error } => Err(Failure::infrastructure(format!("could not be started: {error}"))),
+    }
+}
+
+/// The line of the last output that most likely says why: the last one that is the command's own, else npm's
+/// first word on the error.
+fn telling(tail: &str) -> Option<&str> {
+    let lines = || tail.lines().filter(|line| !line.starts_with("> "));
+    let own = lines().rfind(|line| !line.starts_with("npm "));
+    own.or_else(|| lines().find(|line| line.starts_with("npm error") && !line.starts_with("npm error code")))
+        .or_else(|| lines().next_back())
+}
+
+fn ended_with(status: i32) -> String {
+    match nix::sys::signal::Signal::try_from(status - 128) {
+        Ok(signal) if status > 128 => format!("was ended by {}", signal.as_str()),
+        _ => format!("ended with status {status}"),
+    }
+}
+
+/// The report of a phase that was started at `started`.
+pub fn report(name: &str, started: Instant, exit_code: Option<i32>, ended: &Result<(), Failure>) -> PhaseReport {
+    let status = match ended {
+        Ok(()) => PhaseStatus::Passed,
+        Err(failure) if failure.killed => PhaseStatus::Killed,
+        Err(failure) if failure.outcome == Outcome::TimedOut => PhaseStatus::TimedOut,
+        Err(_) => PhaseStatus::Failed,
+    };
+    let seconds = (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+    PhaseReport { name: name.to_owned(), status, exit_code, seconds }
+}
+
+/// The report of a phase that had nothing to do.
+pub fn skipped(name: &str) -> PhaseReport {
+    PhaseReport { name: name.to_owned(), status: PhaseStatus::Skipped, exit_code: None, seconds: 0.0 }
+}
+
+/// The exit status of a command that ended by itself.
+pub fn exit_code(end: &PhaseEnd) -> Option<i32> {
+    match end {
+        PhaseEnd::Exited { status } => Some(*status),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(status: i32, code: Option<&str>, npm: bool) -> Failure {
+        let printed = Printed { code: code.map(str::to_owned), ..Printed::default() };
+        verdict(&PhaseEnd::Exited { status }, &printed, &Limits::default(), npm).unwrap_err()
+    }
+
+    #[test]
+    fn the_status_says_whose_failure_it_is() {
+        assert_eq!(failure(1, None, false).outcome, Outcome::Failed);
+        assert_eq!(failure(75, None, false).outcome, Outcome::Infrastructure);
+        assert!(!failure(78, None, false).retry);
+        assert!(failure(137, None, false).error.contains("SIGKILL"));
+        assert_eq!(failure(1, Some("ECONNREFUSED"), true).outcome, Outcome::Infrastructure);
+        assert_eq!(failure(1, Some("ECONNREFUSED"), false).outcome, Outcome::Failed);
+        assert_eq!(failure(1, Some("E404"), true).outcome, Outcome::Failed);
+    }
+
+    #[test]
+    fn the_first_line_of_an_error_says_why() {
+        assert_eq!(telling("> test\nok 1\nAssertionError: 1 != 2\nnpm error code 1"), Some("AssertionError: 1 != 2"));
+        assert_eq!(telling("npm error code E404\nnpm error 404 Not Found"), Some("npm error 404 Not Found"));
+        assert_eq!(telling("> @acme/p@1.0.0 test"), None);
+    }
+
+    #[test]
+    fn too_much_output_is_permanent_and_a_timeout_is_not() {
+        let printed = Printed::default();
+        let ended = |end| verdict(&end, &printed, &Limits::default(), true).unwrap_err();
+        assert!(!ended(PhaseEnd::TooMuchOutput).retry);
+        assert_eq!((ended(PhaseEnd::TimedOut).outcome, ended(PhaseEnd::TimedOut).retry), (Outcome::TimedOut, true));
+        assert!(ended(PhaseEnd::FuseBlown).killed && ended(PhaseEnd::Stopped).killed);
+    }
+}

@@ -1,0 +1,194 @@
+//! `publish` of the built-in recipe: pack, note the integrity in the permit, look, publish that tarball.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use packline_domain::PackageName;
+use semver::Version;
+
+use crate::{
+    guard::PhaseEnd,
+    log::Printed,
+    manifest::Tarball,
+    npm::{self, Npm, Published, Standing},
+    phase::{Command, Failure, Runner, verdict},
+    recipe::{Limits, Phase},
+};
+
+/// Writes to the permit of the build what it is about to publish.
+pub trait Permits: Sync {
+    /// Notes an integrity; false when the permit is not ours any more, or is being withdrawn.
+    fn note(&self, integrity: &str) -> impl Future<Output = bool> + Send;
+}
+
+/// What one build publishes.
+pub struct Publish<'a> {
+    /// The package.
+    pub name: &'a PackageName,
+    /// How to call npm.
+    pub npm: &'a Npm,
+    /// The phase that this is.
+    pub phase: &'a Phase,
+    /// Where the tarball goes; empty.
+    pub folder: PathBuf,
+    /// Where npm's configuration with the token goes, in a folder of a name that no build can know.
+    pub private: PathBuf,
+    /// Of the registry.
+    pub token: Option<&'a str>,
+    /// What earlier attempts may have published.
+    pub earlier: &'a [String],
+}
+
+/// What the registry has now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// The version.
+    pub version: String,
+    /// The integrity of its tarball.
+    pub integrity: String,
+}
+
+impl Publish<'_> {
+    /// Publishes; does nothing where an attempt of ours has done it before.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn run(&self, runner: &mut Runner, permits: &impl Permits) -> Result<Done, Failure> {
+        let started = Instant::now();
+        let tarball = self.pack(runner, started).await?;
+        let text = tarball.manifest.version.clone().unwrap_or_default();
+        let version = Version::parse(&text)
+            .map_err(|error| Failure::permanent(format!("the version `{}` is none: {error}", text.escape_debug())))?;
+        if let Some(foreign) = npm::foreign_registry(&tarball.manifest.publish_config, &self.npm.registry) {
+            return Err(Failure::permanent(foreign_registry(&foreign)));
+        }
+        if !permits.note(&tarball.integrity).await {
+            return Err(Failure::killed());
+        }
+        let unwritten = |error| Failure::infrastructure(format!("failed to write npm's settings: {error}"));
+        // Removed when it goes out of scope.
+        let private = tempfile::tempdir_in(&self.private).map_err(unwritten)?;
+        let npmrc = private.path().join("npmrc");
+        fs::write(&npmrc, npm::npmrc(&self.npm.registry, self.token)).map_err(unwritten)?;
+        let npm = self.npm.configured(&npmrc);
+        self.put(runner, &npm, started, &tarball, &version).await
+    }
+
+    async fn pack(&self, runner: &mut Runner, started: Instant) -> Result<Tarball, Failure> {
+        let folder = format!("--pack-destination={}", self.folder.display());
+        let (end, printed) = self.npm(runner, self.npm, &["pack", &folder], started).await?;
+        verdict(&end, &printed, &self.phase.limits, true)?;
+        let (folder, name) = (self.folder.clone(), self.name.clone());
+        let read = tokio::task::spawn_blocking(move || Tarball::read(&only_tarball(&folder)?, &name)).await;
+        match read {
+            Ok(read) => read.map_err(Failure::permanent),
+            Err(error) => Err(Failure::infrastructure(format!("reading the tarball was broken off: {error}"))),
+        }
+    }
+
+    /// Looks whether the version is there, and publishes it where it is not.
+    async fn put(
+        &self,
+        runner: &mut Runner,
+        npm: &Npm,
+        started: Instant,
+        tarball: &Tarball,
+        version: &Version,
+    ) -> Result<Done, Failure> {
+        let (end, printed) =
+            self.npm(runner, npm, &["view", self.name.as_str(), "versions", "--json"], started).await?;
+        let published = match answer(&end, &printed, &self.phase.limits)? {
+            true => npm::viewed_versions(&printed.captured),
+            false => Published::default(),
+        };
+        if published.has(version)
+            && let Some(done) = self.there(runner, npm, started, tarball, version).await?
+        {
+            runner.say(&self.phase.name, &format!("{} {version} is there already, published by us", self.name));
+            return Ok(done);
+        }
+        let configured = tarball.manifest.publish_config.get("tag").and_then(|tag| tag.as_str());
+        let tag = npm::tag(version, &published, configured).map(|tag| format!("--tag={tag}"));
+        let path = only_tarball(&self.folder).map_err(Failure::permanent)?.display().to_string();
+        let arguments: Vec<&str> = ["publish", &path].into_iter().chain(tag.as_deref()).collect();
+        let (end, printed) = self.npm(runner, npm, &arguments, started).await?;
+        let failed = match verdict(&end, &printed, &self.phase.limits, true) {
+            Ok(()) => return Ok(Done { version: version.to_string(), integrity: tarball.integrity.clone() }),
+            Err(failure) if failure.killed || !matches!(end, PhaseEnd::Exited { .. }) => return Err(failure),
+            Err(failure) => failure,
+        };
+        // Perhaps it arrived, and only the answer did not.
+        match self.there(runner, npm, started, tarball, version).await {
+            Ok(Some(done)) => Ok(done),
+            Err(foreign) if !foreign.retry || foreign.killed => Err(foreign),
+            Ok(None) | Err(_) => Err(failed),
+        }
+    }
+
+    /// What the registry has of this version, where it is ours.
+    async fn there(
+        &self,
+        runner: &mut Runner,
+        npm: &Npm,
+        started: Instant,
+        tarball: &Tarball,
+        version: &Version,
+    ) -> Result<Option<Done>, Failure> {
+        let which = format!("{}@{version}", self.name);
+        let (end, printed) = self.npm(runner, npm, &["view", &which, "dist.integrity", "--json"], started).await?;
+        let there = answer(&end, &printed, &self.phase.limits)?;
+        let found = npm::viewed_integrity(&printed.captured).filter(|_| there);
+        match npm::standing(found, &tarball.integrity, self.earlier) {
+            Standing::Absent => Ok(None),
+            Standing::Ours(integrity) => Ok(Some(Done { version: version.to_string(), integrity })),
+            Standing::Foreign(_) => Err(Failure::permanent(format!(
+                "version {version} is at the registry already, with other contents; raise the version"
+            ))),
+        }
+    }
+
+    /// One npm command within what is left of the phase's time.
+    async fn npm(
+        &self,
+        runner: &mut Runner,
+        npm: &Npm,
+        arguments: &[&str],
+        started: Instant,
+    ) -> Result<(PhaseEnd, Printed), Failure> {
+        let timeout = self.phase.limits.timeout.saturating_sub(started.elapsed());
+        let limits = Limits { timeout, ..self.phase.limits.clone() };
+        let argv = npm.command(arguments);
+        let command = Command { phase: &self.phase.name, argv, limits: &limits, env: &self.phase.env, capture: true };
+        Ok(runner.command(command).await?)
+    }
+}
+
+/// Whether `npm view` found what it was asked for.
+fn answer(end: &PhaseEnd, printed: &Printed, limits: &Limits) -> Result<bool, Failure> {
+    match verdict(end, printed, limits, true) {
+        Ok(()) => Ok(true),
+        Err(_) if printed.code.as_deref() == Some("E404") => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// For people: which registry `publishConfig` names.
+pub fn foreign_registry(foreign: &str) -> String {
+    format!("publishConfig names another registry, {foreign}; remove it, the registry is the worker's to choose")
+}
+
+fn only_tarball(folder: &Path) -> Result<PathBuf, String> {
+    let entries = fs::read_dir(folder).map_err(|error| format!("the packed tarball cannot be read: {error}"))?;
+    let tarballs: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|e| e == "tgz"))
+        .collect();
+    match <[PathBuf; 1]>::try_from(tarballs) {
+        Ok([tarball]) => Ok(tarball),
+        Err(found) => Err(format!("npm pack left {} tarballs instead of one", found.len())),
+    }
+}

@@ -1,0 +1,8 @@
+//! The worker as a process, on a real broker and a real registry, ordered about by a test.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod foreman;
+mod life;
+mod npm;
+mod orders;

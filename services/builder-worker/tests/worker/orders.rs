@@ -1,0 +1,104 @@
+use std::{collections::BTreeSet, time::Duration};
+
+use packline_broker::{Message, StreamName, topology};
+use packline_domain::{Outcome, record::Key};
+
+use crate::foreman::{Foreman, until};
+
+const CLAIM: Duration = Duration::from_secs(6);
+const NO_PHASES: [(&str, &str); 2] = [("RECIPE", "none"), ("SLOTS", "4")];
+
+#[tokio::test]
+async fn an_order_is_claimed_built_answered_and_forgotten() {
+    let mut foreman = Foreman::new(CLAIM).await;
+    let worker = foreman.worker("one", &NO_PHASES);
+    let order = foreman.order(0, "@acme/core").await;
+    let result = foreman.result().await;
+    assert_eq!((result.outcome, result.success, &result.build_id), (Outcome::Published, true, &order.build_id));
+    let permit = foreman.permit(0).await.unwrap();
+    assert_eq!(permit.worker.as_deref(), Some(result.worker.as_str()));
+    let entry = foreman.orchestrator.get("permits.0").await.unwrap().unwrap();
+    assert_eq!(entry.revision, result.permit_revision);
+    until("the order acknowledged", || async {
+        let state = foreman.broker.pending(StreamName::Builds, "builders").await.unwrap();
+        (state.pending + state.ack_pending == 0).then_some(())
+    })
+    .await;
+    let again = foreman.result().await;
+    assert_eq!(again, result, "said again while the permit stands");
+    foreman.orchestrator.delete("permits.0").await.unwrap();
+    until("the build forgotten", || async {
+        foreman.workers().await.get(&result.worker)?.builds.is_empty().then_some(())
+    })
+    .await;
+    assert!(worker.stop(Duration::from_secs(20)).await.success());
+    assert!(foreman.workers().await.is_empty(), "who leaves deletes its key");
+}
+
+#[tokio::test]
+async fn of_many_copies_of_an_order_one_is_built() {
+    let mut foreman = Foreman::new(Duration::from_secs(60)).await;
+    let _workers: Vec<_> = ["a", "b"].map(|name| foreman.worker(name, &NO_PHASES)).into();
+    let order = foreman.grant(0, "@acme/core").await;
+    for _ in 0..50 {
+        foreman.send(&order).await;
+    }
+    until("all copies acknowledged", || async {
+        let state = foreman.broker.pending(StreamName::Builds, "builders").await.unwrap();
+        (state.pending + state.ack_pending == 0).then_some(())
+    })
+    .await;
+    let last = foreman.order(1, "@acme/last").await;
+    assert_eq!(foreman.result().await.build_id, order.build_id);
+    assert_eq!(foreman.result().await.build_id, last.build_id);
+}
+
+#[tokio::test]
+async fn many_builds_pass_through_few_slots() {
+    let mut foreman = Foreman::new(Duration::from_secs(60)).await;
+    let _worker = foreman.worker("one", &NO_PHASES);
+    let mut waiting = BTreeSet::new();
+    for n in 0..200 {
+        waiting.insert(foreman.order(n, &format!("@acme/p{n}")).await.build_id);
+    }
+    while !waiting.is_empty() {
+        let result = foreman.result().await;
+        assert!(waiting.remove(&result.build_id), "said once: {}", result.build_id);
+        foreman.orchestrator.delete(&Key::Permit(result.permit).to_string()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_order_whose_permit_is_another_s_is_dropped() {
+    let mut foreman = Foreman::new(CLAIM).await;
+    let _worker = foreman.worker("one", &NO_PHASES);
+    let old = foreman.grant(0, "@acme/core").await;
+    let new = foreman.grant(0, "@acme/core").await;
+    foreman.send(&old).await;
+    foreman.send(&new).await;
+    assert_eq!(foreman.result().await.build_id, new.build_id);
+    until("both acknowledged", || async {
+        let state = foreman.broker.pending(StreamName::Builds, "builders").await.unwrap();
+        (state.pending + state.ack_pending == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_no_order_goes_to_the_operator() {
+    let mut foreman = Foreman::new(CLAIM).await;
+    let _worker = foreman.worker("one", &NO_PHASES);
+    for rubbish in ["", "not JSON", "[]", r#"{"buildId": "../x.1"}"#] {
+        foreman.broker.publish(Message::new(topology::builds_start(), rubbish)).await.unwrap();
+    }
+    let order = foreman.order(0, "@acme/core").await;
+    assert_eq!(foreman.outcome(&order).await.outcome, Outcome::Published);
+    until("four dead letters", || async {
+        (foreman.broker.stream_state(StreamName::Dead).await.unwrap().messages == 4).then_some(())
+    })
+    .await;
+    until("nothing left", || async {
+        (foreman.broker.stream_state(StreamName::Builds).await.unwrap().messages == 0).then_some(())
+    })
+    .await;
+}
