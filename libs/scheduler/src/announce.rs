@@ -1,0 +1,203 @@
+//! What an announcement does: the contract's table, row by row.
+
+use std::time::Duration;
+
+use packline_domain::{
+    Package, SCHEMA,
+    control::Origin,
+    record::{Ending, Intended, Intention, Key, Queue, State},
+};
+
+use crate::{Refusal, input::Slice, step::Step, text::counted};
+
+/// A last word is noted as announced again at most this often, so that a poll that names a thousand
+/// published packages does not rewrite a thousand records.
+const NOTED: Duration = Duration::from_hours(24);
+
+/// What became of one announced package.
+enum Fate {
+    Queued,
+    Again,
+    Replaced,
+    Ignored,
+}
+
+/// Of one announcement, what all its packages share.
+struct Source {
+    /// The commit whose outcomes the catalogue knew; none when announced by hand.
+    reported_through: Option<u64>,
+    /// Outcomes decided by a commit later than this came after the announcement.
+    began: u64,
+}
+
+impl Step<'_> {
+    pub(crate) fn announced(
+        &mut self,
+        packages: Vec<Package>,
+        reported_through: Option<u64>,
+        slice: Option<Slice>,
+    ) -> Result<(), Refusal> {
+        let source = Source { reported_through, began: self.begin_slice(slice)? };
+        let (mut queued, mut again, mut replaced, mut ignored) = (0, 0, 0, 0);
+        let mut named = None;
+        let before = self.state.packages.counts.waiting();
+        for package in packages {
+            let name = package.name.clone();
+            match self.announce(package, &source) {
+                Fate::Queued => queued += 1,
+                Fate::Again => again += 1,
+                Fate::Replaced => {
+                    replaced += 1;
+                    continue;
+                }
+                Fate::Ignored => {
+                    ignored += 1;
+                    continue;
+                }
+            }
+            named = Some(name);
+        }
+        let Some(name) = named else { return Ok(()) };
+        let mut message = if queued + again == 1 && again == 0 {
+            format!("queued {name}")
+        } else {
+            format!("queued {}", counted(queued, "package"))
+        };
+        for (count, what) in [(again, "to be built again"), (replaced, "waiting already"), (ignored, "ignored")] {
+            if count > 0 {
+                message.push_str(&format!(", {count} {what}"));
+            }
+        }
+        message.push_str(&format!("; {} in the queue", before + queued));
+        let about = (queued + again == 1).then_some(&name);
+        self.tell_command("queued", about, &Origin::default(), message);
+        Ok(())
+    }
+
+    /// Notes how far a long announcement has come; the commit that began it.
+    fn begin_slice(&mut self, slice: Option<Slice>) -> Result<u64, Refusal> {
+        let commit = self.now.commit;
+        let Some(slice) = slice else {
+            return match self.intention() {
+                Some(Intention { what: Intended::Announce { .. }, stream, sequence, .. }) => {
+                    Err(Refusal::Busy { stream: stream.clone(), sequence: *sequence })
+                }
+                Some(Intention { what: Intended::Control { .. }, .. }) | None => Ok(commit),
+            };
+        };
+        let began = match self.intention() {
+            None => commit,
+            Some(Intention { what: Intended::Announce { done }, stream, sequence, commit, .. })
+                if *stream == slice.stream && *sequence == slice.sequence =>
+            {
+                if slice.done < *done {
+                    return Err(Refusal::SliceDone { done: *done });
+                }
+                *commit
+            }
+            Some(other) => return Err(Refusal::Busy { stream: other.stream.clone(), sequence: other.sequence }),
+        };
+        if slice.last {
+            self.delete(Key::Intention);
+        } else {
+            self.put_intention(Intention {
+                schema: SCHEMA,
+                stream: slice.stream,
+                sequence: slice.sequence,
+                commit: began,
+                what: Intended::Announce { done: slice.done },
+            });
+        }
+        Ok(began)
+    }
+
+    fn announce(&mut self, package: Package, source: &Source) -> Fate {
+        let Some(old) = self.queue(&package.name).cloned() else {
+            self.queue_afresh(Queue {
+                schema: SCHEMA,
+                package,
+                state: State::Queued,
+                arrival: 0,
+                queued_at: self.now.at,
+                announced_at: self.now.at,
+                commit: self.now.commit,
+                status_commit: 0,
+            });
+            return Fate::Queued;
+        };
+        let came_later = old.commit > source.began;
+        let by_poll = source.reported_through.is_some();
+        match old.state {
+            State::Queued | State::Retrying { .. } => self.replace_data(old, package),
+            State::Building { permit, again, .. } => self.announce_building(old, permit, again, package, by_poll),
+            State::Published { .. } | State::Failed { .. } => {
+                let unknown = source.reported_through.is_some_and(|through| old.status_commit > through);
+                if came_later || unknown { self.note(old) } else { self.announce_afresh(old, package) }
+            }
+            State::Cancelled { .. } => {
+                if came_later || by_poll {
+                    self.note(old)
+                } else {
+                    self.announce_afresh(old, package)
+                }
+            }
+        }
+    }
+
+    fn announce_afresh(&mut self, old: Queue, package: Package) -> Fate {
+        self.queue_afresh(Queue { package, announced_at: self.now.at, ..old });
+        Fate::Queued
+    }
+
+    /// The newest data replace the old; nothing is written where they are the same.
+    fn replace_data(&mut self, old: Queue, package: Package) -> Fate {
+        if old.package == package {
+            return self.note(old);
+        }
+        self.put_queue(Queue { package, announced_at: self.now.at, ..old });
+        Fate::Replaced
+    }
+
+    fn announce_building(&mut self, old: Queue, number: u32, again: bool, package: Package, by_poll: bool) -> Fate {
+        let differs = old.package.builds_differently(&package);
+        let pending = self.cancel_pending(&old).is_some();
+        let ending = self.permit(number).and_then(|permit| permit.ending.clone());
+        let ends_cancelled = match ending {
+            Some(Ending::Cancel(_)) => true,
+            Some(Ending::Stop | Ending::Deadline) | None => false,
+        };
+        if by_poll && (pending || ends_cancelled) {
+            return self.note(old);
+        }
+        if ends_cancelled {
+            self.stop_instead_of_cancel(number);
+        }
+        if differs && !again {
+            let State::Building { build_id, permit, .. } = old.state.clone() else { return Fate::Ignored };
+            let state = State::Building { build_id, permit, again: true };
+            self.put_queue(Queue { package, state, announced_at: self.now.at, ..old });
+            return Fate::Again;
+        }
+        if pending || ends_cancelled {
+            // Written even where the data are the same: a younger record is what ends a cancel by law 6.
+            self.put_queue(Queue { package, announced_at: self.now.at, ..old });
+            return Fate::Replaced;
+        }
+        self.replace_data(old, package)
+    }
+
+    /// A cancelled build whose package is wanted again is only stopped, and queued when it is gone.
+    pub(crate) fn stop_instead_of_cancel(&mut self, number: u32) {
+        let Some(mut permit) = self.permit(number).cloned() else { return };
+        self.renew_attempts(&permit.package_name.clone());
+        permit.ending = Some(Ending::Stop);
+        self.put_permit(number, permit);
+    }
+
+    fn note(&mut self, old: Queue) -> Fate {
+        if self.now.at.since(old.announced_at) >= NOTED {
+            self.put_queue(Queue { announced_at: self.now.at, ..old });
+        }
+        Fate::Ignored
+    }
+}

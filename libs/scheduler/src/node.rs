@@ -1,0 +1,250 @@
+//! The packages in memory: their records, and every index over them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use packline_domain::{
+    PackageName, Timestamp,
+    record::{Queue, Retries, State},
+};
+
+use crate::{
+    order::{Counts, Rank, Standing, holds_back, waits},
+    waiters::Waiters,
+};
+
+/// A place in [`Packages::nodes`]. Decides nothing: a restored scheduler numbers otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Id(u32);
+
+impl Id {
+    pub(crate) const LAST: Self = Self(u32::MAX);
+
+    #[cfg(test)]
+    pub(crate) fn of(number: u32) -> Self {
+        Self(number)
+    }
+}
+
+/// One name: a package of the queue, or one that others name as their dependency.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) name: PackageName,
+    pub(crate) queue: Option<Box<Queue>>,
+    pub(crate) retries: Option<Box<Retries>>,
+    /// Its dependencies, each once, while it waits; else none.
+    pub(crate) needs: Box<[Id]>,
+    /// Those that wait directly for it, each with the priority that it passes on.
+    pub(crate) waiters: Waiters,
+    /// The priority under which it stands among the waiters of what it needs.
+    pub(crate) passes: i64,
+    /// How many of its needs hold it back.
+    pub(crate) unfinished: u32,
+    /// Its retry is due.
+    pub(crate) ripe: bool,
+    /// It is on a cycle.
+    pub(crate) unresolvable: bool,
+    /// Its place in `ready` or `later`.
+    pub(crate) rank: Option<Rank>,
+    /// As which it is counted.
+    pub(crate) standing: Option<Standing>,
+}
+
+/// What an unresolvable package passes on.
+pub(crate) const NOTHING: i64 = i64::MIN;
+
+/// All packages and every index over them, each kept as the records change.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Packages {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) ids: BTreeMap<PackageName, Id>,
+    pub(crate) free: Vec<Id>,
+    /// What could start, soonest first.
+    pub(crate) ready: BTreeSet<Rank>,
+    /// What waits and could not.
+    pub(crate) later: BTreeSet<Rank>,
+    pub(crate) counts: Counts,
+    /// Retries that are not due yet.
+    pub(crate) due: BTreeSet<(Timestamp, PackageName)>,
+    /// Published and cancelled packages by when they were last announced.
+    pub(crate) settled: BTreeSet<(Timestamp, PackageName)>,
+    /// Failed packages.
+    pub(crate) failed: BTreeSet<PackageName>,
+    /// Packages that became unresolvable and were not told of yet.
+    pub(crate) entangled: Vec<PackageName>,
+}
+
+impl Packages {
+    #[expect(clippy::indexing_slicing, reason = "ids are made by `intern` alone and stay within `nodes`")]
+    pub(crate) fn node(&self, id: Id) -> &Node {
+        &self.nodes[id.0 as usize]
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "ids are made by `intern` alone and stay within `nodes`")]
+    pub(crate) fn node_mut(&mut self, id: Id) -> &mut Node {
+        &mut self.nodes[id.0 as usize]
+    }
+
+    pub(crate) fn find(&self, name: &PackageName) -> Option<&Node> {
+        self.ids.get(name).map(|id| self.node(*id))
+    }
+
+    /// The id of a name, made where there is none.
+    pub(crate) fn intern(&mut self, name: &PackageName) -> Id {
+        if let Some(id) = self.ids.get(name) {
+            return *id;
+        }
+        let node = Node {
+            name: name.clone(),
+            queue: None,
+            retries: None,
+            needs: Box::default(),
+            waiters: Waiters::NONE,
+            passes: NOTHING,
+            unfinished: 0,
+            ripe: false,
+            unresolvable: false,
+            rank: None,
+            standing: None,
+        };
+        let id = if let Some(id) = self.free.pop() {
+            *self.node_mut(id) = node;
+            id
+        } else {
+            let id = Id(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
+            self.nodes.push(node);
+            id
+        };
+        self.ids.insert(name.clone(), id);
+        id
+    }
+
+    /// Forgets a name that nothing is known of and nobody waits for.
+    pub(crate) fn release(&mut self, id: Id) {
+        let node = self.node(id);
+        if node.queue.is_none() && node.retries.is_none() && node.waiters.is_empty() {
+            let name = node.name.clone();
+            if self.ids.remove(&name).is_some() {
+                self.free.push(id);
+            }
+        }
+    }
+
+    pub(crate) fn set_retries(&mut self, name: &PackageName, retries: Option<Box<Retries>>) {
+        let id = self.intern(name);
+        self.node_mut(id).retries = retries;
+        self.release(id);
+    }
+
+    /// Replaces one record and brings every index up to date.
+    pub(crate) fn set_queue(&mut self, name: &PackageName, new: Option<Box<Queue>>) {
+        let id = self.intern(name);
+        let same_edges = match (&self.node(id).queue, &new) {
+            (Some(old), Some(new)) => waits(old) && waits(new) && old.package.dependencies == new.package.dependencies,
+            (None, _) | (_, None) => false,
+        };
+        if !same_edges {
+            self.leave(id);
+        }
+        let held_back = self.holds_back(id);
+        self.replace(id, new);
+        if held_back != self.holds_back(id) {
+            self.tell_waiters(id, !held_back);
+        }
+        if !same_edges && self.node(id).queue.as_deref().is_some_and(waits) {
+            self.enter(id);
+        }
+        self.refresh(id);
+        self.release(id);
+    }
+
+    /// Replaces the record and keeps the indexes that need no other package.
+    pub(crate) fn replace(&mut self, id: Id, mut new: Option<Box<Queue>>) {
+        if let Some(queue) = &mut new {
+            let old = self.node(id).queue.as_ref();
+            // What was made from the record that stands shares its names already.
+            if old.is_none_or(|old| old.package.dependencies != queue.package.dependencies) {
+                self.share_names(queue);
+            }
+            queue.package.name = self.node(id).name.clone();
+        }
+        let node = self.node_mut(id);
+        let name = node.name.clone();
+        let old = std::mem::replace(&mut node.queue, new);
+        let still_ripe = node.ripe
+            && match (&old, &node.queue) {
+                (Some(old), Some(new)) => old.state == new.state,
+                (None, _) | (_, None) => false,
+            };
+        node.ripe = still_ripe;
+        if let Some(old) = old {
+            match old.state {
+                State::Retrying { until } => self.due.remove(&(until, name.clone())),
+                State::Published { .. } | State::Cancelled { .. } => {
+                    self.settled.remove(&(old.announced_at, name.clone()))
+                }
+                State::Failed { .. } => self.failed.remove(&name),
+                State::Queued | State::Building { .. } => false,
+            };
+        }
+        let Some(queue) = &self.node(id).queue else { return };
+        match queue.state {
+            State::Retrying { until } => !still_ripe && self.due.insert((until, name)),
+            State::Published { .. } | State::Cancelled { .. } => self.settled.insert((queue.announced_at, name)),
+            State::Failed { .. } => self.failed.insert(name),
+            State::Queued | State::Building { .. } => false,
+        };
+    }
+
+    /// Lets equal names share their bytes.
+    fn share_names(&self, queue: &mut Queue) {
+        for dependency in &mut queue.package.dependencies {
+            if let Some((known, _)) = self.ids.get_key_value(dependency) {
+                *dependency = known.clone();
+            }
+        }
+    }
+
+    pub(crate) fn holds_back(&self, id: Id) -> bool {
+        self.node(id).queue.as_deref().is_some_and(holds_back)
+    }
+
+    /// Lets retries whose time has come take their place.
+    pub(crate) fn ripen(&mut self, now: Timestamp) {
+        while let Some((until, _)) = self.due.first()
+            && *until <= now
+            && let Some((_, name)) = self.due.pop_first()
+        {
+            let id = self.intern(&name);
+            self.node_mut(id).ripe = true;
+            self.place(id);
+        }
+    }
+
+    /// Puts a package where it belongs in `ready`, `later` and `counts`.
+    pub(crate) fn place(&mut self, id: Id) {
+        let node = self.node_mut(id);
+        let (old_rank, old_standing) = (node.rank, node.standing);
+        let (rank, standing) = (node.placed(id), node.judge());
+        if rank == old_rank && standing == old_standing {
+            return;
+        }
+        (node.rank, node.standing) = (rank, standing);
+        if let Some(rank) = old_rank {
+            self.row(old_standing).remove(&rank);
+        }
+        if let Some(rank) = rank {
+            self.row(standing).insert(rank);
+        }
+        if let Some(standing) = old_standing {
+            let count = self.counts.of(standing);
+            *count = count.saturating_sub(1);
+        }
+        if let Some(standing) = standing {
+            *self.counts.of(standing) += 1;
+        }
+    }
+
+    fn row(&mut self, standing: Option<Standing>) -> &mut BTreeSet<Rank> {
+        if standing == Some(Standing::Ready) { &mut self.ready } else { &mut self.later }
+    }
+}

@@ -1,0 +1,144 @@
+//! The order of building: who is ready, and who comes first.
+
+use std::cmp::Reverse;
+
+use packline_domain::record::{Queue, State};
+use serde::Serialize;
+
+use crate::node::{Id, Node};
+
+/// The place of a waiting package: smaller is sooner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Rank {
+    /// Its own priority or the highest that it inherits, whichever is higher.
+    pub(crate) priority: Reverse<i64>,
+    /// How many packages wait directly for it.
+    pub(crate) waiters: Reverse<u32>,
+    /// First come.
+    pub(crate) arrival: u64,
+    /// Tells apart what a tampered bucket made equal.
+    pub(crate) id: Id,
+}
+
+impl Rank {
+    /// A place after every other.
+    pub(crate) const LAST: Self =
+        Self { priority: Reverse(i64::MIN), waiters: Reverse(0), arrival: u64::MAX, id: Id::LAST };
+}
+
+/// Where a package stands, seen together with all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Standing {
+    /// Could start at once.
+    Ready,
+    /// Waits for a dependency that is in the queue and not published.
+    Blocked,
+    /// Is on a cycle of dependencies.
+    Unresolvable,
+    /// Holds a permit.
+    Building,
+    /// Waits for the time of its next attempt.
+    Retrying,
+    /// The registry has it.
+    Published,
+    /// It will not be tried again by itself.
+    Failed,
+    /// An operator dropped it.
+    Cancelled,
+}
+
+/// How many packages stand where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counts {
+    /// [`Standing::Ready`].
+    pub ready: usize,
+    /// [`Standing::Blocked`].
+    pub blocked: usize,
+    /// [`Standing::Unresolvable`].
+    pub unresolvable: usize,
+    /// [`Standing::Building`].
+    pub building: usize,
+    /// [`Standing::Retrying`].
+    pub retrying: usize,
+    /// [`Standing::Published`].
+    pub published: usize,
+    /// [`Standing::Failed`].
+    pub failed: usize,
+    /// [`Standing::Cancelled`].
+    pub cancelled: usize,
+}
+
+impl Counts {
+    /// How many wait for their turn, whatever for.
+    pub fn waiting(&self) -> usize {
+        self.ready + self.blocked + self.unresolvable + self.retrying
+    }
+
+    pub(crate) fn of(&mut self, standing: Standing) -> &mut usize {
+        match standing {
+            Standing::Ready => &mut self.ready,
+            Standing::Blocked => &mut self.blocked,
+            Standing::Unresolvable => &mut self.unresolvable,
+            Standing::Building => &mut self.building,
+            Standing::Retrying => &mut self.retrying,
+            Standing::Published => &mut self.published,
+            Standing::Failed => &mut self.failed,
+            Standing::Cancelled => &mut self.cancelled,
+        }
+    }
+}
+
+/// Whether a package with this record waits for its turn.
+pub(crate) fn waits(queue: &Queue) -> bool {
+    match queue.state {
+        State::Queued | State::Retrying { .. } => true,
+        State::Building { .. } | State::Published { .. } | State::Failed { .. } | State::Cancelled { .. } => false,
+    }
+}
+
+/// Whether a package with this record holds back those that depend on it.
+pub(crate) fn holds_back(queue: &Queue) -> bool {
+    match queue.state {
+        State::Published { .. } => false,
+        State::Queued
+        | State::Retrying { .. }
+        | State::Building { .. }
+        | State::Failed { .. }
+        | State::Cancelled { .. } => true,
+    }
+}
+
+impl Node {
+    /// Where it stands; `None` for a name that the queue does not know.
+    pub(crate) fn judge(&self) -> Option<Standing> {
+        Some(match self.queue.as_ref()?.state {
+            State::Building { .. } => Standing::Building,
+            State::Published { .. } => Standing::Published,
+            State::Failed { .. } => Standing::Failed,
+            State::Cancelled { .. } => Standing::Cancelled,
+            State::Queued | State::Retrying { .. } if self.unresolvable => Standing::Unresolvable,
+            State::Retrying { .. } if !self.ripe => Standing::Retrying,
+            State::Queued | State::Retrying { .. } if self.unfinished > 0 => Standing::Blocked,
+            State::Queued | State::Retrying { .. } => Standing::Ready,
+        })
+    }
+
+    /// The priority that counts: its own or the highest of those that wait for it.
+    pub(crate) fn priority(&self) -> i64 {
+        let own = self.queue.as_ref().map_or(i64::MIN, |queue| queue.package.priority);
+        self.waiters.highest().map_or(own, |inherited| own.max(inherited))
+    }
+
+    /// Its place, while it waits.
+    pub(crate) fn placed(&self, id: Id) -> Option<Rank> {
+        let queue = self.queue.as_ref().filter(|queue| waits(queue))?;
+        Some(Rank {
+            priority: Reverse(self.priority()),
+            waiters: Reverse(u32::try_from(self.waiters.len()).unwrap_or(u32::MAX)),
+            arrival: queue.arrival,
+            id,
+        })
+    }
+}

@@ -1,0 +1,133 @@
+//! Questions about the state; none changes it.
+
+use std::collections::BTreeMap;
+
+use packline_domain::{
+    PackageName, Timestamp,
+    record::{Control, Intention, Permit, Queue, Retries},
+};
+
+use crate::{
+    Counts, Scheduler, Standing,
+    order::{Rank, holds_back},
+};
+
+impl Scheduler {
+    /// The mode, the limit, the last command.
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// What is being worked off, if anything is.
+    pub fn intention(&self) -> Option<&Intention> {
+        self.intention.as_ref()
+    }
+
+    /// The highest serial that a build has had.
+    pub fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// How many packages stand where.
+    pub fn counts(&self) -> Counts {
+        self.packages.counts
+    }
+
+    /// All permits that stand, by number.
+    pub fn permits(&self) -> impl ExactSizeIterator<Item = (u32, &Permit)> {
+        self.permits.held.iter().map(|(number, permit)| (*number, &**permit))
+    }
+
+    /// One permit.
+    pub fn permit(&self, number: u32) -> Option<&Permit> {
+        self.permits.held.get(&number).map(|permit| &**permit)
+    }
+
+    /// Permits that no worker has taken yet.
+    pub fn untaken(&self) -> impl ExactSizeIterator<Item = u32> {
+        self.permits.untaken.iter().copied()
+    }
+
+    /// The permits that a worker has taken.
+    pub fn held_by(&self, worker: &str) -> impl Iterator<Item = u32> {
+        self.permits.taken.get(worker).into_iter().flatten().copied()
+    }
+
+    /// How many more builds could be started under the limit and in the free slots of live workers.
+    pub fn room(&self) -> usize {
+        self.permits.room(self.control.max_concurrent)
+    }
+
+    /// Live workers, each with its slots.
+    pub fn workers(&self) -> &BTreeMap<String, u32> {
+        &self.permits.live
+    }
+
+    /// A package and its state.
+    pub fn package(&self, name: &PackageName) -> Option<&Queue> {
+        self.packages.find(name)?.queue.as_deref()
+    }
+
+    /// What the attempts of a package have used up, and the last ten of them.
+    pub fn retries(&self, name: &PackageName) -> Option<&Retries> {
+        self.packages.find(name)?.retries.as_deref()
+    }
+
+    /// Where a package stands, seen together with all others; none when the queue does not know it.
+    pub fn standing(&self, name: &PackageName) -> Option<Standing> {
+        self.packages.find(name)?.standing
+    }
+
+    /// The priority that counts: its own or the highest of those that wait for it.
+    pub fn priority(&self, name: &PackageName) -> Option<i64> {
+        let node = self.packages.find(name)?;
+        node.queue.as_ref()?;
+        Some(node.priority())
+    }
+
+    /// The dependencies of a package that hold it back, as announced.
+    pub fn waits_for(&self, name: &PackageName) -> impl Iterator<Item = (&PackageName, Standing)> {
+        let named = self.package(name).into_iter().flat_map(|queue| &queue.package.dependencies);
+        named.filter_map(|dependency| {
+            let node = self.packages.find(dependency)?;
+            node.queue.as_deref().filter(|queue| holds_back(queue))?;
+            Some((dependency, node.standing?))
+        })
+    }
+
+    /// The packages that wait directly for this one.
+    pub fn waiters(&self, name: &PackageName) -> impl Iterator<Item = &PackageName> {
+        let waiters = self.packages.find(name).into_iter().flat_map(|node| node.waiters.iter().rev());
+        waiters.map(|(_, waiter)| &self.packages.node(*waiter).name)
+    }
+
+    /// A shortest cycle that holds this package: each depends on the next, the last on the first. Empty
+    /// unless it is unresolvable.
+    pub fn cycle(&self, name: &PackageName) -> Vec<PackageName> {
+        self.packages.way_round(name)
+    }
+
+    /// All that wait, in the order in which they will be built as far as can be told: those that are ready
+    /// first. `after` names the package after which to go on; one that waits no longer starts anew.
+    pub fn upcoming(&self, after: Option<&PackageName>) -> impl Iterator<Item = &Queue> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let node = after.and_then(|name| self.packages.find(name));
+        let (ready, later): ((_, _), (_, _)) = match node.and_then(|node| Some((node.rank?, node.standing?))) {
+            Some((rank, Standing::Ready)) => ((Excluded(rank), Unbounded), (Unbounded, Unbounded)),
+            Some((rank, _)) => ((Excluded(Rank::LAST), Unbounded), (Excluded(rank), Unbounded)),
+            None => ((Unbounded, Unbounded), (Unbounded, Unbounded)),
+        };
+        let ranks = self.packages.ready.range(ready).chain(self.packages.later.range(later));
+        ranks.filter_map(|rank| self.packages.node(rank.id).queue.as_deref())
+    }
+
+    /// All packages of the queue in the order of names, whatever their state.
+    pub fn packages(&self) -> impl Iterator<Item = &Queue> {
+        self.packages.ids.values().filter_map(|id| self.packages.node(*id).queue.as_deref())
+    }
+
+    /// Packages that wait for the time of their next attempt, soonest first.
+    pub fn retrying(&self) -> impl Iterator<Item = (&PackageName, Timestamp)> {
+        self.packages.due.iter().map(|(until, name)| (name, *until))
+    }
+}

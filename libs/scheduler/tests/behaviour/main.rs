@@ -1,0 +1,15 @@
+//! The scheduler from outside: what each input leads to, and what never happens.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
+
+mod announce;
+mod command;
+mod dependency;
+mod finish;
+mod line;
+mod property;
+mod restore;
+mod start;
+mod transition;
+mod withdraw;
+mod worker;
+mod world;
