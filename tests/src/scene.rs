@@ -49,6 +49,14 @@ impl Scene {
         Self::on(workspace.path(), settings).await
     }
 
+    /// The same on the workspace of the demo.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn demo() -> anyhow::Result<Self> {
+        Self::on(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../demo")), &[]).await
+    }
+
     async fn on(workspace: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let binaries = Binaries::find(Progress::Hidden).await?;
         let settings: Vec<_> = QUICK.iter().chain(settings).copied().collect();

@@ -29,10 +29,12 @@ pub enum LogFormat {
 /// rustls would panic at the first connection. Call it once, first.
 pub fn init(settings: &LogSettings) {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let filter = EnvFilter::try_new(&settings.rust_log).unwrap_or_else(|error| {
-        eprintln!("RUST_LOG `{}` is not a filter ({error}); logging at info", settings.rust_log);
-        EnvFilter::new("info")
-    });
+    // Libraries that tell of every session say only what is wrong, unless they are asked by name.
+    let filter =
+        EnvFilter::try_new(format!("rmcp=warn,async_nats=warn,{}", settings.rust_log)).unwrap_or_else(|error| {
+            eprintln!("RUST_LOG `{}` is not a filter ({error}); logging at info", settings.rust_log);
+            EnvFilter::new("info")
+        });
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match settings.log_format {
         LogFormat::Json => subscriber.json().flatten_event(true).init(),

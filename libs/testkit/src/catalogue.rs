@@ -46,9 +46,10 @@ impl Catalogue {
         Self { program: binaries.path("packages-api"), database: database.to_owned() }
     }
 
-    /// The `MCP_COMMAND` of a poller that asks this catalogue.
+    /// The `MCP_COMMAND` of a poller that asks this catalogue, quoted as for a shell.
     pub fn command(&self) -> String {
-        format!("{} serve --database {}", self.program.display(), self.database.display())
+        let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
+        format!("{} serve --database {}", quoted(&self.program), quoted(&self.database))
     }
 
     /// All its packages, as it lists them.

@@ -179,12 +179,16 @@ pub fn verdict(end: &PhaseEnd, printed: &Printed, limits: &Limits, npm: bool) ->
     }
 }
 
-/// The line of the last output that most likely says why: the last one that is the command's own, else npm's
-/// first word on the error.
+/// The line of the last output that most likely says why: the first test that failed, else the last error,
+/// else the last line that is the command's own, else npm's first word on the error.
 fn telling(tail: &str) -> Option<&str> {
     let lines = || tail.lines().filter(|line| !line.starts_with("> "));
-    let own = lines().rfind(|line| !line.starts_with("npm "));
-    own.or_else(|| lines().find(|line| line.starts_with("npm error") && !line.starts_with("npm error code")))
+    let own = || lines().map(str::trim).filter(|line| !line.starts_with("npm ") && !line.starts_with('#'));
+    own()
+        .find(|line| line.starts_with("not ok ") || line.starts_with("✖ "))
+        .or_else(|| own().rfind(|line| line.contains("Error: ") || line.contains("Error [")))
+        .or_else(|| own().next_back())
+        .or_else(|| lines().find(|line| line.starts_with("npm error") && !line.starts_with("npm error code")))
         .or_else(|| lines().next_back())
 }
 
@@ -245,6 +249,8 @@ mod tests {
         assert_eq!(telling("> test\nok 1\nAssertionError: 1 != 2\nnpm error code 1"), Some("AssertionError: 1 != 2"));
         assert_eq!(telling("npm error code E404\nnpm error 404 Not Found"), Some("npm error 404 Not Found"));
         assert_eq!(telling("> @acme/p@1.0.0 test"), None);
+        let tap = "TAP version 13\nok 1 - one\nnot ok 2 - four is IV\n  ---\n  ...\n# fail 1\n# duration_ms 544";
+        assert_eq!(telling(tap), Some("not ok 2 - four is IV"));
     }
 
     #[test]

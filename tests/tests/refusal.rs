@@ -21,6 +21,9 @@ async fn what_cannot_be_understood_is_a_dead_letter_and_the_rest_is_built() {
         ])
         .map(String::into_bytes)
         .collect();
+    // Results before the first leader would mean that its bucket was lost.
+    scene.run(1).unwrap();
+    scene.until("control", |control| control.is_some()).await.unwrap();
     for body in &bodies {
         scene.announce(body.clone()).await.unwrap();
     }
@@ -40,7 +43,6 @@ async fn what_cannot_be_understood_is_a_dead_letter_and_the_rest_is_built() {
     scene.command("cancel", "../x").await.unwrap();
     let last = scene.announce(r#"{"name": "@acme/self", "dependencies": ["@acme/self"]}"#).await.unwrap();
 
-    scene.run(1).unwrap();
     scene.until_state("@acme/core", "published").await.unwrap();
     scene
         .until("leader", |leader| {
