@@ -1,5 +1,4 @@
 //! Pause, resume and drain, as an operator commands them.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use packline_tests::{Fixture, Gate, PATIENCE, Scene};
 use serde_json::Value;

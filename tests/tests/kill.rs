@@ -1,5 +1,4 @@
 //! Any part may be killed between any two instructions; nothing is lost, nothing is built twice at a time.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 

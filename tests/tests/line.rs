@@ -1,5 +1,4 @@
 //! The whole path on real parts: what is built, in which order, how often.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 
