@@ -41,7 +41,7 @@ impl End {
         Self {
             outcome: Some(result.outcome),
             retry: result.retry,
-            worker: Some(result.worker),
+            worker: Some(one_line(&result.worker)),
             error: result.error.map(cut_error),
             failed_phase: result.failed_phase.map(|phase| one_line(&phase)),
             version: result.version.map(|version| one_line(&version)),
@@ -330,7 +330,7 @@ fn remember(
     retries.attempts.push(Attempt {
         build_id: permit.build_id.clone(),
         attempt: permit.attempt,
-        worker: end.worker.clone().or_else(|| permit.worker.clone()),
+        worker: end.worker.as_ref().or(permit.worker.as_ref()).map(|worker| one_line(worker)),
         started_at: permit.granted_at,
         finished_at: now.at,
         class,

@@ -246,13 +246,14 @@ fn history_and_integrities_are_bounded() {
 }
 
 #[test]
-fn a_hostile_error_is_cut() {
+fn a_hostile_result_is_cut() {
     let mut line = started();
     let mut result = line.result(&line.build_id("a"), Outcome::Failed);
     result.error = Some("x\u{1b}[31m\n".repeat(100_000));
     result.failed_phase = Some("p".repeat(100_000));
     result.version = Some("v".repeat(100_000));
     result.integrity = Some("i".repeat(100_000));
+    result.worker = "w".repeat(100_000);
     line.feed(Input::Finished(Box::new(result)));
     let size: usize = line.bucket.values().map(|record| record.encode().unwrap().len()).sum();
     assert!(size < 8192, "{size}");
