@@ -70,3 +70,15 @@ async fn an_emergency_stop_kills_what_runs_and_the_attempt_is_unspent() {
     let retries = scene.retries("@acme/core").await.unwrap();
     assert_eq!((retries.failures, retries.attempts.last().unwrap().attempt), (0, 1), "{retries:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_program_stops_when_it_is_asked_to_also_while_its_broker_is_away() {
+    let mut scene = Scene::start(&[Fixture::new("core")], &[]).await.unwrap();
+    scene.run(1).unwrap();
+    scene.until_state("@acme/core", "published").await.unwrap();
+    scene.plant.broker.kill().await;
+    for program in scene.plant.orchestrators.iter().chain(&scene.plant.pollers).chain(&scene.plant.workers) {
+        let status = program.stop(PATIENCE).await;
+        assert!(status.success(), "{} ends with {status}\n{}", program.name(), program.last_lines(20));
+    }
+}

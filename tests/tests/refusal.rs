@@ -1,7 +1,7 @@
 //! Bad input gets one clear line and loses nothing.
 
 use packline_broker::{Message, StreamName};
-use packline_tests::{Fixture, Scene};
+use packline_tests::{Fixture, Gate, PATIENCE, Scene, processes_of};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,4 +84,23 @@ async fn a_result_that_comes_twice_counts_once() {
     scene.until_state("@acme/core", "failed").await.unwrap();
     let retries = scene.retries("@acme/core").await.unwrap();
     assert_eq!((retries.failures, retries.attempts.len()), (3, 3), "{retries:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_that_lies_about_its_permit_stops_nobody() {
+    let gate = Gate::closed().unwrap();
+    let mut scene = Scene::start(&[Fixture::new("core").stops_at(&gate)], &[]).await.unwrap();
+    scene.run(1).unwrap();
+    let (permit, build) = scene.until_taken("@acme/core").await.unwrap();
+    scene.until_reached(&gate, 1).await.unwrap();
+    let lie = json!({"buildId": build, "attempt": 1, "permit": permit, "permitRevision": 1_u64 << 40,
+        "packageName": "@acme/core", "success": false, "outcome": "failed", "error": "a lie", "worker": "nobody",
+        "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:00Z"});
+    scene.broker.publish(Message::new("builds.result", lie.to_string())).await.unwrap();
+    scene.until_reached(&gate, 2).await.unwrap();
+    scene.until_seen("the first build is gone", PATIENCE, || processes_of(&build).is_empty()).await.unwrap();
+    gate.open().unwrap();
+    scene.until_state("@acme/core", "published").await.unwrap();
+    assert!(scene.permits().await.unwrap().is_empty());
+    assert!(scene.plant.orchestrators[0].is_running());
 }

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use packline_broker::{Broker, Bucket, CommitError, Committed, StreamName, Write};
+use packline_broker::{Broker, Bucket, CommitError, StreamName};
 use packline_domain::{
-    Command, Effect, Mode,
-    record::{Intended, Key, Leader, Worker},
+    Command, Mode,
+    record::{Intended, Leader, Worker},
 };
 use packline_scheduler::{Input, Now, Scheduler};
 use packline_service::Shutdown;
@@ -13,6 +13,7 @@ use packline_service::Shutdown;
 use crate::{
     batch::{Batch, MAX_EFFECT_KEYS, Standing},
     clock::Clock,
+    commit,
     config::Config,
     effects::Outbox,
     housekeeping::Housekeeping,
@@ -25,6 +26,12 @@ use crate::{
 
 /// Permits that one commit withdraws; small, because one race lost refuses the whole.
 const WITHDRAWALS: usize = 100;
+
+/// How long a leader that is asked to stop may take; a broker that is away must not hold it.
+const STOP: Duration = Duration::from_secs(5);
+
+/// How long a leader that leaves waits for its last messages to be stored.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Records that [`Input::TimePassed`] may touch at a time.
 const FORGET: usize = 50;
@@ -49,12 +56,6 @@ impl From<anyhow::Error> for Ended {
     fn from(error: anyhow::Error) -> Self {
         Self::Failed(error)
     }
-}
-
-/// The records of one commit, and which keys of effects are among them.
-struct Prepared {
-    writes: Vec<Write>,
-    effect_keys: Vec<u32>,
 }
 
 /// A leader at work.
@@ -87,11 +88,26 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    /// Leads until that ends.
+    /// Leads until that ends. A leader that is asked to stop and cannot reach the broker goes all the same:
+    /// what it leaves unfinished is what a crash would leave.
     pub(crate) async fn lead(mut self) -> Ended {
+        let shutdown = self.shutdown.clone();
+        let overdue = async {
+            shutdown.requested().await;
+            tokio::time::sleep(STOP).await;
+        };
+        tokio::select! {
+            ended = self.lead_on() => ended,
+            () = overdue => Ended::Stopped,
+        }
+    }
+
+    async fn lead_on(&mut self) -> Ended {
         loop {
-            if let Err(ended) = self.lead_one().await {
-                return ended;
+            match self.lead_one().await {
+                Ok(()) => {}
+                Err(Ended::Reload(input)) => return self.leave(Ended::Reload(input)).await,
+                Err(ended) => return ended,
             }
         }
     }
@@ -120,7 +136,7 @@ impl Driver {
         match self.store(&mut batch, writes).await {
             Ok(()) => self.feed(&mut Batch::default(), &now, Input::Withdrawn(plan))?,
             Err(CommitError::Conflict) => self.read_permits().await?,
-            Err(error) => return Err(ended(error)),
+            Err(error) => return Err(commit::ended(error)),
         }
         Ok(true)
     }
@@ -132,7 +148,7 @@ impl Driver {
             self.wait(&mut batch).await?;
         }
         self.announce_slice(&mut batch)?;
-        while batch.room() > 0 {
+        while batch.room() > 0 && !self.is_congested() {
             let open = self.open();
             match futures::FutureExt::now_or_never(self.intake.next(open)) {
                 Some(arrived) => self.take(arrived, &mut batch)?,
@@ -143,20 +159,22 @@ impl Driver {
     }
 
     async fn wait(&mut self, batch: &mut Batch) -> Result<(), Ended> {
-        while self.effect_keys.len() >= MAX_EFFECT_KEYS {
-            self.outbox.progress().await;
-            self.free_effect_keys();
-        }
-        let until = self.until_next_change();
+        self.free_effect_keys();
+        let congested = self.is_congested();
         let draining = self.scheduler.control().mode == Mode::Draining;
-        let open = self.open();
+        let (open, until) = (self.open(), self.until_next_change());
         tokio::select! {
             biased;
             () = self.shutdown.requested() => Ok(()),
-            arrived = self.intake.next(open) => self.take(arrived, batch),
-            () = self.outbox.progress(), if draining => Ok(()),
+            () = self.outbox.progress(), if draining || congested => Ok(()),
+            arrived = self.intake.next(open), if !congested => self.take(arrived, batch),
             () = tokio::time::sleep(until) => Ok(()),
         }
+    }
+
+    /// Too much is decided that is not out yet: nothing more is taken until it is.
+    fn is_congested(&self) -> bool {
+        self.effect_keys.len() >= MAX_EFFECT_KEYS
     }
 
     /// A command that touches many records is being worked off.
@@ -167,7 +185,7 @@ impl Driver {
     }
 
     fn can_start(&self) -> bool {
-        self.scheduler.can_start() && self.effect_keys.len() < MAX_EFFECT_KEYS
+        self.scheduler.can_start() && !self.is_congested()
     }
 
     fn open(&self) -> Open {
@@ -252,79 +270,6 @@ impl Driver {
         Now { at: self.clock.now(), commit: self.leadership.next_commit(), seed: fastrand::u64(..) }
     }
 
-    /// Commits, and lets out what the commit implies.
-    pub(crate) async fn commit(&mut self, batch: &mut Batch) -> Result<(), Ended> {
-        for letter in std::mem::take(&mut batch.letters) {
-            tracing::warn!("refused {}: {}", letter.source_subject, letter.reason);
-            self.broker.dead_letter(letter).await;
-        }
-        let prepared = self.prepare(batch)?;
-        self.store(batch, prepared).await.map_err(ended)?;
-        for acker in std::mem::take(&mut batch.ackers).into_values() {
-            acker.ack().await;
-        }
-        for stream in std::mem::take(&mut self.skipped) {
-            let after = self.leadership.record.positions.get(stream.as_str()).map_or(0, |position| position.sequence);
-            self.intake.reopen(stream, after).await?;
-        }
-        Ok(())
-    }
-
-    /// All that a batch writes, under the number of the next commit.
-    fn prepare(&mut self, batch: &Batch) -> anyhow::Result<Prepared> {
-        self.free_effect_keys();
-        let mut writes = batch.writes(&self.permits, self.trust_named)?;
-        let chunks = batch.effect_chunks(self.leadership.next_commit())?;
-        let effect_keys: Vec<u32> = (0..).filter(|i| !self.effect_keys.contains_key(i)).take(chunks.len()).collect();
-        for (i, chunk) in effect_keys.iter().zip(chunks) {
-            writes.push(Write { key: Key::Effects(*i).to_string(), value: Some(chunk.into()), expect: None });
-        }
-        Ok(Prepared { writes, effect_keys })
-    }
-
-    /// Stores a batch as one commit and hands its effects to the outbox.
-    async fn store(&mut self, batch: &mut Batch, prepared: Prepared) -> Result<(), CommitError> {
-        let commit = self.leadership.next_commit();
-        let (through, serial) = (self.outbox.through(), self.scheduler.serial());
-        let positions = std::mem::take(&mut batch.positions);
-        let change = |leader: &mut Leader| {
-            leader.effects_through = through;
-            leader.serial = serial;
-            for (stream, sequence) in positions {
-                leader.positions.entry(stream.as_str().to_owned()).or_default().sequence = sequence;
-            }
-        };
-        let committed = self.leadership.commit(change, &prepared.writes).await?;
-        self.trust_named = true;
-        self.effect_keys.extend(prepared.effect_keys.into_iter().map(|i| (i, commit)));
-        self.liveness.readable(self.clock.monotonic(), self.config.lease);
-        self.note_permits(batch, committed);
-        self.release(batch, commit);
-        Ok(())
-    }
-
-    fn note_permits(&mut self, batch: &Batch, committed: Committed) {
-        for (place, n, stands) in batch.permits() {
-            let revision = committed.first + 1 + u64::try_from(place).unwrap_or(u64::MAX);
-            self.permits.insert(n, Standing { revision, stands });
-        }
-    }
-
-    /// Sends what the commit implies; an order carries the revision of its permit.
-    fn release(&mut self, batch: &mut Batch, commit: u64) {
-        let mut effects = batch.take_effects();
-        for effect in &mut effects {
-            match effect {
-                Effect::Order(order) => {
-                    order.permit_revision = self.permits.get(&order.permit).map_or(0, |standing| standing.revision);
-                }
-                Effect::Event(event) => tracing::info!("{}", event.message),
-                Effect::Status(_) | Effect::Wake(_) => {}
-            }
-        }
-        self.outbox.send((commit, effects));
-    }
-
     /// Answers what was asked: everything in memory is committed now.
     async fn answer(&self, batch: &Batch) {
         if !self.leadership.lease.is_valid() {
@@ -335,43 +280,34 @@ impl Driver {
         }
     }
 
-    fn free_effect_keys(&mut self) {
-        let through = self.outbox.through();
-        self.effect_keys.retain(|_, commit| *commit > through);
-    }
-
-    fn effects_are_out(&mut self) -> bool {
-        self.free_effect_keys();
-        self.effect_keys.is_empty()
-    }
-
-    /// Whether this turn was the last one. A leader that leaves says so: the next takes over at once.
+    /// Whether this turn was the last one.
     async fn end(&mut self) -> Result<(), Ended> {
-        let ended = if self.scheduler.control().mode == Mode::Drained {
-            Ended::Drained
+        if self.scheduler.control().mode == Mode::Drained {
+            Err(self.leave(Ended::Drained).await)
         } else if self.shutdown.is_requested() {
-            Ended::Stopped
+            Err(self.leave(Ended::Stopped).await)
         } else {
-            return Ok(());
+            Ok(())
+        }
+    }
+
+    /// Sends what is decided, and gives up the lease: the next takes over at once.
+    async fn leave(&mut self, ended: Ended) -> Ended {
+        let sent = async {
+            while !self.effects_are_out() {
+                self.outbox.progress().await;
+            }
         };
+        // What does not go out in time is sent by the next.
+        let _ = tokio::time::timeout(LAST_WORDS, sent).await;
         let through = self.outbox.through();
-        let leave = |leader: &mut Leader| {
+        let free = |leader: &mut Leader| {
             leader.holder = None;
             leader.effects_through = through;
         };
-        match self.leadership.commit(leave, &[]).await {
-            Ok(_) => Err(ended),
-            Err(error) => Err(self::ended(error)),
+        match self.leadership.commit(free, &[]).await {
+            Ok(_) => ended,
+            Err(error) => commit::ended(error),
         }
-    }
-}
-
-/// What a commit that failed means for the leader. A conflict outside withdrawals means that a worker
-/// wrote its permit meanwhile: load and decide again.
-fn ended(error: CommitError) -> Ended {
-    match error {
-        CommitError::Deposed => Ended::Deposed,
-        CommitError::Conflict => Ended::Reload(None),
-        CommitError::TooLarge(_) | CommitError::Fatal(_) => Ended::Failed(error.into()),
     }
 }

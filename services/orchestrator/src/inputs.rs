@@ -190,6 +190,9 @@ impl Driver {
         let record = entry.value.as_ref().and_then(|value| serde_json::from_slice::<Permit>(value).ok());
         self.permits.insert(n, Standing { revision: entry.revision, stands: entry.value.is_some() });
         let Some(record) = record else { return };
+        if let Some(worker) = &record.worker {
+            self.liveness.named(self.clock.monotonic(), worker);
+        }
         let now = self.now();
         match self.apply(&now, Input::PermitSeen { permit: n, record: Box::new(record) }) {
             Ok(_) => {}

@@ -6,6 +6,7 @@
 
 mod batch;
 mod clock;
+mod commit;
 mod config;
 mod driver;
 mod effects;

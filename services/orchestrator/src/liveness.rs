@@ -102,11 +102,6 @@ impl Liveness {
         self.lost.insert(worker.to_owned());
     }
 
-    /// Whether it was declared lost.
-    pub(crate) fn is_lost(&self, worker: &str) -> bool {
-        self.lost.contains(worker)
-    }
-
     /// The phase in which a worker last said that the build of a permit is.
     pub(crate) fn phase(&self, worker: &str, permit: u32) -> Option<&str> {
         let record = self.workers.get(worker)?.record.as_ref()?;
@@ -201,7 +196,8 @@ mod tests {
         liveness.seen(at(0), "a", 1, worker(1));
         liveness.declare_lost("a");
         liveness.seen(at(40), "a", 9, worker(1));
-        assert!(liveness.is_lost("a") && liveness.live(at(40), CLAIM).is_empty());
+        liveness.named(at(41), "a");
+        assert!(liveness.live(at(41), CLAIM).is_empty() && liveness.overdue(at(99), CLAIM).is_empty());
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use anyhow::Context;
 use packline_broker::{Broker, BucketName, CommitError, StreamName};
-use packline_domain::record::{Leader, Position};
-use packline_scheduler::Input;
+use packline_domain::record::{Intended, Intention, Leader, Position};
+use packline_scheduler::{Input, Slice};
 use packline_service::Shutdown;
 
 use crate::{
@@ -74,6 +74,10 @@ pub(crate) async fn take(
         .into_iter()
         .map(|(n, revision)| (n, Standing { revision, stands: recovered.scheduler.permit(n).is_some() }))
         .collect();
+    let mut liveness = Liveness::default();
+    for worker in recovered.scheduler.permits().filter_map(|(_, permit)| permit.worker.as_deref()) {
+        liveness.named(clock.monotonic(), worker);
+    }
     let mut driver = Driver {
         broker: broker.clone(),
         bucket,
@@ -84,7 +88,7 @@ pub(crate) async fn take(
         scheduler: recovered.scheduler,
         intake,
         outbox,
-        liveness: Liveness::default(),
+        liveness,
         permits,
         effect_keys: recovered.effect_keys,
         live: BTreeMap::new(),
@@ -108,7 +112,26 @@ impl Driver {
         let mut batch = Batch::default();
         let now = self.now();
         self.feed(&mut batch, &now, Input::Started)?;
+        if let Some(slice) = self.announcement_gone().await? {
+            tracing::warn!("the rest of announcement {} was deleted before it was queued", slice.sequence);
+            let rest = Input::Announced { packages: Vec::new(), reported_through: None, slice: Some(slice) };
+            self.feed(&mut batch, &now, rest)?;
+        }
         self.commit(&mut batch).await
+    }
+
+    /// The last slice, an empty one, of a long announcement under way that is no longer in its stream: it
+    /// would be waited for for ever.
+    async fn announcement_gone(&self) -> Result<Option<Slice>, Ended> {
+        let Some(Intention { sequence, what: Intended::Announce { done }, stream, .. }) = self.scheduler.intention()
+        else {
+            return Ok(None);
+        };
+        let position = self.leadership.record.positions.get(stream).map_or(0, |position| position.sequence);
+        let found = self.broker.stored(StreamName::Packages, *sequence).await.map_err(anyhow::Error::from)?;
+        let there = position < *sequence && found.is_some_and(|found| found.sequence == *sequence);
+        let slice = Slice { stream: stream.clone(), sequence: *sequence, done: *done, last: true };
+        Ok((!there).then_some(slice))
     }
 }
 

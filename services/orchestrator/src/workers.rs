@@ -1,7 +1,5 @@
 //! Telling the scheduler who lives and who is lost.
 
-use std::collections::BTreeSet;
-
 use packline_broker::BucketName;
 use packline_scheduler::Input;
 
@@ -16,16 +14,11 @@ impl Driver {
     pub(crate) async fn see_workers(&mut self, batch: &mut Batch) -> Result<(), Ended> {
         let now = self.now();
         let monotonic = self.clock.monotonic();
-        let holders: BTreeSet<String> =
-            self.scheduler.permits().filter_map(|(_, permit)| permit.worker.clone()).collect();
-        for worker in &holders {
-            self.liveness.named(monotonic, worker);
-        }
         let workers = self.broker.bucket(BucketName::Workers);
         for (worker, revision) in self.liveness.overdue(monotonic, self.config.claim) {
             match workers.get(&worker).await {
                 Ok(entry) if entry.as_ref().map_or(0, |entry| entry.revision) <= revision => {
-                    if holders.contains(&worker) {
+                    if self.scheduler.held_by(&worker).next().is_some() {
                         tracing::warn!("worker {worker} is lost: no heartbeat for {:?}", self.config.claim);
                     }
                     self.liveness.declare_lost(&worker);
@@ -36,11 +29,6 @@ impl Driver {
                     tracing::warn!("failed to read the key of worker {worker}: {error}");
                     self.liveness.start_anew(monotonic);
                 }
-            }
-        }
-        for worker in holders {
-            if self.liveness.is_lost(&worker) {
-                self.feed(batch, &now, Input::WorkerLost { worker })?;
             }
         }
         let live = self.liveness.live(monotonic, self.config.claim);

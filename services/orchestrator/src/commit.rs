@@ -1,0 +1,114 @@
+//! Storing what was decided, and only then letting it out (laws 4 and 5).
+
+use packline_broker::{CommitError, Committed, DeadLetter, Write};
+use packline_domain::{
+    Effect,
+    record::{Key, Leader},
+};
+
+use crate::{
+    batch::{Batch, Standing},
+    driver::{Driver, Ended},
+};
+
+/// The records of one commit, and which keys of effects are among them.
+pub(crate) struct Prepared {
+    writes: Vec<Write>,
+    effect_keys: Vec<u32>,
+}
+
+impl Driver {
+    /// Commits, and lets out what the commit implies.
+    pub(crate) async fn commit(&mut self, batch: &mut Batch) -> Result<(), Ended> {
+        let letters = std::mem::take(&mut batch.letters);
+        for letter in &letters {
+            tracing::warn!("refused {}: {}", letter.source_subject, letter.reason);
+        }
+        self.broker.publish_stored(letters.into_iter().map(DeadLetter::message).collect()).await;
+        let prepared = self.prepare(batch)?;
+        self.store(batch, prepared).await.map_err(ended)?;
+        for acker in std::mem::take(&mut batch.ackers).into_values() {
+            acker.ack().await;
+        }
+        for stream in std::mem::take(&mut self.skipped) {
+            let after = self.leadership.record.positions.get(stream.as_str()).map_or(0, |position| position.sequence);
+            self.intake.reopen(stream, after).await?;
+        }
+        Ok(())
+    }
+
+    /// All that a batch writes, under the number of the next commit.
+    pub(crate) fn prepare(&mut self, batch: &Batch) -> anyhow::Result<Prepared> {
+        self.free_effect_keys();
+        let mut writes = batch.writes(&self.permits, self.trust_named)?;
+        let chunks = batch.effect_chunks(self.leadership.next_commit())?;
+        let effect_keys: Vec<u32> = (0..).filter(|i| !self.effect_keys.contains_key(i)).take(chunks.len()).collect();
+        for (i, chunk) in effect_keys.iter().zip(chunks) {
+            writes.push(Write { key: Key::Effects(*i).to_string(), value: Some(chunk.into()), expect: None });
+        }
+        Ok(Prepared { writes, effect_keys })
+    }
+
+    /// Stores a batch as one commit and hands its effects to the outbox.
+    pub(crate) async fn store(&mut self, batch: &mut Batch, prepared: Prepared) -> Result<(), CommitError> {
+        let commit = self.leadership.next_commit();
+        let (through, serial) = (self.outbox.through(), self.scheduler.serial());
+        let positions = std::mem::take(&mut batch.positions);
+        let change = |leader: &mut Leader| {
+            leader.effects_through = through;
+            leader.serial = serial;
+            for (stream, sequence) in positions {
+                leader.positions.entry(stream.as_str().to_owned()).or_default().sequence = sequence;
+            }
+        };
+        let committed = self.leadership.commit(change, &prepared.writes).await?;
+        self.trust_named = true;
+        self.effect_keys.extend(prepared.effect_keys.into_iter().map(|i| (i, commit)));
+        self.liveness.readable(self.clock.monotonic(), self.config.lease);
+        self.note_permits(batch, committed);
+        self.release(batch, commit);
+        Ok(())
+    }
+
+    fn note_permits(&mut self, batch: &Batch, committed: Committed) {
+        for (place, n, stands) in batch.permits() {
+            let revision = committed.first + 1 + u64::try_from(place).unwrap_or(u64::MAX);
+            self.permits.insert(n, Standing { revision, stands });
+        }
+    }
+
+    /// Sends what the commit implies; an order carries the revision of its permit.
+    fn release(&mut self, batch: &mut Batch, commit: u64) {
+        let mut effects = batch.take_effects();
+        for effect in &mut effects {
+            match effect {
+                Effect::Order(order) => {
+                    order.permit_revision = self.permits.get(&order.permit).map_or(0, |standing| standing.revision);
+                }
+                Effect::Event(event) => tracing::info!("{}", event.message),
+                Effect::Status(_) | Effect::Wake(_) => {}
+            }
+        }
+        self.outbox.send((commit, effects));
+    }
+
+    pub(crate) fn free_effect_keys(&mut self) {
+        let through = self.outbox.through();
+        self.effect_keys.retain(|_, commit| *commit > through);
+    }
+
+    pub(crate) fn effects_are_out(&mut self) -> bool {
+        self.free_effect_keys();
+        self.effect_keys.is_empty()
+    }
+}
+
+/// What a commit that failed means for the leader. A conflict outside withdrawals means that a worker
+/// wrote its permit meanwhile: load and decide again.
+pub(crate) fn ended(error: CommitError) -> Ended {
+    match error {
+        CommitError::Deposed => Ended::Deposed,
+        CommitError::Conflict => Ended::Reload(None),
+        CommitError::TooLarge(_) | CommitError::Fatal(_) => Ended::Failed(error.into()),
+    }
+}

@@ -1,0 +1,43 @@
+//! Announcements of every length.
+
+use std::collections::BTreeSet;
+
+use packline_broker::BucketName;
+use packline_tests::{Fixture, Scene};
+use serde_json::{Value, json};
+
+const PACKAGES: usize = 8000;
+
+/// Announces packages in one message and kills the leader as soon as it has begun; whether it was not done.
+async fn killed_in_the_middle(scene: &mut Scene, round: usize) -> anyhow::Result<bool> {
+    let packages: Vec<_> = (0..PACKAGES).map(|i| json!({"name": format!("@r{round}/p{i}")})).collect();
+    let sequence = scene.announce(json!(packages).to_string()).await?;
+    scene.until("intention", |intention| intention.is_some_and(|intention| intention["sequence"] == sequence)).await?;
+    if let Some(leader) = scene.plant.orchestrators.last() {
+        leader.kill().await;
+    }
+    let left = scene.broker.bucket(BucketName::Orchestrator).get("intention").await?;
+    scene.plant.add_orchestrator()?;
+    scene
+        .until("leader", |leader| leader.is_some_and(|leader| leader["positions"]["PACKAGES"]["sequence"] == sequence))
+        .await?;
+    Ok(left.is_some_and(|entry| entry.value.is_some()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_announcement_longer_than_a_commit_is_queued_whole_although_the_leader_is_killed_in_the_middle() {
+    let mut scene = Scene::start(&[Fixture::new("core")], &[]).await.unwrap();
+    scene.plant.add_orchestrator().unwrap();
+    let mut rounds = 0;
+    // A leader that was done before the kill shows nothing: then once more.
+    while !killed_in_the_middle(&mut scene, rounds).await.unwrap() {
+        rounds += 1;
+        assert!(rounds < 10, "no kill came in the middle");
+    }
+    assert_eq!(scene.until("intention", |intention| intention.is_none()).await.unwrap(), None);
+    let queued = scene.broker.bucket(BucketName::Orchestrator).load("queue.>", 0).await.unwrap();
+    assert_eq!(queued.len(), PACKAGES * (rounds + 1));
+    let arrival = |value: &[u8]| serde_json::from_slice::<Value>(value).ok()?["arrival"].as_u64();
+    let arrivals: BTreeSet<_> = queued.iter().filter_map(|entry| arrival(entry.value.as_ref()?)).collect();
+    assert_eq!(arrivals.len(), queued.len(), "each once, in a place of its own");
+}
