@@ -131,13 +131,18 @@ impl Step<'_> {
         let reason = class.map(|_| end.reason(ending.as_ref(), self.state.config.build_deadline));
         let mut retries = self.retries(&name).cloned().unwrap_or_else(no_retries);
         remember(&mut retries, &permit, &end, class, reason.as_deref(), self.now);
-        let again = match queue.state {
-            State::Building { again, .. } => again,
-            State::Queued
-            | State::Retrying { .. }
-            | State::Published { .. }
-            | State::Failed { .. }
-            | State::Cancelled { .. } => false,
+        // Newer data that came before a cancel are dropped with it.
+        let again = match (&queue.state, &ending) {
+            (State::Building { again, .. }, Some(Ending::Stop | Ending::Deadline) | None) => *again,
+            (State::Building { .. }, Some(Ending::Cancel(_)))
+            | (
+                State::Queued
+                | State::Retrying { .. }
+                | State::Published { .. }
+                | State::Failed { .. }
+                | State::Cancelled { .. },
+                _,
+            ) => false,
         };
         let Some(class) = class else {
             self.put_retries(&name, retries);
@@ -154,7 +159,7 @@ impl Step<'_> {
         let reason = reason.unwrap_or_default();
         let next = next(class, &mut retries, &self.state.config, self.now, permit.build_id.serial);
         self.put_retries(&name, retries);
-        let next = if again && next != Next::Drop { Next::Requeue } else { next };
+        let next = if again { Next::Requeue } else { next };
         let ended = Ended { permit: &permit, end: &end, class, ending: ending.as_ref(), reason: &reason };
         self.settle(queue, &ended, next, again);
     }

@@ -159,10 +159,7 @@ impl Step<'_> {
         let name = permit.package_name.clone();
         let why = match &ending {
             Ending::Stop => "emergency stop".to_owned(),
-            Ending::Cancel(origin) => {
-                self.forget_again(&permit);
-                format!("cancelled{}", by(origin))
-            }
+            Ending::Cancel(origin) => format!("cancelled{}", by(origin)),
             Ending::Deadline => format!("longer than {}", spoken(self.state.config.build_deadline)),
         };
         let message = format!("ending the build of {name} on {worker}: {why}");
@@ -170,21 +167,6 @@ impl Step<'_> {
         self.wake(&worker);
         permit.ending = Some(ending);
         self.put_permit(number, permit);
-    }
-
-    /// What came before the cancel is not built again after it.
-    fn forget_again(&mut self, permit: &Permit) {
-        let Some(mut queue) = self.queue(&permit.package_name).cloned() else { return };
-        match &mut queue.state {
-            State::Building { again, .. } if *again => *again = false,
-            State::Building { .. }
-            | State::Queued
-            | State::Retrying { .. }
-            | State::Published { .. }
-            | State::Failed { .. }
-            | State::Cancelled { .. } => return,
-        }
-        self.put_queue(queue);
     }
 
     /// An order that no worker has taken is void, and its attempt unspent.

@@ -162,30 +162,21 @@ fn cancel_of_what_is_not_there_or_settled_changes_nothing() {
 
 #[test]
 fn requeue_gives_failed_cancelled_and_retrying_packages_all_their_attempts() {
-    let mut line = Line::with(3, Config { max_attempts: 2, ..Config::default() });
+    let mut line = Line::of(3);
     line.announce(&[package("failed", 0, &[]), package("cancelled", 0, &[]), package("retrying", 0, &[])]);
     line.command(cancel("cancelled"));
     line.build("retrying", Outcome::Failed);
-    for _ in 0..2 {
-        line.now.at = line.now.at.after(std::time::Duration::from_secs(3600));
-        line.command(Command::Pause);
-        line.withdraw(10);
-        line.command(Command::Resume);
-        line.feed(Input::Dispatched { limit: 1 });
-        let text = line.orders.last().unwrap().package_name.unscoped().to_owned();
-        if text == "failed" {
-            line.build("failed", Outcome::Failed);
-        }
-    }
+    let mut result = line.result(&line.build_id("failed"), Outcome::Failed);
+    result.retry = false;
+    line.feed(Input::Finished(Box::new(result)));
     for text in ["failed", "cancelled", "retrying"] {
-        let before = line.state(text);
         line.command(requeue(text));
-        if !matches!(before, State::Building { .. }) {
-            assert_eq!(line.state(text), State::Queued, "{text} was {before:?}");
-            assert_eq!(line.last_event(), ("requeued", &*format!("requeued @t/{text} by ops: a reason")));
-            assert_eq!(line.scheduler.retries(&name(text)).map_or(0, |retries| retries.failures), 0);
-        }
+        assert_eq!(line.state(text), State::Queued);
+        assert_eq!(line.last_event(), ("requeued", &*format!("requeued @t/{text} by ops: a reason")));
+        let retries = line.scheduler.retries(&name(text)).cloned().unwrap_or_default();
+        assert_eq!((retries.failures, retries.next_attempt_at), (0, None));
     }
+    assert_eq!(line.dispatch(), ["failed", "cancelled", "retrying"]);
 }
 
 #[test]

@@ -184,12 +184,27 @@ fn published_wins_over_any_reason() {
 
 #[test]
 fn a_cancelled_package_is_not_built_again_for_newer_data_that_came_before() {
-    let mut line = two();
-    line.announce(&[package("a", 0, &["new"])]);
-    line.command(cancel("a"));
-    line.withdraw(100);
-    line.finish("a", Outcome::Cancelled);
-    assert_eq!(line.standing("a"), Some(Standing::Cancelled));
+    for (outcome, expected) in [(Outcome::Cancelled, Standing::Cancelled), (Outcome::Published, Standing::Published)] {
+        let mut line = two();
+        line.announce(&[package("a", 0, &["new"])]);
+        line.command(cancel("a"));
+        line.withdraw(100);
+        line.finish("a", outcome);
+        assert_eq!(line.standing("a"), Some(expected));
+    }
+}
+
+#[test]
+fn newer_data_are_built_after_all_when_the_cancelled_package_is_requeued() {
+    for outcome in [Outcome::Cancelled, Outcome::Published] {
+        let mut line = two();
+        line.announce(&[package("a", 0, &["new"])]);
+        line.command(cancel("a"));
+        line.withdraw(100);
+        line.command(Command::Requeue { package_name: name("a") });
+        line.finish("a", outcome);
+        assert_eq!(line.standing("a"), Some(Standing::Ready));
+    }
 }
 
 #[test]
@@ -227,13 +242,15 @@ fn a_build_that_takes_longer_than_it_may_is_ended_and_failed_by_itself() {
 
 #[test]
 fn a_deadline_and_a_cancel_at_once_lose_neither() {
-    let mut line = two();
-    line.take_order("b", "w");
-    line.pass(Duration::from_secs(3600));
-    line.command(cancel("a"));
-    line.withdraw(1);
-    assert_eq!(line.permit("a").unwrap().ending, Some(Ending::Cancel(by_ops())));
-    assert_eq!(line.permit("b").unwrap().ending, Some(Ending::Deadline));
+    for limit in [1, 100] {
+        let mut line = two();
+        line.take_order("b", "w");
+        line.pass(Duration::from_secs(3600));
+        line.command(cancel("a"));
+        line.withdraw(limit);
+        assert_eq!(line.permit("a").unwrap().ending, Some(Ending::Cancel(by_ops())));
+        assert_eq!(line.permit("b").unwrap().ending, Some(Ending::Deadline));
+    }
 }
 
 #[test]
