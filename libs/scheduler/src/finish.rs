@@ -238,31 +238,34 @@ impl Step<'_> {
             self.tell("stale", &name, Some(&build_id), message);
             return;
         }
-        let attempt = result.attempt;
-        let Some(mut queue) = self.queue(&name).cloned() else {
-            self.effect(Effect::Status(Box::new(PackageStatus {
-                schema: SCHEMA,
-                package_name: name.clone(),
-                id: None,
-                status: StatusKind::Published,
-                error: None,
-                failed_phase: None,
-                attempts: attempt,
-                build_id: Some(build_id.clone()),
-                commit: self.now.commit,
-            })));
-            self.tell(
-                "stale",
-                &name,
-                Some(&build_id),
-                format!("stale build {build_id} of an unknown package was published"),
-            );
-            return;
-        };
+        match self.queue(&name).cloned() {
+            Some(queue) => self.published_after_all(queue, result),
+            None => {
+                self.effect(Effect::Status(Box::new(PackageStatus {
+                    schema: SCHEMA,
+                    package_name: name.clone(),
+                    id: None,
+                    status: StatusKind::Published,
+                    error: None,
+                    failed_phase: None,
+                    attempts: result.attempt,
+                    build_id: Some(build_id.clone()),
+                    commit: self.now.commit,
+                })));
+                let message = format!("stale build {build_id} of an unknown package was published");
+                self.tell("stale", &name, Some(&build_id), message);
+            }
+        }
+    }
+
+    /// A build that counted as over has published its package.
+    fn published_after_all(&mut self, mut queue: Queue, result: BuildResult) {
+        let build_id = result.build_id.clone();
+        let name = build_id.package.clone();
         let mut retries = self.retries(&name).cloned().unwrap_or_else(no_retries);
         correct(&mut retries, &result);
         self.put_retries(&name, retries);
-        self.report(&mut queue, StatusKind::Published, attempt, About::build(&build_id));
+        self.report(&mut queue, StatusKind::Published, result.attempt, About::build(&build_id));
         let then = match queue.state {
             State::Building { .. } => "; the build under way goes on",
             State::Queued
