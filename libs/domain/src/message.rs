@@ -40,6 +40,13 @@ pub fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Refused> {
     serde_json::from_slice(payload).map_err(|error| Refused::whole(payload, error.to_string()))
 }
 
+/// The largest package, in bytes of JSON: its order must fit into a message with room for what orders add.
+const MAX_PACKAGE: usize = 128 * 1024;
+
+fn large_package(bytes: usize) -> String {
+    format!("{bytes} bytes; a package has at most {MAX_PACKAGE}")
+}
+
 fn too_large(bytes: usize) -> String {
     format!("{bytes} bytes; a message has at most {MAX_PAYLOAD}")
 }
@@ -91,12 +98,11 @@ impl Announcement {
         };
         let mut announcement = Self { reported_through, ..Self::default() };
         for (index, item) in items.iter().enumerate() {
-            match Package::parse(item) {
+            let payload = serde_json::to_vec(item).unwrap_or_default();
+            let small = if payload.len() > MAX_PACKAGE { Err(large_package(payload.len())) } else { Ok(()) };
+            match small.and_then(|()| Package::parse(item)) {
                 Ok(package) => announcement.packages.push(package),
-                Err(reason) => {
-                    let payload = serde_json::to_vec(item).unwrap_or_default();
-                    announcement.refused.push(Refused { payload, reason, index });
-                }
+                Err(reason) => announcement.refused.push(Refused { payload, reason, index }),
             }
         }
         announcement

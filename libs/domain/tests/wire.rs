@@ -252,23 +252,22 @@ fn effects_are_stored_ready_to_send() {
 
 #[test]
 fn an_order_survives_a_package_whose_own_fields_have_the_names_of_its_fields() {
-    let package =
-        Package::parse(&json!({"name": "a", "permit": "x", "buildId": 1, "deadlineSeconds": [], "ref": 7})).unwrap();
-    let order = BuildOrder::new(
-        &package,
-        "a.1".parse().unwrap(),
-        1,
-        0,
-        at(0),
-        OrderConfig::default(),
-        vec![],
-        std::time::Duration::from_secs(1),
-    );
-    let bytes = serde_json::to_vec(&order).unwrap();
-    let read: BuildOrder = serde_json::from_slice(&bytes).unwrap();
-    assert_eq!(read, order);
-    assert_eq!(read.extra["ref"], json!(7));
-    assert!(!read.extra.contains_key("permit"));
+    let order = |package: &Package| {
+        let (build, config) = ("a.1".parse().unwrap(), OrderConfig::default());
+        let order = BuildOrder::new(package, build, 1, 0, at(0), config, vec![], std::time::Duration::from_secs(1));
+        (serde_json::to_string(&order).unwrap(), order)
+    };
+    let mut package = Package::named("a".parse().unwrap());
+    let plain: serde_json::Map<_, _> = serde_json::from_str(&order(&package).0).unwrap();
+    package.extra = plain.keys().map(|field| (field.clone(), json!("mine"))).collect();
+    package.extra.insert("ref".into(), json!(7));
+    let (text, sent) = order(&package);
+    for field in plain.keys() {
+        assert_eq!(text.matches(&format!("\"{field}\":")).count(), 1, "{field} in {text}");
+    }
+    let read: BuildOrder = serde_json::from_str(&text).unwrap();
+    assert_eq!(read, sent);
+    assert_eq!(read.extra.iter().collect::<Vec<_>>(), [(&"ref".to_owned(), &json!(7))]);
 }
 
 #[test]
@@ -301,6 +300,15 @@ fn an_announcement_that_is_none_is_refused_whole_with_the_reason() {
         assert_eq!(announcement.refused[0].payload, body.as_bytes());
     }
     assert_eq!(Announcement::parse(b"[]"), Announcement::default());
+}
+
+#[test]
+fn a_package_whose_order_would_not_fit_into_a_message_is_refused() {
+    let package = |bytes: usize| json!([{"name": "a", "junk": "x".repeat(bytes)}, {"name": "b"}]).to_string();
+    let announcement = Announcement::parse(package(140_000).as_bytes());
+    assert_eq!((announcement.packages.len(), announcement.refused.len()), (1, 1));
+    assert!(announcement.refused[0].reason.contains("at most 131072"));
+    assert_eq!(Announcement::parse(package(120_000).as_bytes()).packages.len(), 2);
 }
 
 #[test]

@@ -11,6 +11,9 @@ use crate::{
     driver::{Driver, Ended},
 };
 
+/// How often one batch is committed anew because of its permits before everything is read again.
+const TRIES: u32 = 5;
+
 /// The records of one commit, and which keys of effects are among them.
 pub(crate) struct Prepared {
     writes: Vec<Write>,
@@ -25,8 +28,7 @@ impl Driver {
             tracing::warn!("refused {}: {}", letter.source_subject, letter.reason);
         }
         self.broker.publish_stored(letters.into_iter().map(DeadLetter::message).collect()).await;
-        let prepared = self.prepare(batch)?;
-        self.store(batch, prepared).await.map_err(ended)?;
+        self.store_surely(batch).await?;
         for acker in std::mem::take(&mut batch.ackers).into_values() {
             acker.ack().await;
         }
@@ -37,10 +39,24 @@ impl Driver {
         Ok(())
     }
 
+    /// A conflict here says that a result named a wrong revision, or that its worker wrote once more; the
+    /// decision stands, so it is committed with the revisions that the bucket has (law 8).
+    async fn store_surely(&mut self, batch: &mut Batch) -> Result<(), Ended> {
+        for tries in 0..TRIES {
+            let prepared = self.prepare(batch, tries == 0)?;
+            match self.store(batch, prepared).await {
+                Ok(()) => return Ok(()),
+                Err(CommitError::Conflict) => self.read_permits().await?,
+                Err(error) => return Err(ended(error)),
+            }
+        }
+        Err(Ended::Reload(None))
+    }
+
     /// All that a batch writes, under the number of the next commit.
-    pub(crate) fn prepare(&mut self, batch: &Batch) -> anyhow::Result<Prepared> {
+    pub(crate) fn prepare(&mut self, batch: &Batch, trust_named: bool) -> anyhow::Result<Prepared> {
         self.free_effect_keys();
-        let mut writes = batch.writes(&self.permits, self.trust_named)?;
+        let mut writes = batch.writes(&self.permits, trust_named)?;
         let chunks = batch.effect_chunks(self.leadership.next_commit())?;
         let effect_keys: Vec<u32> = (0..).filter(|i| !self.effect_keys.contains_key(i)).take(chunks.len()).collect();
         for (i, chunk) in effect_keys.iter().zip(chunks) {
@@ -53,16 +69,15 @@ impl Driver {
     pub(crate) async fn store(&mut self, batch: &mut Batch, prepared: Prepared) -> Result<(), CommitError> {
         let commit = self.leadership.next_commit();
         let (through, serial) = (self.outbox.through(), self.scheduler.serial());
-        let positions = std::mem::take(&mut batch.positions);
+        let positions = &batch.positions;
         let change = |leader: &mut Leader| {
             leader.effects_through = through;
             leader.serial = serial;
             for (stream, sequence) in positions {
-                leader.positions.entry(stream.as_str().to_owned()).or_default().sequence = sequence;
+                leader.positions.entry(stream.as_str().to_owned()).or_default().sequence = *sequence;
             }
         };
         let committed = self.leadership.commit(change, &prepared.writes).await?;
-        self.trust_named = true;
         self.effect_keys.extend(prepared.effect_keys.into_iter().map(|i| (i, commit)));
         self.liveness.readable(self.clock.monotonic(), self.config.lease);
         self.note_permits(batch, committed);
@@ -103,8 +118,7 @@ impl Driver {
     }
 }
 
-/// What a commit that failed means for the leader. A conflict outside withdrawals means that a worker
-/// wrote its permit meanwhile: load and decide again.
+/// What a commit that failed means for the leader.
 pub(crate) fn ended(error: CommitError) -> Ended {
     match error {
         CommitError::Deposed => Ended::Deposed,

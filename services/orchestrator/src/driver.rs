@@ -80,8 +80,6 @@ pub(crate) struct Driver {
     pub(crate) long: Option<Long>,
     /// An input that made the scheduler panic.
     pub(crate) poison: Option<(StreamName, u64)>,
-    /// Whether revisions that results name are believed; not after a conflict, until a commit succeeds.
-    pub(crate) trust_named: bool,
     /// Streams to be read anew after the next commit.
     pub(crate) skipped: Vec<StreamName>,
     pub(crate) housekeeping: Housekeeping,
@@ -132,7 +130,7 @@ impl Driver {
         let Some(plan) = self.scheduler.plan_withdrawal(&now, WITHDRAWALS) else { return Ok(false) };
         let mut batch = Batch::default();
         batch.absorb(plan.actions());
-        let writes = self.prepare(&batch)?;
+        let writes = self.prepare(&batch, true)?;
         match self.store(&mut batch, writes).await {
             Ok(()) => self.feed(&mut Batch::default(), &now, Input::Withdrawn(plan))?,
             Err(CommitError::Conflict) => self.read_permits().await?,

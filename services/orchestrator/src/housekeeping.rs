@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use packline_broker::{Message, StreamName, topology};
 
-use packline_domain::{BuildOrder, message::OrderConfig};
+use packline_domain::BuildOrder;
 
 use crate::{clock::Clock, driver::Driver};
 
@@ -83,18 +83,7 @@ impl Driver {
     }
 
     fn order(&self, n: u32) -> Option<BuildOrder> {
-        let permit = self.scheduler.permit(n)?;
-        let name = &permit.package_name;
-        let mut order = BuildOrder::new(
-            &self.scheduler.package(name)?.package,
-            permit.build_id.clone(),
-            permit.attempt,
-            n,
-            permit.granted_at,
-            OrderConfig { registry: self.config.npm_registry.clone() },
-            self.scheduler.retries(name).map(|retries| retries.integrities.clone()).unwrap_or_default(),
-            self.config.build_deadline,
-        );
+        let mut order = self.scheduler.order(n)?;
         order.permit_revision = self.permits.get(&n)?.revision;
         Some(order)
     }

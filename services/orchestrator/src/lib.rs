@@ -21,6 +21,8 @@ mod standby;
 mod takeover;
 mod workers;
 
+use std::time::Duration;
+
 pub use config::Config;
 use packline_broker::{Broker, BrokerError, BucketName};
 use packline_domain::record::{LEADER, Leader};
@@ -68,6 +70,8 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
             Ended::Reload(input) => {
                 tracing::warn!("reading the bucket again");
                 poison = input;
+                // Whatever the cause, it must not become a busy loop.
+                let _ = until_stopped(&shutdown, tokio::time::sleep(Duration::from_millis(500))).await;
             }
             Ended::Stopped => {
                 tracing::info!("stopped");

@@ -94,7 +94,6 @@ pub(crate) async fn take(
         live: BTreeMap::new(),
         long: None,
         poison,
-        trust_named: false,
         skipped: Vec::new(),
         housekeeping: Housekeeping::default(),
     };
