@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use packline_broker::{Broker, BucketName, Message, Settings, Stored, StreamName, Watched};
 use packline_domain::{
     BuildResult, PackageName,
-    record::{Leader, Queue, Retries, State},
+    record::{Leader, Permit, Queue, Retries, State},
 };
 use packline_testkit::{
     line::{Binaries, Progress},
@@ -132,18 +132,26 @@ impl Scene {
         Ok(serde_json::from_value(found.context("no record")?)?)
     }
 
-    /// Waits until the permit of a package names the worker that has taken it; answers permit and build.
+    /// Waits until a worker holds the permit of a package; answers the permit as it was then.
     ///
     /// # Errors
     /// As [`Self::until`].
-    pub async fn until_taken(&self, package: &str) -> anyhow::Result<(u32, String)> {
-        let queue = self.until_state(package, "building").await?;
-        let State::Building { build_id, permit, .. } = queue.state else { bail!("not building") };
-        self.until(&format!("permits.{permit}"), |value| {
-            value.is_some_and(|value| value["worker"].is_string() && value["buildId"] == build_id.to_string())
-        })
-        .await?;
-        Ok((permit, build_id.to_string()))
+    pub async fn until_held(&self, package: &str) -> anyhow::Result<Permit> {
+        loop {
+            let queue = self.until_state(package, "building").await?;
+            let State::Building { build_id, permit, .. } = queue.state else { bail!("not building") };
+            let build = build_id.to_string();
+            let held = self
+                .until(&format!("permits.{permit}"), |value| {
+                    value.is_none_or(|value| value["worker"].is_string() || value["buildId"] != build)
+                })
+                .await?;
+            // Ended meanwhile: then the next build of it.
+            match held.map(serde_json::from_value::<Permit>).transpose()? {
+                Some(permit) if permit.build_id == build_id => return Ok(permit),
+                _ => {}
+            }
+        }
     }
 
     /// Waits until something that no message tells of is so; looks 50 times a second.

@@ -19,7 +19,9 @@ async fn killed_in_the_middle(scene: &mut Scene, round: usize) -> anyhow::Result
     let left = scene.broker.bucket(BucketName::Orchestrator).get("intention").await?;
     scene.plant.add_orchestrator()?;
     scene
-        .until("leader", |leader| leader.is_some_and(|leader| leader["positions"]["PACKAGES"]["sequence"] == sequence))
+        .until("leader", |leader| {
+            leader.and_then(|leader| leader.pointer("/positions/PACKAGES/sequence")) == Some(&json!(sequence))
+        })
         .await?;
     Ok(left.is_some_and(|entry| entry.value.is_some()))
 }

@@ -3,14 +3,11 @@
 use std::time::Duration;
 
 use packline_domain::{FailureClass, record::Leader};
-use packline_tests::{Fixture, Gate, Scene, processes_of};
+use packline_tests::{Fixture, Gate, PATIENCE, Scene, processes_of};
 use serde_json::{Value, json};
 
 /// How long the guard of a killed worker may take, on a loaded machine.
 const KILLED_WITHIN: Duration = Duration::from_secs(10);
-
-/// CLAIM of the scenes, and what a loaded machine adds to it.
-const CLAIM: Duration = Duration::from_secs(6 + 10);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_orchestrator_killed_in_the_middle_of_a_build_leaves_the_build_to_the_next() {
@@ -82,9 +79,15 @@ async fn the_build_of_a_frozen_worker_is_dead_before_it_is_built_again() {
     let first = scene.until_reached(&gate, 1).await.unwrap().remove(0);
     scene.plant.workers[0].freeze();
     scene.plant.add_worker(2).unwrap();
-    scene.until_seen("no process of the build", CLAIM, || processes_of(&first).is_empty()).await.unwrap();
-    let builds = scene.until_reached(&gate, 2).await.unwrap();
-    assert!(processes_of(&first).is_empty() && !processes_of(&builds[1]).is_empty());
+    scene
+        .until_seen("the second build", PATIENCE, || {
+            let again = gate.reached().len() > 1;
+            assert!(!again || processes_of(&first).is_empty(), "two builds of one package at a time");
+            again
+        })
+        .await
+        .unwrap();
+    assert!(!processes_of(&gate.reached()[1]).is_empty());
     scene.plant.workers[0].thaw();
     gate.open().unwrap();
     scene.until_state("@acme/core", "published").await.unwrap();
@@ -129,23 +132,22 @@ async fn a_poller_killed_before_it_reports_leaves_the_report_to_the_next() {
 async fn every_part_killed_once_in_the_middle_of_the_demo_changes_no_outcome() {
     let mut scene = Scene::demo().await.unwrap();
     scene.run(2).unwrap();
-    scene.until_taken("@demo/text").await.unwrap();
+    scene.until_held("@demo/text").await.unwrap();
     scene.plant.orchestrators[0].kill().await;
     scene.plant.add_orchestrator().unwrap();
 
-    let (permit, _) = scene.until_taken("@demo/roman").await.unwrap();
-    let held = scene.until(&format!("permits.{permit}"), |value| value.is_some()).await.unwrap().unwrap();
-    let worker = held["worker"].as_str().unwrap_or_default();
-    let of_build = held["buildId"].as_str().unwrap();
-    let holder = scene.plant.workers.iter().find(|process| process.printed().contains(worker)).unwrap();
+    let held = scene.until_held("@demo/roman").await.unwrap();
+    let (worker, of_build) = (held.worker.unwrap(), held.build_id.to_string());
+    scene.until_seen("a process of the build", PATIENCE, || !processes_of(&of_build).is_empty()).await.unwrap();
+    let holder = scene.plant.workers.iter().find(|process| process.printed().contains(&worker)).unwrap();
     holder.kill().await;
-    scene.until_seen("no process of its build", KILLED_WITHIN, || processes_of(of_build).is_empty()).await.unwrap();
+    scene.until_seen("no process of its build", KILLED_WITHIN, || processes_of(&of_build).is_empty()).await.unwrap();
     scene.plant.add_worker(2).unwrap();
 
     scene.until_state("@demo/text", "published").await.unwrap();
     scene.plant.pollers[0].kill().await;
     scene.plant.add_poller().unwrap();
-    scene.until_taken("@demo/wrap").await.unwrap();
+    scene.until_held("@demo/wrap").await.unwrap();
     scene.plant.broker.kill().await;
     scene.plant.broker.restart().await.unwrap();
 
@@ -158,10 +160,24 @@ async fn every_part_killed_once_in_the_middle_of_the_demo_changes_no_outcome() {
     for package in ["@demo/clock", "@demo/hen", "@demo/egg"] {
         assert_eq!(scene.until_state(package, "queued").await.unwrap().status_commit, 0, "{package} never started");
     }
-    let own = async |package: &str| {
+    let ends = async |package: &str, class: Option<FailureClass>| {
         let attempts = scene.retries(package).await.unwrap().attempts;
-        attempts.iter().filter(|attempt| attempt.class == Some(FailureClass::Own)).count()
+        attempts.iter().filter(|attempt| attempt.class == class).count()
     };
-    assert_eq!((own("@demo/wrap").await, own("@demo/roman").await, own("@demo/text").await), (2, 3, 0));
+    let expected = [
+        ("@demo/text", 0, 1),
+        ("@demo/case", 0, 1),
+        ("@demo/wrap", 2, 1),
+        ("@demo/banner", 0, 1),
+        ("@demo/roman", 3, 0),
+    ];
+    for (package, own, published) in expected {
+        let counted = (ends(package, Some(FailureClass::Own)).await, ends(package, None).await);
+        assert_eq!(counted, (own, published), "{package}");
+    }
+    let lost = scene.retries("@demo/roman").await.unwrap().attempts;
+    let lost: Vec<_> = lost.iter().filter(|attempt| attempt.class == Some(FailureClass::WorkerLost)).collect();
+    assert_eq!(lost.len(), 1, "{lost:?}");
+    assert_eq!(lost[0].build_id.to_string(), of_build);
     assert!(scene.permits().await.unwrap().is_empty());
 }

@@ -2,7 +2,7 @@
 
 use packline_broker::{Message, StreamName};
 use packline_tests::{Fixture, Gate, PATIENCE, Scene, processes_of};
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_understood_is_a_dead_letter_and_the_rest_is_built() {
@@ -15,6 +15,7 @@ async fn what_cannot_be_understood_is_a_dead_letter_and_the_rest_is_built() {
             "rubbish".to_owned(),
             r#"{"name": 7}"#.to_owned(),
             r#"{"name": "a", "priority": 1e300}"#.to_owned(),
+            r#"{"name": "a", "priority": -9223372036854775808}"#.to_owned(),
             r#"{"name": "a", "dependencies": "b"}"#.to_owned(),
             format!(r#"{{"name": "a", "junk": "{}"}}"#, "x".repeat(1_000_000)),
         ])
@@ -38,18 +39,22 @@ async fn what_cannot_be_understood_is_a_dead_letter_and_the_rest_is_built() {
     let unknown = json!({"buildId": "acme/core.1", "attempt": 1, "permit": 0, "permitRevision": 1_u64 << 40,
         "packageName": "@acme/core", "success": false, "outcome": "failed", "worker": "w",
         "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:00Z"});
-    scene.broker.publish(Message::new("builds.result", unknown.to_string())).await.unwrap();
-    scene.command("cancel", "../x").await.unwrap();
-    let last = scene.announce(r#"{"name": "@acme/self", "dependencies": ["@acme/self"]}"#).await.unwrap();
+    let resulted = scene.broker.publish(Message::new("builds.result", unknown.to_string())).await.unwrap();
+    let commanded = scene.command("cancel", "../x").await.unwrap();
+    let announced = scene.announce(r#"{"name": "@acme/self", "dependencies": ["@acme/self"]}"#).await.unwrap();
 
     scene.until_state("@acme/core", "published").await.unwrap();
     scene
         .until("leader", |leader| {
-            leader.is_some_and(|leader| leader["positions"]["PACKAGES"]["sequence"].as_u64() >= Some(last))
+            let applied = |stream: &str| {
+                leader.and_then(|leader| leader["positions"][stream]["sequence"].as_u64()).unwrap_or_default()
+            };
+            applied("PACKAGES") >= announced && applied("CONTROL") >= commanded && applied("RESULTS") >= resulted
         })
         .await
         .unwrap();
-    assert_eq!(scene.until_state("@acme/self", "queued").await.unwrap().package.dependencies.len(), 1);
+    let state: Value = serde_json::from_slice(&scene.broker.ask("orchestrator.state", "").await.unwrap()).unwrap();
+    assert_eq!(state["counts"]["unresolvable"], 2, "p0 and self wait for themselves: {state}");
     let letters = scene.stored(StreamName::Dead).await.unwrap();
     let of = |subject: &str| letters.iter().filter(|letter| letter.subject == subject).count();
     assert_eq!(of("dead.packages"), bodies.len() + 3, "each bad body, and three of the batch");
@@ -91,9 +96,10 @@ async fn a_result_that_lies_about_its_permit_stops_nobody() {
     let gate = Gate::closed().unwrap();
     let mut scene = Scene::start(&[Fixture::new("core").stops_at(&gate)], &[]).await.unwrap();
     scene.run(1).unwrap();
-    let (permit, build) = scene.until_taken("@acme/core").await.unwrap();
+    let held = scene.until_held("@acme/core").await.unwrap();
+    let build = held.build_id.to_string();
     scene.until_reached(&gate, 1).await.unwrap();
-    let lie = json!({"buildId": build, "attempt": 1, "permit": permit, "permitRevision": 1_u64 << 40,
+    let lie = json!({"buildId": build, "attempt": 1, "permit": 0, "permitRevision": 1_u64 << 40,
         "packageName": "@acme/core", "success": false, "outcome": "failed", "error": "a lie", "worker": "nobody",
         "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:00Z"});
     scene.broker.publish(Message::new("builds.result", lie.to_string())).await.unwrap();

@@ -16,6 +16,9 @@ const MAX_DEPENDENCIES: usize = 1000;
 /// Priorities beyond this are typing errors, and sums of them would not fit.
 const MAX_PRIORITY: i64 = 1_000_000_000;
 
+/// The longest category, in bytes: it is a word that chooses a recipe.
+const MAX_CATEGORY: usize = 200;
+
 /// The category of a package that names none.
 pub const NO_CATEGORY: &str = "unknown";
 
@@ -198,7 +201,7 @@ impl Package {
         let priority = match fields.remove("priority") {
             None | Some(Value::Null) => 0,
             Some(value) => match whole(&value) {
-                Some(number) if number.abs() <= MAX_PRIORITY => number,
+                Some(number) if (-MAX_PRIORITY..=MAX_PRIORITY).contains(&number) => number,
                 _ => return fail(format!("`priority` is a whole number from -{MAX_PRIORITY} to {MAX_PRIORITY}")),
             },
         };
@@ -228,7 +231,8 @@ impl Package {
         };
         let category = match fields.remove("category") {
             None | Some(Value::Null) => no_category(),
-            Some(Value::String(category)) => category,
+            Some(Value::String(category)) if category.len() <= MAX_CATEGORY => category,
+            Some(Value::String(_)) => return fail(format!("`category` has at most {MAX_CATEGORY} bytes")),
             Some(other) => return fail(format!("`category` is a string, not {}", kind(&other))),
         };
         Ok(Self { name, priority, dependencies, id, category, extra: fields })

@@ -312,6 +312,18 @@ fn a_package_whose_order_would_not_fit_into_a_message_is_refused() {
 }
 
 #[test]
+fn absurd_priorities_and_categories_are_refused() {
+    for priority in
+        [json!(i64::MIN), json!(i64::MAX), json!(u64::MAX), json!(1e300), json!(-1e300), json!(0.5), json!("1")]
+    {
+        let reason = Package::parse(&json!({"name": "a", "priority": priority})).unwrap_err();
+        assert!(reason.contains("whole number from -1000000000 to 1000000000"), "{reason}");
+    }
+    assert_eq!(Package::parse(&json!({"name": "a", "priority": -1_000_000_000})).unwrap().priority, -1_000_000_000);
+    assert!(Package::parse(&json!({"name": "a", "category": "x".repeat(201)})).unwrap_err().contains("200 bytes"));
+}
+
+#[test]
 fn commands_are_read_as_people_type_them() {
     let limit = |body: &str| Command::parse("adjust-concurrency", body.as_bytes()).map(|(command, _)| command);
     for body in ["8", "\"8\"", " 8\n", "{\"maxConcurrent\": 8}", "{\"maxConcurrent\": \"8\"}", "8.0"] {

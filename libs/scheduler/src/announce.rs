@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use packline_domain::{
-    Package, SCHEMA,
+    Command, Package, SCHEMA,
     control::Origin,
     record::{Ending, Intended, Intention, Key, Queue, State},
 };
@@ -167,10 +167,15 @@ impl Step<'_> {
             Some(Ending::Stop | Ending::Deadline) | None => false,
         };
         if by_poll && (pending || ends_cancelled) {
-            return self.note(old);
+            return Fate::Ignored;
         }
         if ends_cancelled {
             self.stop_instead_of_cancel(number);
+        }
+        if pending {
+            // What is announced after a cancel is wanted, also where one commit carries both.
+            let cancel = Command::Cancel { package_name: old.package.name.clone() };
+            self.complete(&cancel);
         }
         if differs && !again {
             let State::Building { build_id, permit, .. } = old.state.clone() else { return Fate::Ignored };

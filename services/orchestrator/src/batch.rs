@@ -8,7 +8,7 @@ use packline_domain::{
     effect::EffectsRecord,
     record::{Key, Record},
 };
-use packline_scheduler::Action;
+use packline_scheduler::{Action, Scheduler};
 
 /// Records of one commit beyond which no further input is taken into it; one input adds at most as many
 /// again, and the broker takes 1000.
@@ -58,7 +58,7 @@ impl Batch {
 
     /// How many more records fit before the next commit is due.
     pub(crate) fn room(&self) -> usize {
-        ROOM.saturating_sub(self.records.len())
+        ROOM.saturating_sub(self.records.len() + self.letters.len())
     }
 
     /// Whether there is nothing that must be stored.
@@ -69,6 +69,17 @@ impl Batch {
     /// What the commit implies for the outside, once it is committed.
     pub(crate) fn take_effects(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
+    }
+
+    /// Takes up what workers wrote meanwhile into permits that this batch rewrites.
+    pub(crate) fn renew_permits(&mut self, scheduler: &Scheduler) {
+        for (key, record) in &mut self.records {
+            if let (Key::Permit(n), Some(Record::Permit(permit))) = (key, record)
+                && let Some(known) = scheduler.permit(*n)
+            {
+                permit.as_mut().clone_from(known);
+            }
+        }
     }
 
     /// The keys of effects that this commit needs, the lowest that are free.

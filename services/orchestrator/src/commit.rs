@@ -27,14 +27,23 @@ impl Driver {
         for letter in &letters {
             tracing::warn!("refused {}: {}", letter.source_subject, letter.reason);
         }
-        self.broker.publish_stored(letters.into_iter().map(DeadLetter::message).collect()).await;
+        if !letters.is_empty() {
+            let broker = self.broker.clone();
+            let stored = broker.publish_stored(letters.into_iter().map(DeadLetter::message).collect());
+            self.leadership.keeping(stored).await.map_err(ended)?;
+        }
         self.store_surely(batch).await?;
         for acker in std::mem::take(&mut batch.ackers).into_values() {
             acker.ack().await;
         }
         for stream in std::mem::take(&mut self.skipped) {
-            let after = self.leadership.record.positions.get(stream.as_str()).map_or(0, |position| position.sequence);
-            self.intake.reopen(stream, after).await?;
+            let position = self.leadership.record.positions.get(stream.as_str()).cloned().unwrap_or_default();
+            let state = self.broker.stream_state(stream).await.map_err(anyhow::Error::from)?;
+            if state.created != position.created {
+                tracing::warn!("{} was made anew", stream.as_str());
+                return Err(Ended::Reload(None));
+            }
+            self.intake.reopen(stream, position.sequence).await?;
         }
         Ok(())
     }
@@ -46,7 +55,10 @@ impl Driver {
             let prepared = self.prepare(batch, tries == 0)?;
             match self.store(batch, prepared).await {
                 Ok(()) => return Ok(()),
-                Err(CommitError::Conflict) => self.read_permits().await?,
+                Err(CommitError::Conflict) => {
+                    self.read_permits().await?;
+                    batch.renew_permits(&self.scheduler);
+                }
                 Err(error) => return Err(ended(error)),
             }
         }

@@ -211,10 +211,7 @@ impl Driver {
                 self.skipped.push(stream);
                 Ok(())
             }
-            Arrived::Permit(entry) => {
-                self.see_permit(&entry);
-                Ok(())
-            }
+            Arrived::Permit(entry) => self.see_permit(&entry),
             Arrived::Worker(entry) => {
                 let record = entry.value.and_then(|value| serde_json::from_slice::<Worker>(&value).ok());
                 self.liveness.seen(self.clock.monotonic(), &entry.key, entry.revision, record);

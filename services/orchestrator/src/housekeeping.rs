@@ -1,10 +1,10 @@
 //! What a leader looks after now and then.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use packline_broker::{Message, StreamName, topology};
 
-use packline_domain::BuildOrder;
+use packline_domain::{BuildId, BuildOrder};
 
 use crate::{clock::Clock, driver::Driver};
 
@@ -25,6 +25,8 @@ const KEPT: Duration = Duration::from_hours(7 * 24);
 pub(crate) struct Housekeeping {
     due: Duration,
     purge_due: Duration,
+    /// Permits that nobody has taken, by build, with the time since when that is known.
+    untaken: BTreeMap<BuildId, Duration>,
 }
 
 impl Housekeeping {
@@ -62,14 +64,17 @@ impl Driver {
 
     /// An order that nobody has taken for 30 s while none waits at the broker was lost with its worker:
     /// it is published again, without an id, for the broker would drop the repetition (law 11).
-    async fn order_again(&self) -> Result<(), packline_broker::BrokerError> {
-        let now = self.clock.now();
-        let untaken: Vec<u32> = self
-            .scheduler
-            .permits()
-            .filter(|(_, permit)| permit.worker.is_none() && now.since(permit.granted_at) > UNTAKEN)
-            .map(|(n, _)| n)
-            .collect();
+    async fn order_again(&mut self) -> Result<(), packline_broker::BrokerError> {
+        let now = self.clock.monotonic();
+        let seen = std::mem::take(&mut self.housekeeping.untaken);
+        let mut untaken = Vec::new();
+        for (n, permit) in self.scheduler.permits().filter(|(_, permit)| permit.worker.is_none()) {
+            let since = seen.get(&permit.build_id).copied().unwrap_or(now);
+            self.housekeeping.untaken.insert(permit.build_id.clone(), since);
+            if now.saturating_sub(since) >= UNTAKEN {
+                untaken.push(n);
+            }
+        }
         if untaken.is_empty() || self.broker.pending(StreamName::Builds, topology::BUILDERS).await?.pending > 0 {
             return Ok(());
         }
@@ -78,7 +83,9 @@ impl Driver {
             tracing::warn!("ordering {} again: nobody has taken it", order.build_id);
             Some(Message::json(topology::builds_start(), &order))
         });
-        self.broker.publish_stored(orders.collect()).await;
+        // Bounded, for the lease goes on; what is not out by then is tried again in the next round.
+        let stored = self.broker.publish_stored(orders.collect());
+        let _ = tokio::time::timeout(self.config.lease / 3, stored).await;
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use packline_broker::{Acker, DeadLetter, Delivery, StreamName};
 use packline_domain::{
     Announcement, BuildResult, Command, Effect, Event, Package, SCHEMA,
     message::{Refused, decode},
-    record::{Intended, Permit},
+    record::{Intended, Intention, Permit},
 };
 use packline_scheduler::{Action, Input, Now, Refusal, Slice};
 
@@ -17,6 +17,9 @@ use crate::{
 
 /// Packages of an announcement that go into one commit: each may write three records.
 const SLICE: usize = 150;
+
+/// Refused items of one message beyond which the message is one dead letter, whole.
+const MANY: usize = 100;
 
 /// An announcement that is too long for one commit.
 pub(crate) struct Long {
@@ -58,6 +61,7 @@ impl Driver {
         }
         let taken = if self.poison == Some((stream, delivery.sequence)) {
             self.poison = None;
+            self.abandon(stream, delivery.sequence, batch)?;
             refuse(
                 batch,
                 stream,
@@ -90,10 +94,37 @@ impl Driver {
         Ok(())
     }
 
+    /// A long announcement that is refused after its first slices is no longer waited for.
+    fn abandon(&mut self, stream: StreamName, sequence: u64, batch: &mut Batch) -> Result<(), Ended> {
+        let Some(Intention { sequence: begun, what: Intended::Announce { done }, stream: of, .. }) =
+            self.scheduler.intention()
+        else {
+            return Ok(());
+        };
+        if *begun != sequence || of != stream.as_str() {
+            return Ok(());
+        }
+        let slice = Slice { stream: of.clone(), sequence, done: *done, last: true };
+        let rest = Input::Announced { packages: Vec::new(), reported_through: None, slice: Some(slice) };
+        let now = self.now();
+        self.feed(batch, &now, rest)
+    }
+
     fn take_announcement(&mut self, delivery: Delivery, batch: &mut Batch) -> Result<(), Ended> {
-        let announcement = Announcement::parse(&delivery.payload);
-        for refused in &announcement.refused {
-            refuse(batch, StreamName::Packages, &delivery, refused);
+        let parsed = catch_unwind(|| Announcement::parse(&delivery.payload));
+        let Ok(announcement) = parsed else {
+            return Err(Ended::Reload(Some((StreamName::Packages, delivery.sequence))));
+        };
+        if announcement.refused.len() > MANY {
+            let (first, all) = (announcement.refused.first(), announcement.refused.len());
+            let first = first.map(|refused| refused.reason.as_str()).unwrap_or_default();
+            let reason = format!("{all} of its items were refused, the first because: {first}");
+            let whole = Refused { payload: delivery.payload.to_vec(), reason, index: 0 };
+            refuse(batch, StreamName::Packages, &delivery, &whole);
+        } else {
+            for refused in &announcement.refused {
+                refuse(batch, StreamName::Packages, &delivery, refused);
+            }
         }
         let done = match self.scheduler.intention().map(|intention| (intention.sequence, &intention.what)) {
             Some((sequence, Intended::Announce { done })) if sequence == delivery.sequence => *done,
@@ -182,22 +213,29 @@ impl Driver {
     }
 
     /// What the bucket holds for a permit: the worker that has taken it wrote there.
-    pub(crate) fn see_permit(&mut self, entry: &packline_broker::Entry) {
-        let Some(n) = entry.key.strip_prefix("permits.").and_then(|n| n.parse::<u32>().ok()) else { return };
+    ///
+    /// # Errors
+    /// When the scheduler cannot cope with it.
+    pub(crate) fn see_permit(&mut self, entry: &packline_broker::Entry) -> Result<(), Ended> {
+        let Some(n) = entry.key.strip_prefix("permits.").and_then(|n| n.parse::<u32>().ok()) else {
+            return Ok(());
+        };
         if self.permits.get(&n).is_some_and(|standing| standing.revision >= entry.revision) {
-            return;
+            return Ok(());
         }
         let record = entry.value.as_ref().and_then(|value| serde_json::from_slice::<Permit>(value).ok());
         self.permits.insert(n, Standing { revision: entry.revision, stands: entry.value.is_some() });
-        let Some(record) = record else { return };
+        let Some(record) = record else { return Ok(()) };
         if let Some(worker) = &record.worker {
             self.liveness.named(self.clock.monotonic(), worker);
         }
         let now = self.now();
         match self.apply(&now, Input::PermitSeen { permit: n, record: Box::new(record) }) {
             Ok(_) => {}
-            Err(fault) => tracing::warn!("permits.{n} is not believed: {fault}"),
+            Err(Fault::Refused(refusal)) => tracing::warn!("permits.{n} is not believed: {refusal}"),
+            Err(Fault::Panicked) => return Err(Ended::Reload(None)),
         }
+        Ok(())
     }
 
     /// Reads all permits in one read: a worker wrote one while we meant to withdraw it.
@@ -208,7 +246,7 @@ impl Driver {
             .await
             .map_err(|error| Ended::Failed(error.into()))?;
         for entry in &entries {
-            self.see_permit(entry);
+            self.see_permit(entry)?;
         }
         Ok(())
     }

@@ -106,6 +106,34 @@ impl Leadership {
     }
 }
 
+impl Leadership {
+    /// Waits for `work` and keeps the lease meanwhile. The number of the commit stays: what is being
+    /// decided under the next one is not stored yet.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub(crate) async fn keeping<T>(&mut self, work: impl Future<Output = T>) -> Result<T, CommitError> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok(done),
+                () = tokio::time::sleep(self.lease.until_renewal()) => self.renew().await?,
+            }
+        }
+    }
+
+    async fn renew(&mut self) -> Result<(), CommitError> {
+        let mut record = self.record.clone();
+        record.attempt = random_identity();
+        let sent = Instant::now();
+        self.chain.commit(&record, &[]).await?;
+        self.lease.confirm(sent);
+        self.record = record;
+        Ok(())
+    }
+}
+
 fn random_identity() -> String {
     format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..))
 }

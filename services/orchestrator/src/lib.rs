@@ -45,7 +45,8 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     ensured?;
     let bucket = broker.bucket(BucketName::Orchestrator);
     // A drain by a commit after this one is meant for this process; one before it is over.
-    let started_after = match bucket.get(LEADER).await?.and_then(|entry| entry.value) {
+    let Some(leader) = until_stopped(&shutdown, standby::get_patiently(&bucket, LEADER)).await else { return Ok(()) };
+    let started_after = match leader?.and_then(|entry| entry.value) {
         Some(value) => serde_json::from_slice::<Leader>(&value)?.commit,
         None => 0,
     };
@@ -59,9 +60,13 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
                 return Ok(());
             }
         };
-        let taken = takeover::take(&broker, &config, &me, &shutdown, observed, previous, poison.take()).await;
+        let taking = takeover::take(&broker, &config, &me, &shutdown, observed, previous, poison);
+        let Some(taken) = until_stopped(&shutdown, taking).await else { return Ok(()) };
         let ended = match taken {
-            Ok(Some(driver)) => driver.lead().await,
+            Ok(Some(driver)) => {
+                poison = None;
+                driver.lead().await
+            }
             Ok(None) => continue,
             Err(error) => Ended::Failed(error),
         };

@@ -12,6 +12,9 @@ use packline_domain::record::Worker;
 /// How much longer than CLAIM a worker must be silent before it counts as lost.
 const MARGIN: Duration = Duration::from_secs(5);
 
+/// No worker has more slots, whatever its record says.
+const MAX_SLOTS: u32 = 10_000;
+
 /// Time on the leader's monotonic clock, from any fixed point.
 type Instant = Duration;
 
@@ -78,7 +81,7 @@ impl Liveness {
             .filter_map(|(name, watched)| {
                 let record = watched.record.as_ref()?;
                 let fresh = now.saturating_sub(watched.still_since) <= claim_of(record, claim) / 2;
-                fresh.then(|| (name.clone(), record.slots))
+                fresh.then(|| (name.clone(), record.slots.min(MAX_SLOTS)))
             })
             .collect()
     }

@@ -21,7 +21,7 @@ struct StateAnswer<'a> {
     schema: u32,
     #[serde(flatten)]
     control: Summary<'a>,
-    slots: u32,
+    slots: u64,
     counts: packline_scheduler::Counts,
     active: Vec<Active<'a>>,
     retrying: Vec<Retrying<'a>>,
@@ -97,7 +97,7 @@ fn state(driver: &Driver) -> StateAnswer<'_> {
             max_concurrent: control.max_concurrent,
             complete: control.complete,
         },
-        slots: scheduler.workers().values().sum(),
+        slots: scheduler.workers().values().copied().map(u64::from).sum(),
         counts: scheduler.counts(),
         active: active.collect(),
         retrying: retrying.collect(),

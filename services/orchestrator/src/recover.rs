@@ -65,7 +65,7 @@ fn rebuild(
                 continue;
             }
         };
-        own_record_seen |= key == Key::Leader && entry.revision == revision;
+        own_record_seen |= key == Key::Leader && entry.revision >= revision;
         if let Key::Permit(n) = key {
             permit_revisions.insert(n, entry.revision);
         }

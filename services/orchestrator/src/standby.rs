@@ -1,11 +1,16 @@
 //! Standing by: until the lease is free, or there is nothing to stand by for.
 
-use packline_broker::{Bucket, LeaseWatch, Watched};
+use std::time::Duration;
+
+use packline_broker::{BrokerError, Bucket, Entry, LeaseWatch, Watched};
 use packline_domain::{
     Mode,
     record::{CONTROL, Control, Leader},
 };
 use packline_service::Shutdown;
+
+/// Between two tries of a read that failed.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// Why standing by is over.
 pub(crate) enum Vacancy {
@@ -34,10 +39,26 @@ pub(crate) async fn wait(
         vacant = LeaseWatch::vacant(bucket, me) => {
             let (observed, previous) = vacant?;
             // The leader that drained has left with the lease free: its word may have come first.
-            match bucket.get(CONTROL).await? {
+            match get_patiently(bucket, CONTROL).await? {
                 Some(entry) if is_drained(entry.value.as_deref(), started_after) => Ok(Vacancy::Drained),
                 _ => Ok(Vacancy::Free(observed, previous)),
             }
+        }
+    }
+}
+
+/// Reads a key, however long the broker is away.
+///
+/// # Errors
+/// When it may not be read.
+pub(crate) async fn get_patiently(bucket: &Bucket, key: &str) -> Result<Option<Entry>, BrokerError> {
+    loop {
+        match bucket.get(key).await {
+            Err(error) if error.is_passing() => {
+                tracing::warn!("failed to read {key} of the bucket orchestrator, trying again: {error}");
+                tokio::time::sleep(AGAIN).await;
+            }
+            read => return read,
         }
     }
 }

@@ -39,20 +39,29 @@ pub(crate) async fn take(
 ) -> anyhow::Result<Option<Driver>> {
     let clock = Clock::start();
     let bucket = broker.bucket(BucketName::Orchestrator);
-    let lost = previous.is_none() && broker.stream_state(StreamName::Results).await?.messages > 0;
+    // A leader's first commit writes its positions: without them nobody has led yet, or all was lost.
+    let new = previous.as_ref().is_none_or(|leader| leader.positions.is_empty());
+    let lost = new && broker.stream_state(StreamName::Results).await?.messages > 0;
     let taken = Leadership::take(&bucket, observed, previous, me, config.lease, config.claim).await;
     let mut leadership = match taken {
         Ok(leadership) => leadership,
         Err(CommitError::Deposed | CommitError::Conflict) => return Ok(None),
         Err(error) => return Err(error).context("failed to take the lease"),
     };
-    set_positions(broker, &mut leadership.record, lost).await?;
+    let mut record = leadership.record.clone();
+    set_positions(broker, &mut record, lost).await?;
     // A restored backup repeats no serial (law 16).
     let millis = u64::try_from(clock.now().as_millis()).unwrap_or(0);
-    leadership.record.serial = leadership.record.serial.saturating_add(1).max(millis);
-    let (record, revision) = (&leadership.record, leadership.revision());
-    let recovered =
-        recover::load(&bucket, record, revision, config.rules(), config.max_concurrent, clock.now(), lost).await?;
+    record.serial = record.serial.saturating_add(1).max(millis);
+    let revision = leadership.revision();
+    let load = recover::load(&bucket, &record, revision, config.rules(), config.max_concurrent, clock.now(), lost);
+    let recovered = match leadership.keeping(load).await {
+        Ok(loaded) => loaded?,
+        Err(CommitError::Deposed | CommitError::Conflict) => return Ok(None),
+        Err(error) => return Err(error).context("failed to keep the lease"),
+    };
+    leadership.record.positions.clone_from(&record.positions);
+    leadership.record.serial = record.serial;
     tracing::info!(
         "{me} leads (term {}): {} packages known, {} permits in use, {} commits with messages still to send",
         record.term,

@@ -19,6 +19,10 @@ impl Program {
     pub(crate) fn start(program: &str, arguments: &[String]) -> std::io::Result<(Self, ChildStdout, ChildStdin)> {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).process_group(0);
+        // The broker's and the other catalogue's secrets are none of its business.
+        for secret in ["NATS_URL", "NATS_USER", "NATS_PASSWORD", "NATS_CREDS", "NATS_NKEY", "NATS_KEY", "MCP_TOKEN"] {
+            command.env_remove(secret);
+        }
         let mut child = command.spawn()?;
         match (child.stdout.take(), child.stdin.take()) {
             (Some(output), Some(input)) => Ok((Self { child }, output, input)),

@@ -206,6 +206,22 @@ fn an_announcement_by_hand_is_younger_than_a_cancel_not_worked_off_yet() {
 }
 
 #[test]
+fn an_announcement_in_the_commit_of_a_cancel_comes_after_it() {
+    let mut line = Line::of(1);
+    line.announce(&[package("a", 0, &[])]);
+    line.dispatch();
+    line.take_order("a", "w");
+    line.command(Command::Cancel { package_name: name("a") });
+    let cancelled_in = line.scheduler.intention().unwrap().commit;
+    let mut now = line.now;
+    now.commit = cancelled_in;
+    let by_hand = Input::Announced { packages: vec![package("a", 1, &[])], reported_through: None, slice: None };
+    line.scheduler.apply(&now, by_hand).unwrap();
+    assert!(line.scheduler.intention().is_none(), "the cancel is over");
+    assert!(line.scheduler.plan_withdrawal(&now, 100).is_none());
+}
+
+#[test]
 fn a_long_announcement_is_worked_off_in_slices() {
     let mut line = Line::of(1);
     let slice = |done, last| Some(Slice { stream: "PACKAGES".into(), sequence: 9, done, last });

@@ -23,6 +23,7 @@ pub(crate) async fn install_and_run(registry: &str, folder: &Path) -> anyhow::Re
     let mut npm = command("npm");
     npm.args(["install", PACKAGE, "--no-audit", "--no-fund", "--no-update-notifier", "--fetch-retries=0"]);
     npm.args(["--loglevel=error", "--registry", registry, "--userconfig"]).arg(home.join("npmrc"));
+    npm.env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1");
     npm.arg("--cache").arg(home.join("cache")).current_dir(&home);
     to_its_end("npm install", npm, &home).await?;
     let mut node = command("node");
