@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, ensure};
-use packline_broker::{Bucket, Entry};
+use packline_broker::Entry;
 use packline_domain::{
     BuildOrder, Effect, Mode, Timestamp,
     control::Origin,
@@ -25,24 +25,12 @@ pub(crate) struct Recovered {
     pub(crate) effect_keys: BTreeMap<u32, u64>,
 }
 
-/// Reads everything up to the loader's own takeover record, which `leader` is.
+/// Rebuilds what the bucket implies, read up to the loader's own takeover record or a renewal of it, whose
+/// revision is at least `revision`.
 ///
 /// # Errors
-/// When the broker cannot be read, or a record is not what its key holds; the key is named.
-pub(crate) async fn load(
-    bucket: &Bucket,
-    leader: &Leader,
-    revision: u64,
-    rules: Config,
-    max_concurrent: u32,
-    now: Timestamp,
-    lost: bool,
-) -> anyhow::Result<Recovered> {
-    let entries = bucket.load(">", revision).await.context("failed to load the bucket orchestrator")?;
-    rebuild(entries, leader, revision, rules, max_concurrent, now, lost)
-}
-
-fn rebuild(
+/// When a record is not what its key holds; the key is named.
+pub(crate) fn rebuild(
     entries: Vec<Entry>,
     leader: &Leader,
     revision: u64,
@@ -145,4 +133,111 @@ fn still_wanted(effect: Effect, permits: &BTreeMap<u32, (u64, Box<Permit>)>) -> 
 
 fn is_untaken(permit: &Permit, order: &BuildOrder) -> bool {
     permit.build_id == order.build_id && permit.worker.is_none() && permit.ending.is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use packline_domain::{BuildId, Package, SCHEMA, message::OrderConfig};
+    use serde::Serialize;
+    use std::time::Duration;
+
+    const TAKEOVER: u64 = 100;
+
+    fn entry(key: &str, revision: u64, value: &impl Serialize) -> Entry {
+        Entry { key: key.into(), value: Some(serde_json::to_vec(value).unwrap().into()), revision }
+    }
+
+    fn leader(effects_through: u64) -> Leader {
+        Leader { commit: 9, effects_through, ..Leader::default() }
+    }
+
+    fn recovered(mut entries: Vec<Entry>, leader: &Leader) -> anyhow::Result<Recovered> {
+        entries.push(entry("leader", TAKEOVER, leader));
+        rebuild(entries, leader, TAKEOVER, Config::default(), 4, Timestamp::from_millis(1_000_000), false)
+    }
+
+    fn permit(worker: Option<&str>) -> Permit {
+        Permit {
+            schema: SCHEMA,
+            package_name: "a".parse().unwrap(),
+            build_id: build(),
+            attempt: 1,
+            granted_at: Timestamp::default(),
+            worker: worker.map(str::to_owned),
+            integrity: None,
+            ending: None,
+        }
+    }
+
+    fn build() -> BuildId {
+        "a.7".parse().unwrap()
+    }
+
+    fn order() -> Effect {
+        let package = Package::named("a".parse().unwrap());
+        let (at, config, hour) = (Timestamp::default(), OrderConfig::default(), Duration::from_hours(1));
+        Effect::Order(Box::new(BuildOrder::new(&package, build(), 1, 0, at, config, vec![], hour)))
+    }
+
+    fn chunk(commit: u64, part: u32, effects: Vec<Effect>) -> EffectsRecord {
+        EffectsRecord { schema: SCHEMA, commit, part, effects }
+    }
+
+    fn wake(worker: &str) -> Effect {
+        Effect::Wake(worker.into())
+    }
+
+    #[test]
+    fn what_may_not_be_out_is_sent_again_in_the_order_of_commits() {
+        let entries = vec![
+            entry("effects.0", 10, &chunk(8, 1, vec![wake("b")])),
+            entry("effects.1", 11, &chunk(9, 0, vec![wake("c")])),
+            entry("effects.2", 12, &chunk(7, 0, vec![wake("out already")])),
+            entry("effects.3", 13, &chunk(8, 0, vec![wake("a")])),
+        ];
+        let recovered = recovered(entries, &leader(7)).unwrap();
+        assert_eq!(recovered.effects, [(8, vec![wake("a"), wake("b")]), (9, vec![wake("c")])]);
+        assert_eq!(recovered.effect_keys, BTreeMap::from([(0, 8), (1, 9), (3, 8)]), "these keys are not free yet");
+    }
+
+    #[test]
+    fn an_order_goes_out_again_only_while_nobody_has_taken_its_permit() {
+        for (worker, sent) in [(None, true), (Some("w"), false)] {
+            let chunks = vec![(0, chunk(9, 0, vec![order()]))];
+            let permits = BTreeMap::from([(0, (55, Box::new(permit(worker))))]);
+            let (commits, _) = outstanding(chunks, &leader(8), &permits);
+            let effects = &commits[0].1;
+            assert_eq!(effects.len(), usize::from(sent), "{worker:?}");
+            if let Some(Effect::Order(order)) = effects.first() {
+                assert_eq!(order.permit_revision, 55, "as loaded");
+            }
+        }
+        let (commits, _) = outstanding(vec![(0, chunk(9, 0, vec![order()]))], &leader(8), &BTreeMap::new());
+        assert!(commits[0].1.is_empty(), "the permit is gone");
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_is_named() {
+        let rubbish = Entry { key: "queue.acme/core".into(), value: Some("rubbish".into()), revision: 3 };
+        let error = recovered(vec![rubbish], &leader(9)).err().unwrap();
+        assert!(error.to_string().contains("queue.acme/core"), "{error}");
+    }
+
+    #[test]
+    fn a_load_without_the_leaders_own_record_is_refused() {
+        let old = entry("leader", TAKEOVER - 1, &leader(9));
+        let loaded = rebuild(vec![old], &leader(9), TAKEOVER, Config::default(), 4, Timestamp::default(), false);
+        assert!(loaded.is_err());
+    }
+
+    #[test]
+    fn a_line_whose_bucket_was_lost_starts_paused_and_says_why() {
+        let entries = vec![entry("leader", TAKEOVER, &leader(0))];
+        let recovered =
+            rebuild(entries, &leader(0), TAKEOVER, Config::default(), 4, Timestamp::default(), true).unwrap();
+        let control = recovered.scheduler.control();
+        assert_eq!(control.mode, Mode::Paused);
+        assert!(control.origin.reason.as_ref().is_some_and(|reason| reason.contains("was lost")));
+    }
 }

@@ -54,12 +54,13 @@ pub(crate) async fn take(
     let millis = u64::try_from(clock.now().as_millis()).unwrap_or(0);
     record.serial = record.serial.saturating_add(1).max(millis);
     let revision = leadership.revision();
-    let load = recover::load(&bucket, &record, revision, config.rules(), config.max_concurrent, clock.now(), lost);
-    let recovered = match leadership.keeping(load).await {
-        Ok(loaded) => loaded?,
+    let entries = match leadership.keeping(bucket.load(">", revision)).await {
+        Ok(loaded) => loaded.context("failed to load the bucket orchestrator")?,
         Err(CommitError::Deposed | CommitError::Conflict) => return Ok(None),
         Err(error) => return Err(error).context("failed to keep the lease"),
     };
+    let (rules, limit) = (config.rules(), config.max_concurrent);
+    let recovered = recover::rebuild(entries, &record, revision, rules, limit, clock.now(), lost)?;
     leadership.record.positions.clone_from(&record.positions);
     leadership.record.serial = record.serial;
     tracing::info!(
