@@ -11,6 +11,9 @@ const PASSED_ON: [&str; 8] =
     ["PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 /// Passed on unless they name a user or a password.
 const PROXIES: [&str; 6] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
+/// The longest value of a variable, in bytes: beyond 128 KiB the kernel starts nothing.
+const LONGEST: usize = 100 * 1024;
+
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What all phases of a build find in their environment; `own` is the worker's.
@@ -46,7 +49,12 @@ pub fn of_build(
     set("PLAN_PATH", format!("plans/{}.md", order.package_name.unscoped()));
     // An environment holds no zero bytes, and a category is free text.
     set("CATEGORY", order.category.replace('\0', ""));
-    set("DEPENDENCIES", serde_json::to_string(&order.dependencies).unwrap_or_else(|_| "[]".to_owned()));
+    let dependencies = serde_json::to_string(&order.dependencies).unwrap_or_else(|_| "[]".to_owned());
+    if dependencies.len() <= LONGEST {
+        set("DEPENDENCIES", dependencies);
+    } else {
+        tracing::warn!("{} has too many dependencies for one variable; DEPENDENCIES is left out", order.package_name);
+    }
     set("WORKSPACE_ROOT", shown(&folder.root()));
     set("NPM_REGISTRY", registry.to_owned());
     set("BUILD_ID", order.build_id.to_string());

@@ -84,6 +84,9 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         }
     }
     stop(&worker).await;
+    // No heartbeat may write the key again once it is gone.
+    parts.shutdown().await;
+    let _ = timeout(Duration::from_secs(2), worker.workers.delete(&worker.life().name)).await;
     let clear_up = move || worker.scratch.as_ref().map(Scratch::remove);
     tokio::task::spawn_blocking(clear_up).await.context("failed to clear up")?;
     Ok(())
@@ -159,5 +162,4 @@ async fn stop(worker: &Worker) {
             tracing::warn!("the broker did not take all results: the leader will count those builds as lost");
         }
     }
-    let _ = timeout(Duration::from_secs(2), worker.workers.delete(&worker.life().name)).await;
 }

@@ -10,7 +10,7 @@ use crate::npm::error_code;
 /// A line that goes on for longer is cut.
 const LONGEST_LINE: usize = 16 * 1024;
 /// Lines at the end of the output that an error quotes, and their bytes.
-const TAIL_LINES: usize = 20;
+const TAIL_LINES: usize = 60;
 const TAIL_LINE: usize = 400;
 /// Of a command whose output is read.
 const CAPTURE_LIMIT: usize = 4 * 1024 * 1024;

@@ -92,14 +92,26 @@ impl Tarball {
         let integrity = format!("sha512-{}", STANDARD.encode(hash.0.finalize()));
         let unpacked = GzDecoder::new(open_plain(path).map_err(unreadable)?).take(UNPACKED_LIMIT);
         let mut archive = tar::Archive::new(unpacked);
+        let mut manifest = None;
         for entry in archive.entries().map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
-            if entry.path_bytes().as_ref() == b"package/package.json" {
+            let path = entry.path_bytes().into_owned();
+            // npm takes off the first folder whatever its name: another one could hold another manifest.
+            if !path.starts_with(b"package/") {
+                let shown =
+                    String::from_utf8_lossy(&path).chars().take(200).flat_map(char::escape_debug).collect::<String>();
+                return Err(format!("the packed tarball has `{shown}`, which is not below package/"));
+            }
+            if path == b"package/package.json" {
+                if manifest.is_some() {
+                    return Err("the packed tarball has two files package.json".into());
+                }
                 let bytes = limited(entry, MANIFEST_LIMIT).map_err(unreadable)?;
-                return Ok(Self { integrity, manifest: Manifest::parse(&bytes, name)? });
+                manifest = Some(Manifest::parse(&bytes, name)?);
             }
         }
-        Err("the packed tarball has no package.json".into())
+        let manifest = manifest.ok_or("the packed tarball has no package.json")?;
+        Ok(Self { integrity, manifest })
     }
 }
 

@@ -77,18 +77,31 @@ pub fn npmrc(registry: &str, token: Option<&str>) -> String {
     format!("{place}/:_authToken={token}\n")
 }
 
-/// A registry in `publishConfig` that is not the one in force, where there is one.
-pub fn foreign_registry(publish_config: &Map<String, Value>, registry: &str) -> Option<String> {
+/// Checks `publishConfig`: npm takes every key of it for a setting, and some of them lead elsewhere.
+///
+/// # Errors
+/// One line that says which key is not allowed, or which registry is not the one in force.
+pub fn check_publish_config(publish_config: &Map<String, Value>, registry: &str) -> Result<(), String> {
+    const ALLOWED: [&str; 5] = ["access", "tag", "provenance", "directory", "linkDirectory"];
+    let plain = |text: &str| text.chars().take(200).flat_map(char::escape_debug).collect::<String>();
     let same = |url: &str| url.trim_end_matches('/').eq_ignore_ascii_case(registry.trim_end_matches('/'));
-    publish_config.iter().find_map(|(key, value)| {
-        let names_one = key == "registry" || key.ends_with(":registry");
-        match value {
-            Value::String(url) if names_one && same(url) => None,
-            Value::String(url) if names_one => Some(url.chars().take(200).flat_map(char::escape_debug).collect()),
-            other if names_one => Some(other.to_string()),
-            _ => None,
+    for (key, value) in publish_config {
+        if key == "registry" || (key.starts_with('@') && key.ends_with(":registry")) {
+            if !value.as_str().is_some_and(same) {
+                return Err(format!(
+                    "publishConfig names another registry, {}; remove it, the registry is the worker's to choose",
+                    plain(value.as_str().unwrap_or("which is no text"))
+                ));
+            }
+        } else if !ALLOWED.contains(&key.as_str()) {
+            let allowed = ALLOWED.join(", ");
+            return Err(format!(
+                "publishConfig sets `{}`; only {allowed} and the worker's own registry may stand there",
+                plain(key)
+            ));
         }
-    })
+    }
+    Ok(())
 }
 
 /// Whether a version is at the registry, and whose it is.
@@ -259,12 +272,25 @@ mod tests {
 
     #[test]
     fn another_registry_in_publish_config_is_found() {
-        let foreign = |config: Value| foreign_registry(config.as_object().unwrap(), "http://127.0.0.1:4873");
-        assert_eq!(foreign(json!({})), None);
-        assert_eq!(foreign(json!({"registry": "http://127.0.0.1:4873/", "access": "public"})), None);
-        assert_eq!(foreign(json!({"registry": "https://other.example"})), Some("https://other.example".into()));
-        assert_eq!(foreign(json!({"@acme:registry": "https://other.example"})), Some("https://other.example".into()));
-        assert_eq!(foreign(json!({"registry": 7})), Some("7".into()));
+        let check = |config: Value| check_publish_config(config.as_object().unwrap(), "http://127.0.0.1:4873");
+        for allowed in [
+            json!({}),
+            json!({"registry": "http://127.0.0.1:4873/", "access": "public", "tag": "next", "provenance": false}),
+            json!({"@acme:registry": "http://127.0.0.1:4873"}),
+        ] {
+            assert_eq!(check(allowed), Ok(()));
+        }
+        for key in ["registry", "@acme:registry"] {
+            let refusal = check(json!({ key: "https://other.example" })).unwrap_err();
+            assert!(refusal.contains("another registry, https://other.example"), "{refusal}");
+        }
+        assert!(check(json!({"registry": 7})).is_err());
+        for redirects in
+            ["proxy", "https-proxy", "strict-ssl", "//127.0.0.1:4873/:_authToken", "userconfig", "x:registry"]
+        {
+            let refusal = check(json!({ redirects: "http://other.example" })).unwrap_err();
+            assert!(refusal.contains(redirects), "{refusal}");
+        }
     }
 
     #[test]

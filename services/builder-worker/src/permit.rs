@@ -1,6 +1,10 @@
 //! Permits, from the worker's side: claimed once, rewritten once before publishing, read with each heartbeat.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use packline_broker::{Entry, Message};
@@ -94,11 +98,14 @@ async fn write(worker: &Worker, build: &Build, value: Bytes, expected: u64) -> W
 pub(crate) struct Noted<'a> {
     pub(crate) worker: &'a Worker,
     pub(crate) build: &'a Build,
+    /// What was noted, or may have been.
+    pub(crate) integrity: OnceLock<String>,
 }
 
 impl Permits for Noted<'_> {
     async fn note(&self, integrity: &str) -> bool {
         let (worker, build) = (self.worker, self.build);
+        let _ = self.integrity.set(integrity.to_owned());
         let value = encode(&permit(&build.order, &build.life.name, Some(integrity)));
         let written = tokio::select! {
             written = write(worker, build, value, build.revision()) => written,

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     pin::pin,
     time::{Duration, Instant},
 };
@@ -94,6 +94,8 @@ pub struct Command<'a> {
     pub env: &'a BTreeMap<String, String>,
     /// Whether its output is read.
     pub capture: bool,
+    /// Where it runs; in the package's folder where none is given.
+    pub cwd: Option<&'a Path>,
 }
 
 impl Runner {
@@ -107,7 +109,7 @@ impl Runner {
         env.insert("PHASE".to_owned(), command.phase.to_owned());
         let run = PhaseRun {
             argv: command.argv,
-            cwd: self.cwd.clone(),
+            cwd: command.cwd.unwrap_or(&self.cwd).to_owned(),
             env,
             timeout_millis: millis(command.limits.timeout),
             silence_millis: command.limits.silence.map(millis),

@@ -42,6 +42,12 @@ pub struct Publish<'a> {
     pub earlier: &'a [String],
 }
 
+/// npm with the token, run where no build has written.
+struct WithToken<'a> {
+    npm: Npm,
+    folder: &'a Path,
+}
+
 /// What the registry has now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Done {
@@ -62,9 +68,7 @@ impl Publish<'_> {
         let text = tarball.manifest.version.clone().unwrap_or_default();
         let version = Version::parse(&text)
             .map_err(|error| Failure::permanent(format!("the version `{}` is none: {error}", text.escape_debug())))?;
-        if let Some(foreign) = npm::foreign_registry(&tarball.manifest.publish_config, &self.npm.registry) {
-            return Err(Failure::permanent(foreign_registry(&foreign)));
-        }
+        npm::check_publish_config(&tarball.manifest.publish_config, &self.npm.registry).map_err(Failure::permanent)?;
         if !permits.note(&tarball.integrity).await {
             return Err(Failure::killed());
         }
@@ -73,13 +77,15 @@ impl Publish<'_> {
         let private = tempfile::tempdir_in(&self.private).map_err(unwritten)?;
         let npmrc = private.path().join("npmrc");
         fs::write(&npmrc, npm::npmrc(&self.npm.registry, self.token)).map_err(unwritten)?;
-        let npm = self.npm.configured(&npmrc);
-        self.put(runner, &npm, started, &tarball, &version).await
+        // npm looks for a project from where it runs upwards, and finds this one: not what the build left.
+        fs::write(private.path().join("package.json"), "{}").map_err(unwritten)?;
+        let with_token = WithToken { npm: self.npm.configured(&npmrc), folder: private.path() };
+        self.put(runner, &with_token, started, &tarball, &version).await
     }
 
     async fn pack(&self, runner: &mut Runner, started: Instant) -> Result<Tarball, Failure> {
         let folder = format!("--pack-destination={}", self.folder.display());
-        let (end, printed) = self.npm(runner, self.npm, &["pack", &folder], started).await?;
+        let (end, printed) = self.npm(runner, self.npm, None, &["pack", &folder, "--dry-run=false"], started).await?;
         verdict(&end, &printed, &self.phase.limits, true)?;
         let (folder, name) = (self.folder.clone(), self.name.clone());
         let read = tokio::task::spawn_blocking(move || Tarball::read(&only_tarball(&folder)?, &name)).await;
@@ -93,13 +99,13 @@ impl Publish<'_> {
     async fn put(
         &self,
         runner: &mut Runner,
-        npm: &Npm,
+        npm: &WithToken<'_>,
         started: Instant,
         tarball: &Tarball,
         version: &Version,
     ) -> Result<Done, Failure> {
         let (end, printed) =
-            self.npm(runner, npm, &["view", self.name.as_str(), "versions", "--json"], started).await?;
+            self.npm_private(runner, npm, &["view", self.name.as_str(), "versions", "--json"], started).await?;
         let published = match answer(&end, &printed, &self.phase.limits)? {
             true => npm::viewed_versions(&printed.captured),
             false => Published::default(),
@@ -114,9 +120,17 @@ impl Publish<'_> {
         let tag = npm::tag(version, &published, configured).map(|tag| format!("--tag={tag}"));
         let path = only_tarball(&self.folder).map_err(Failure::permanent)?.display().to_string();
         let arguments: Vec<&str> = ["publish", &path].into_iter().chain(tag.as_deref()).collect();
-        let (end, printed) = self.npm(runner, npm, &arguments, started).await?;
+        let (end, printed) = self.npm_private(runner, npm, &arguments, started).await?;
         let failed = match verdict(&end, &printed, &self.phase.limits, true) {
-            Ok(()) => return Ok(Done { version: version.to_string(), integrity: tarball.integrity.clone() }),
+            // npm's word is not enough for a promise that others build on.
+            Ok(()) => {
+                return match self.there(runner, npm, started, tarball, version).await? {
+                    Some(done) => Ok(done),
+                    None => Err(Failure::infrastructure(format!(
+                        "npm says that {version} is published, and the registry does not have it"
+                    ))),
+                };
+            }
             Err(failure) if failure.killed || !matches!(end, PhaseEnd::Exited { .. }) => return Err(failure),
             Err(failure) => failure,
         };
@@ -132,13 +146,14 @@ impl Publish<'_> {
     async fn there(
         &self,
         runner: &mut Runner,
-        npm: &Npm,
+        npm: &WithToken<'_>,
         started: Instant,
         tarball: &Tarball,
         version: &Version,
     ) -> Result<Option<Done>, Failure> {
         let which = format!("{}@{version}", self.name);
-        let (end, printed) = self.npm(runner, npm, &["view", &which, "dist.integrity", "--json"], started).await?;
+        let (end, printed) =
+            self.npm_private(runner, npm, &["view", &which, "dist.integrity", "--json"], started).await?;
         let there = answer(&end, &printed, &self.phase.limits)?;
         let found = npm::viewed_integrity(&printed.captured).filter(|_| there);
         match npm::standing(found, &tarball.integrity, self.earlier) {
@@ -150,18 +165,30 @@ impl Publish<'_> {
         }
     }
 
+    async fn npm_private(
+        &self,
+        runner: &mut Runner,
+        npm: &WithToken<'_>,
+        arguments: &[&str],
+        started: Instant,
+    ) -> Result<(PhaseEnd, Printed), Failure> {
+        self.npm(runner, &npm.npm, Some(npm.folder), arguments, started).await
+    }
+
     /// One npm command within what is left of the phase's time.
     async fn npm(
         &self,
         runner: &mut Runner,
         npm: &Npm,
+        cwd: Option<&Path>,
         arguments: &[&str],
         started: Instant,
     ) -> Result<(PhaseEnd, Printed), Failure> {
         let timeout = self.phase.limits.timeout.saturating_sub(started.elapsed());
         let limits = Limits { timeout, ..self.phase.limits.clone() };
         let argv = npm.command(arguments);
-        let command = Command { phase: &self.phase.name, argv, limits: &limits, env: &self.phase.env, capture: true };
+        let (phase, env) = (&self.phase.name, &self.phase.env);
+        let command = Command { phase, argv, limits: &limits, env, capture: true, cwd };
         Ok(runner.command(command).await?)
     }
 }
@@ -173,11 +200,6 @@ fn answer(end: &PhaseEnd, printed: &Printed, limits: &Limits) -> Result<bool, Fa
         Err(_) if printed.code.as_deref() == Some("E404") => Ok(false),
         Err(failure) => Err(failure),
     }
-}
-
-/// For people: which registry `publishConfig` names.
-pub fn foreign_registry(foreign: &str) -> String {
-    format!("publishConfig names another registry, {foreign}; remove it, the registry is the worker's to choose")
 }
 
 fn only_tarball(folder: &Path) -> Result<PathBuf, String> {

@@ -2,7 +2,7 @@
 
 use std::{
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -21,7 +21,7 @@ use crate::{
     npm::{self, Npm},
     permit::{self, Noted},
     phase::{self, Command, Failure, Runner},
-    publish::{self, Publish},
+    publish::Publish,
     recipe::{Phase, Step, When},
     registry,
     table::{Build, Kill, now},
@@ -129,8 +129,8 @@ async fn run(
     let manifest = Manifest::of_folder(&folder.package, &build.order.package_name)
         .map_err(|error| early(Failure::permanent(error)))?;
     ended.version.clone_from(&manifest.version);
-    if let Some(foreign) = npm::foreign_registry(&manifest.publish_config, &registry) {
-        return Err(early(Failure::permanent(publish::foreign_registry(&foreign))));
+    if let Err(refusal) = npm::check_publish_config(&manifest.publish_config, &registry) {
+        return Err(early(Failure::permanent(refusal)));
     }
     let npm = npm(worker, build, folder, registry, slot).map_err(early)?;
     let log = remains.log.insert(Arc::new(worker.broker.build_log(&build.order.build_id)));
@@ -252,7 +252,8 @@ impl Phases<'_> {
     async fn command(&mut self, phase: &Phase, argv: Vec<String>) -> (Result<(), Failure>, Option<i32>) {
         // What a script of the package prints about npm is the package's own doing.
         let npm = phase.when.is_none();
-        let command = Command { phase: &phase.name, argv, limits: &phase.limits, env: &phase.env, capture: false };
+        let command =
+            Command { phase: &phase.name, argv, limits: &phase.limits, env: &phase.env, capture: false, cwd: None };
         match self.runner.command(command).await {
             Ok((end, printed)) => (phase::verdict(&end, &printed, &phase.limits, npm), phase::exit_code(&end)),
             Err(lost) => (Err(lost.into()), None),
@@ -270,7 +271,11 @@ impl Phases<'_> {
             token: token.map(|token| secrecy::ExposeSecret::expose_secret(token).trim()),
             earlier: &self.build.order.integrities,
         };
-        let done = publish.run(self.runner, &Noted { worker: self.worker, build: self.build }).await?;
+        let noted = Noted { worker: self.worker, build: self.build, integrity: OnceLock::new() };
+        let done = publish.run(self.runner, &noted).await;
+        // Said whatever came of it: the registry may have stored it all the same.
+        self.ended.integrity = noted.integrity.into_inner();
+        let done = done?;
         (self.ended.version, self.ended.integrity) = (Some(done.version), Some(done.integrity));
         Ok(())
     }

@@ -225,10 +225,9 @@ fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
 fn copy_link(source: &Path, inner: &Path, to: &Path) -> Result<(), WorkspaceError> {
     let link = source.join(inner);
     let target = fs::read_link(&link)?;
-    let inside = match link.canonicalize() {
-        Ok(resolved) => resolved.starts_with(source),
-        Err(_) => stays_below(inner, &target),
-    };
+    // Both: a way up through the root and down again resolves inside the source, and from the copy it leads
+    // to the source itself.
+    let inside = stays_below(inner, &target) && link.canonicalize().map_or(true, |place| place.starts_with(source));
     if target.is_absolute() || !inside {
         let refusal = format!("{} is a link that leads out of the package", inner.display());
         return Err(WorkspaceError::Refused(refusal));
@@ -237,14 +236,16 @@ fn copy_link(source: &Path, inner: &Path, to: &Path) -> Result<(), WorkspaceErro
     Ok(())
 }
 
-/// Whether a link to nothing would stay below the folder that `inner` is relative to.
+/// Whether a link stays below the folder that `inner` is relative to, whatever other links there are: its ways
+/// up all come first, and do not lead above.
 fn stays_below(inner: &Path, target: &Path) -> bool {
     let mut depth = inner.components().count().saturating_sub(1);
+    let mut down = false;
     for component in target.components() {
         match component {
-            Component::Normal(_) => depth += 1,
+            Component::Normal(_) => down = true,
             Component::CurDir => {}
-            Component::ParentDir if depth > 0 => depth -= 1,
+            Component::ParentDir if depth > 0 && !down => depth -= 1,
             Component::ParentDir | Component::RootDir | Component::Prefix(_) => return false,
         }
     }

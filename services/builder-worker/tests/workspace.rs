@@ -145,6 +145,17 @@ fn links_that_lead_out_are_refused() {
         symlink(target, place.root().join("packages/core/link")).unwrap();
         assert_eq!(place.refusal(), "link is a link that leads out of the package", "{target}");
     }
+    // Up through the root of the machine and down again: that is the source, also from the copy.
+    let place = Place::new();
+    place.write("packages/core/src/index.js", "source");
+    let round = format!("{}{}", "../".repeat(40), place.root().join("packages/core/src/index.js").display());
+    symlink(round.replace("//", "/"), place.root().join("packages/core/link")).unwrap();
+    assert_eq!(place.refusal(), "link is a link that leads out of the package");
+    // Through another link, whose way up counts for more than it looks.
+    let place = Place::new();
+    symlink(".", place.root().join("packages/core/here")).unwrap();
+    symlink("here/../../core/new", place.root().join("packages/core/link")).unwrap();
+    assert_eq!(place.refusal(), "link is a link that leads out of the package");
     let place = Place::new();
     symlink("missing-yet", place.root().join("packages/core/link")).unwrap();
     symlink("../package.json", place.root().join("packages/core/src/up")).unwrap();

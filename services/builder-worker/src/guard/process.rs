@@ -66,6 +66,8 @@ struct Woken {
 
 /// Runs until the worker closes the pipe or dies; then nothing below is left.
 pub(super) fn guard() -> ExitCode {
+    // A build of the same user must not reach into our pipes by way of /proc.
+    let _ = nix::sys::prctl::set_dumpable(false);
     let _ = setsid();
     let _ = prctl::set_name(c"packline-guard");
     let (stdin, stdout) = (io::stdin(), io::stdout());

@@ -30,6 +30,7 @@ const MACHINE_AT_FAULT: u8 = 75;
 
 /// Opens a namespace for `init`, starts it and passes on how it ended.
 pub(super) fn launch(command: &[OsString]) -> ExitCode {
+    let _ = nix::sys::prctl::set_dumpable(false);
     if !tied_to_guard() {
         return ExitCode::FAILURE;
     }
@@ -47,6 +48,7 @@ pub(super) fn launch(command: &[OsString]) -> ExitCode {
 
 /// Starts the command and buries whatever dies until it ends; as PID 1 its own end kills the rest.
 pub(super) fn init(command: &[OsString]) -> ExitCode {
+    let _ = nix::sys::prctl::set_dumpable(false);
     if !tied_to_guard() {
         return ExitCode::FAILURE;
     }

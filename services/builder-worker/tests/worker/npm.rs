@@ -191,3 +191,28 @@ async fn settings_that_cannot_work_are_one_line_and_status_2() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_a_build_leaves_in_its_folder_does_not_configure_publish() {
+    let (mut foreman, registry) = place().await;
+    // Nothing is published, somebody else's proxy is used, another token is sent: if npm read this.
+    let settings = "dry-run=true\\nproxy=http://127.0.0.1:9/\\n//127.0.0.1/:_authToken=stolen\\n";
+    let build = format!("node -e \"require('fs').writeFileSync('.npmrc', '{settings}')\"");
+    foreman.package(
+        "@acme/sly",
+        json!({"name": "@acme/sly", "version": "1.0.0", "scripts": {"test": build}}),
+        &[("index.js", "1")],
+    );
+    foreman.package(
+        "@acme/proxied",
+        json!({"name": "@acme/proxied", "version": "1.0.0", "publishConfig": {"proxy": "http://127.0.0.1:9/"}}),
+        &[],
+    );
+    let _worker = foreman.worker("one", &[("NPM_REGISTRY", &registry.url()), ("NPM_TOKEN", TOKEN)]);
+    let sly = foreman.build("@acme/sly").await;
+    assert_eq!(sly.outcome, Outcome::Published, "{sly:?}");
+    assert!(registry.view("@acme/sly").await.unwrap().is_some_and(|found| found.versions.contains_key("1.0.0")));
+    let proxied = foreman.build("@acme/proxied").await;
+    assert_eq!((proxied.outcome, proxied.retry), (Outcome::Failed, false), "{proxied:?}");
+    assert!(registry.view("@acme/proxied").await.unwrap().is_none());
+}
