@@ -123,7 +123,10 @@ async fn run(
     remains: &mut Remains,
 ) -> Result<(), (Option<String>, Failure)> {
     let early = |failure| (None, failure);
-    let registry = registry::of_order(worker, &build.order).await.map_err(early)?;
+    let registry = tokio::select! {
+        registry = registry::of_order(worker, &build.order) => registry.map_err(early)?,
+        () = build.to_be_killed() => return Err(early(Failure::killed())),
+    };
     let folder = prepare(worker, build).await.map_err(early)?;
     let folder = &*remains.folder.insert(folder);
     let manifest = Manifest::of_folder(&folder.package, &build.order.package_name)
@@ -149,7 +152,19 @@ async fn prepare(worker: &Arc<Worker>, build: &Arc<Build>) -> Result<BuildFolder
     };
     let (scratch, root) = (scratch.builds(), worker.config.workspace_root.clone());
     let id = build.order.build_id.clone();
-    let copied = tokio::task::spawn_blocking(move || BuildFolder::prepare(&scratch, &root, &id)).await;
+    let mut copying = tokio::task::spawn_blocking(move || BuildFolder::prepare(&scratch, &root, &id));
+    let copied = tokio::select! {
+        copied = &mut copying => copied,
+        () = build.to_be_killed() => {
+            // A copy cannot be broken off; what it makes is removed when it is done.
+            tokio::spawn(async move {
+                if let Ok(Ok(folder)) = copying.await {
+                    folder.remove();
+                }
+            });
+            return Err(Failure::killed());
+        }
+    };
     match copied {
         Ok(Ok(folder)) => Ok(folder),
         Ok(Err(WorkspaceError::Refused(why))) => Err(Failure::permanent(why)),

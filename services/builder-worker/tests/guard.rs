@@ -213,16 +213,18 @@ async fn an_order_to_stop_kills_and_lets_nothing_start_again() {
 #[tokio::test]
 async fn a_fuse_that_moves_on_does_not_blow() {
     let (mut guard, fuse) = guard("fuse");
-    fuse.send_replace(boottime_millis() + 1000);
+    const AHEAD: u64 = 3000;
+    fuse.send_replace(boottime_millis() + AHEAD);
+    let (over, mut is_over) = tokio::sync::oneshot::channel::<()>();
     let renewed = tokio::spawn(async move {
-        for _ in 0..30 {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            fuse.send_replace(boottime_millis() + 1000);
+        while tokio::time::timeout(Duration::from_millis(100), &mut is_over).await.is_err() {
+            fuse.send_replace(boottime_millis() + AHEAD);
         }
         fuse
     });
-    let (end, _) = run(&mut guard, phase("fuse", "sleep 2")).await;
+    let (end, _) = run(&mut guard, phase("fuse", "sleep 4")).await;
     assert_eq!(end, PhaseEnd::Exited { status: 0 });
+    over.send(()).unwrap();
     let fuse = renewed.await.unwrap();
     let (end, _) = run(&mut guard, phase("fuse", &format!("{STUBBORN} wait"))).await;
     assert_eq!(end, PhaseEnd::FuseBlown);
@@ -287,9 +289,14 @@ async fn a_frozen_guard_does_not_hold_up_the_end() {
     let (mut guard, _fuse) = guard("frozen-guard");
     let pid = Pid::from_raw(i32::try_from(guard.pid().unwrap()).unwrap());
     let stubborn = phase("frozen-guard", &format!("{STUBBORN} wait"));
-    let mut started = false;
-    let ended = tokio::time::timeout(Duration::from_secs(2), guard.run(stubborn, |_| started = true)).await;
-    assert!(ended.is_err() && started);
+    let (started, has_started) = tokio::sync::oneshot::channel();
+    let mut started = Some(started);
+    tokio::select! {
+        ended = guard.run(stubborn, |_| {
+            let _ = started.take().map(|started| started.send(()));
+        }) => panic!("{ended:?}"),
+        started = has_started => started.unwrap(),
+    }
     kill(pid, Signal::SIGSTOP).unwrap();
     guard.finish().await;
     assert_eq!(alive("frozen-guard"), Vec::<String>::new());
