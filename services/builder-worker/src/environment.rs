@@ -61,3 +61,38 @@ pub fn of_build(
     set("ATTEMPT", order.attempt.to_string());
     env
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn no_variable_is_longer_than_the_kernel_takes() {
+        let place = tempfile::tempdir().unwrap();
+        let (root, scratch) = (place.path().join("root"), place.path().join("scratch"));
+        std::fs::create_dir_all(root.join("packages/core")).unwrap();
+        std::fs::create_dir(&scratch).unwrap();
+        let of_dependencies = |count: usize| {
+            let dependencies: Vec<String> = (0..count).map(|n| format!("@acme/{}{n}", "d".repeat(100))).collect();
+            let order: BuildOrder = serde_json::from_value(json!({
+                "schema": 1, "buildId": "acme/core.1", "attempt": 1, "permit": 0, "permitRevision": 1,
+                "grantedAt": "2026-01-01T00:00:00Z", "packageName": "@acme/core", "packagePath": "packages/core",
+                "planPath": "plans/core.md", "category": "a\0b", "dependencies": dependencies, "priority": 0,
+                "config": {}, "integrities": [], "deadlineSeconds": 60
+            }))
+            .unwrap();
+            let folder = BuildFolder::prepare(&scratch, &root, &order.build_id, &AtomicBool::new(false)).unwrap();
+            let env = of_build(&order, &folder, "http://127.0.0.1:1", |_| None);
+            folder.remove();
+            env
+        };
+        assert!(of_dependencies(3).get("DEPENDENCIES").unwrap().starts_with("[\"@acme/d"));
+        let env = of_dependencies(2000);
+        assert_eq!(env.get("DEPENDENCIES"), None);
+        assert!(env.values().all(|value| value.len() < 128 * 1024));
+        assert_eq!(env.get("CATEGORY").unwrap(), "ab");
+    }
+}

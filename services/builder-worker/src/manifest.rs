@@ -8,7 +8,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 use nix::fcntl::OFlag;
 use packline_domain::PackageName;
 use serde::Deserialize;
@@ -90,29 +90,43 @@ impl Tarball {
         let mut hash = Hashing(Sha512::new());
         io::copy(&mut file, &mut hash).map_err(unreadable)?;
         let integrity = format!("sha512-{}", STANDARD.encode(hash.0.finalize()));
-        let unpacked = GzDecoder::new(open_plain(path).map_err(unreadable)?).take(UNPACKED_LIMIT);
-        let mut archive = tar::Archive::new(unpacked);
-        let mut manifest = None;
-        for entry in archive.entries().map_err(unreadable)? {
-            let entry = entry.map_err(unreadable)?;
-            let path = entry.path_bytes().into_owned();
-            // npm takes off the first folder whatever its name: another one could hold another manifest.
-            if !path.starts_with(b"package/") {
-                let shown =
-                    String::from_utf8_lossy(&path).chars().take(200).flat_map(char::escape_debug).collect::<String>();
-                return Err(format!("the packed tarball has `{shown}`, which is not below package/"));
-            }
-            if path == b"package/package.json" {
-                if manifest.is_some() {
-                    return Err("the packed tarball has two files package.json".into());
-                }
-                let bytes = limited(entry, MANIFEST_LIMIT).map_err(unreadable)?;
-                manifest = Some(Manifest::parse(&bytes, name)?);
-            }
-        }
-        let manifest = manifest.ok_or("the packed tarball has no package.json")?;
-        Ok(Self { integrity, manifest })
+        let packed = packed_manifest(open_plain(path).map_err(unreadable)?)?;
+        Ok(Self { integrity, manifest: Manifest::parse(&packed, name)? })
     }
+}
+
+/// The `package.json` of a tarball. Anybody who reads it must find the same one, so what npm does not pack and
+/// others may read in another way is refused.
+fn packed_manifest(tarball: File) -> Result<Vec<u8>, String> {
+    let unreadable = |error: io::Error| format!("the packed tarball cannot be read: {error}");
+    let mut archive = tar::Archive::new(MultiGzDecoder::new(tarball).take(UNPACKED_LIMIT));
+    // npm reads on after an empty block.
+    archive.set_ignore_zeros(true);
+    let mut found = None;
+    for entry in archive.entries().map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let path = entry.path_bytes().into_owned();
+        if !is_below_package(&path) {
+            let shown: String = String::from_utf8_lossy(&path).chars().take(200).flat_map(char::escape_debug).collect();
+            return Err(format!("the packed tarball has `{shown}`, which is no plain path below package/"));
+        }
+        if path == b"package/package.json" {
+            if found.is_some() {
+                return Err("the packed tarball has two files package.json".into());
+            }
+            found = Some(limited(entry, MANIFEST_LIMIT).map_err(unreadable)?);
+        }
+    }
+    if archive.into_inner().limit() == 0 {
+        return Err("the packed tarball is larger than 4 GiB when unpacked".into());
+    }
+    found.ok_or_else(|| "the packed tarball has no package.json".into())
+}
+
+/// npm takes off the first folder whatever its name, and follows what leads to a file by another way.
+fn is_below_package(path: &[u8]) -> bool {
+    let mut parts = path.strip_suffix(b"/").unwrap_or(path).split(|byte| *byte == b'/');
+    parts.next() == Some(b"package") && parts.all(|part| !matches!(part, b"" | b"." | b".."))
 }
 
 /// Opens a file; not what a link points to, and no pipe that would have to be waited for.
@@ -138,5 +152,75 @@ impl io::Write for Hashing {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::{Compression, write::GzEncoder};
+
+    const MANIFEST: &[u8] = br#"{"name": "@acme/core", "version": "1.0.0"}"#;
+    const END: [u8; 1024] = [0; 1024];
+
+    /// One entry of a tarball, without an end.
+    fn entry(path: &str, text: &[u8]) -> Vec<u8> {
+        let mut header = tar::Header::new_gnu();
+        // Not by `set_path`, which refuses what an attacker would write.
+        header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+        header.set_size(text.len() as u64);
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_cksum();
+        let mut block = header.as_bytes().to_vec();
+        block.extend_from_slice(text);
+        block.resize(block.len().next_multiple_of(512), 0);
+        block
+    }
+
+    fn packed(parts: &[&[u8]]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        for part in parts {
+            io::Write::write_all(&mut encoder, part).unwrap();
+        }
+        encoder.finish().unwrap()
+    }
+
+    fn read(bytes: &[u8]) -> Result<Tarball, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        Tarball::read(file.path(), &"@acme/core".parse().unwrap())
+    }
+
+    #[test]
+    fn a_tarball_as_npm_packs_it_is_read() {
+        let ours = entry("package/package.json", MANIFEST);
+        let tarball = read(&packed(&[&entry("package/lib/index.js", b"1"), &ours, &END])).unwrap();
+        assert_eq!(tarball.manifest.version.as_deref(), Some("1.0.0"));
+        assert!(tarball.integrity.starts_with("sha512-"));
+    }
+
+    #[test]
+    fn a_tarball_in_which_npm_could_find_another_manifest_is_refused() {
+        let ours = entry("package/package.json", MANIFEST);
+        let other = br#"{"name": "@acme/core", "version": "1.0.0", "publishConfig": {"proxy": "http://x"}}"#;
+        for path in [
+            "another/package.json",
+            "package.json",
+            "./package/package.json",
+            "package/./package.json",
+            "package//package.json",
+            "package/lib/../package.json",
+            "/package/package.json",
+        ] {
+            let refusal = read(&packed(&[&ours, &entry(path, other), &END])).unwrap_err();
+            assert!(refusal.contains(path), "{refusal}");
+        }
+        let second = entry("package/package.json", other);
+        let after_an_empty_block = packed(&[&ours, &END[..512], &second, &END]);
+        let in_a_second_member = [packed(&[&ours]), packed(&[&second, &END])].concat();
+        for bytes in [packed(&[&ours, &second, &END]), after_an_empty_block, in_a_second_member] {
+            assert_eq!(read(&bytes).unwrap_err(), "the packed tarball has two files package.json");
+        }
+        assert_eq!(read(&packed(&[&END])).unwrap_err(), "the packed tarball has no package.json");
     }
 }

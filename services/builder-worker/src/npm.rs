@@ -43,10 +43,10 @@ impl Npm {
         command
     }
 
-    /// The same with another configuration file.
+    /// The same with `npmrc` and cache in this folder: what builds left in theirs is not believed.
     #[must_use]
-    pub fn configured(&self, userconfig: &Path) -> Self {
-        Self { userconfig: userconfig.to_owned(), ..self.clone() }
+    pub fn apart(&self, folder: &Path) -> Self {
+        Self { userconfig: folder.join("npmrc"), cache: folder.join("cache"), ..self.clone() }
     }
 
     /// install, build, lint, test, publish.

@@ -132,6 +132,11 @@ impl Runner {
         Ok((end?, printed))
     }
 
+    /// Waits this long, or until the build is to be killed.
+    pub async fn pause(&mut self, pause: Duration) {
+        let _ = timeout(pause, stopped(&mut self.stop)).await;
+    }
+
     /// One line of our own in the log of the build.
     pub fn say(&self, phase: &str, line: &str) {
         (self.sink)(phase, self.redactor.blank(line.as_bytes()).into());

@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use packline_domain::PackageName;
@@ -17,6 +17,9 @@ use crate::{
     phase::{Command, Failure, Runner, verdict},
     recipe::{Limits, Phase},
 };
+
+/// Seconds between looks for what npm says it has published.
+const LOOK_AGAIN: [u64; 4] = [1, 2, 4, 8];
 
 /// Writes to the permit of the build what it is about to publish.
 pub trait Permits: Sync {
@@ -75,11 +78,11 @@ impl Publish<'_> {
         let unwritten = |error| Failure::infrastructure(format!("failed to write npm's settings: {error}"));
         // Removed when it goes out of scope.
         let private = tempfile::tempdir_in(&self.private).map_err(unwritten)?;
-        let npmrc = private.path().join("npmrc");
-        fs::write(&npmrc, npm::npmrc(&self.npm.registry, self.token)).map_err(unwritten)?;
+        let npm = self.npm.apart(private.path());
+        fs::write(&npm.userconfig, npm::npmrc(&self.npm.registry, self.token)).map_err(unwritten)?;
         // npm looks for a project from where it runs upwards, and finds this one: not what the build left.
         fs::write(private.path().join("package.json"), "{}").map_err(unwritten)?;
-        let with_token = WithToken { npm: self.npm.configured(&npmrc), folder: private.path() };
+        let with_token = WithToken { npm, folder: private.path() };
         self.put(runner, &with_token, started, &tarball, &version).await
     }
 
@@ -124,7 +127,7 @@ impl Publish<'_> {
         let failed = match verdict(&end, &printed, &self.phase.limits, true) {
             // npm's word is not enough for a promise that others build on.
             Ok(()) => {
-                return match self.there(runner, npm, started, tarball, version).await? {
+                return match self.shown(runner, npm, started, tarball, version).await? {
                     Some(done) => Ok(done),
                     None => Err(Failure::infrastructure(format!(
                         "npm says that {version} is published, and the registry does not have it"
@@ -163,6 +166,24 @@ impl Publish<'_> {
                 "version {version} is at the registry already, with other contents; raise the version"
             ))),
         }
+    }
+
+    /// The same of what was published just now: some registries show it a moment later.
+    async fn shown(
+        &self,
+        runner: &mut Runner,
+        npm: &WithToken<'_>,
+        started: Instant,
+        tarball: &Tarball,
+        version: &Version,
+    ) -> Result<Option<Done>, Failure> {
+        for pause in LOOK_AGAIN {
+            if let Some(done) = self.there(runner, npm, started, tarball, version).await? {
+                return Ok(Some(done));
+            }
+            runner.pause(Duration::from_secs(pause)).await;
+        }
+        self.there(runner, npm, started, tarball, version).await
     }
 
     async fn npm_private(

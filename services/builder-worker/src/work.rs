@@ -2,7 +2,10 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -108,10 +111,13 @@ async fn run_apart(worker: &Arc<Worker>, build: &Arc<Build>, slot: u32) -> (Ende
             (ended, remains)
         }
     });
-    task.await.unwrap_or_else(|error| {
+    let limited = tokio::spawn(limit(Arc::clone(build)));
+    let done = task.await.unwrap_or_else(|error| {
         let failure = Failure::infrastructure(format!("the worker failed: {error}"));
         (Ended { failure: Some((None, failure)), ..Ended::default() }, Remains::default())
-    })
+    });
+    limited.abort();
+    done
 }
 
 /// Copies, checks, and runs the phases. A failure comes with its phase, where it has one.
@@ -152,14 +158,19 @@ async fn prepare(worker: &Arc<Worker>, build: &Arc<Build>) -> Result<BuildFolder
     };
     let (scratch, root) = (scratch.builds(), worker.config.workspace_root.clone());
     let id = build.order.build_id.clone();
-    let mut copying = tokio::task::spawn_blocking(move || BuildFolder::prepare(&scratch, &root, &id));
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut copying = tokio::task::spawn_blocking({
+        let stop = Arc::clone(&stop);
+        move || BuildFolder::prepare(&scratch, &root, &id, &stop)
+    });
     let copied = tokio::select! {
         copied = &mut copying => copied,
         () = build.to_be_killed() => {
-            // A copy cannot be broken off; what it makes is removed when it is done.
+            stop.store(true, Ordering::Relaxed);
+            // Not waited for: it may hang in a file system that is away. What it has made is removed.
             tokio::spawn(async move {
                 if let Ok(Ok(folder)) = copying.await {
-                    folder.remove();
+                    let _ = tokio::task::spawn_blocking(move || folder.remove()).await;
                 }
             });
             return Err(Failure::killed());
@@ -168,6 +179,7 @@ async fn prepare(worker: &Arc<Worker>, build: &Arc<Build>) -> Result<BuildFolder
     match copied {
         Ok(Ok(folder)) => Ok(folder),
         Ok(Err(WorkspaceError::Refused(why))) => Err(Failure::permanent(why)),
+        Ok(Err(WorkspaceError::BrokenOff)) => Err(Failure::killed()),
         Ok(Err(error)) => Err(Failure::infrastructure(error.to_string())),
         Err(error) => Err(Failure::infrastructure(format!("copying the workspace was broken off: {error}"))),
     }
@@ -205,13 +217,16 @@ fn runner(
     Ok((runner, stop))
 }
 
-/// Stops the phases when the build is to be killed, for its deadline at the latest.
-async fn supervise(build: Arc<Build>, stop: watch::Sender<bool>) {
+/// Kills the build at its deadline.
+async fn limit(build: Arc<Build>) {
     let left = Duration::from_secs(build.order.deadline_seconds).saturating_sub(build.taken.elapsed());
-    tokio::select! {
-        () = build.to_be_killed() => {}
-        () = tokio::time::sleep(left) => build.kill(Kill::Deadline),
-    }
+    tokio::time::sleep(left).await;
+    build.kill(Kill::Deadline);
+}
+
+/// Stops the phases when the build is to be killed.
+async fn supervise(build: Arc<Build>, stop: watch::Sender<bool>) {
+    build.to_be_killed().await;
     stop.send_replace(true);
     stop.closed().await;
 }

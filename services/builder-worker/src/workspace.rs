@@ -7,6 +7,7 @@ use std::{
     io,
     os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink},
     path::{Component, Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use nix::fcntl::OFlag;
@@ -25,6 +26,9 @@ pub enum WorkspaceError {
     /// The source is not fit to be built, now or later.
     #[error("{0}")]
     Refused(String),
+    /// It was broken off.
+    #[error("the copy of the workspace was broken off")]
+    BrokenOff,
     /// This machine failed.
     #[error("failed to copy the workspace: {0}")]
     Machine(#[from] io::Error),
@@ -41,14 +45,15 @@ pub struct BuildFolder {
 }
 
 impl BuildFolder {
-    /// Copies what a package needs from the workspace at `root` to a new folder below `scratch`. Blocks.
+    /// Copies what a package needs from the workspace at `root` to a new folder below `scratch`; breaks off
+    /// before the next file once `stop` is true. Blocks.
     ///
     /// # Errors
     /// See [`WorkspaceError`]; nothing is left behind.
-    pub fn prepare(scratch: &Path, root: &Path, build: &BuildId) -> Result<Self, WorkspaceError> {
+    pub fn prepare(scratch: &Path, root: &Path, build: &BuildId, stop: &AtomicBool) -> Result<Self, WorkspaceError> {
         let base = scratch.join(format!("{}.{}", build.package.key().replace('/', "+"), build.serial));
         let mut folder = Self { package: base.join("workspace"), base, left_out: Vec::new() };
-        let copied = folder.fill(root, &build.package);
+        let copied = folder.fill(root, &build.package, stop);
         if copied.is_err() {
             folder.remove();
         }
@@ -92,7 +97,7 @@ impl BuildFolder {
         }
     }
 
-    fn fill(&mut self, root: &Path, name: &PackageName) -> Result<(), WorkspaceError> {
+    fn fill(&mut self, root: &Path, name: &PackageName, stop: &AtomicBool) -> Result<(), WorkspaceError> {
         let (source, below) = source(root, name)?;
         fs::create_dir(&self.base)?;
         for folder in [self.root(), self.home(), self.temporary(), self.tarball(), self.settings()] {
@@ -100,7 +105,7 @@ impl BuildFolder {
         }
         self.package = self.root().join(&below);
         fs::create_dir_all(&self.package)?;
-        self.copy_tree(&source, &self.package.clone())?;
+        self.copy_tree(&source, &self.package.clone(), stop)?;
         self.copy_root_files(root)?;
         let plan = Path::new("plans").join(format!("{}.md", name.unscoped()));
         if is_plain_file(&root.join(&plan)) && is_below(&root.join(&plan), root)? {
@@ -110,10 +115,13 @@ impl BuildFolder {
         Ok(())
     }
 
-    fn copy_tree(&mut self, source: &Path, target: &Path) -> Result<(), WorkspaceError> {
+    fn copy_tree(&mut self, source: &Path, target: &Path, stop: &AtomicBool) -> Result<(), WorkspaceError> {
         let mut folders = vec![PathBuf::new()];
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(source.join(&folder))? {
+                if stop.load(Ordering::Relaxed) {
+                    return Err(WorkspaceError::BrokenOff);
+                }
                 let entry = entry?;
                 if is_left_out(&entry.file_name()) {
                     continue;

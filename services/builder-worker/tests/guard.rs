@@ -8,7 +8,10 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{Read, Write},
-    os::unix::{fs::PermissionsExt, process::CommandExt},
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        process::CommandExt,
+    },
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -171,6 +174,19 @@ fn without_namespaces_a_frozen_workers_build_ends_with_its_fuse_as_well() {
     let parts = Orphanage::start("no-namespace-fuse", boottime_millis() + 1500, without_privileges(folder.path()));
     kill(Pid::from_raw(i32::try_from(parts.holder.id()).unwrap()), Signal::SIGSTOP).unwrap();
     wait_until_none_is_alive("no-namespace-fuse");
+}
+
+#[test]
+fn a_build_of_the_same_user_cannot_reach_into_its_guard() {
+    let folder = tempfile::tempdir().unwrap();
+    let parts = Orphanage::start("closed", far(), without_privileges(folder.path()));
+    // The guard, its launch and its init: the kernel shows to root alone what is in them.
+    let mut pid = parts.guard.id().to_string();
+    for link in ["guard", "launch", "init"] {
+        assert_eq!(fs::metadata(format!("/proc/{pid}/fd")).unwrap().uid(), 0, "{link}");
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        pid = children.split_whitespace().next().unwrap().to_owned();
+    }
 }
 
 fn guard(test: &str) -> (Guard, watch::Sender<u64>) {

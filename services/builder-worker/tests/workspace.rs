@@ -6,6 +6,7 @@ use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
 };
 
 use packline_builder_worker::workspace::{BuildFolder, WorkspaceError, remove_tree};
@@ -45,8 +46,12 @@ impl Place {
     }
 
     fn prepare(&self) -> Result<BuildFolder, WorkspaceError> {
+        self.prepare_unless(false)
+    }
+
+    fn prepare_unless(&self, stop: bool) -> Result<BuildFolder, WorkspaceError> {
         let build = BuildId { package: "@acme/core".parse().unwrap(), serial: 1 };
-        BuildFolder::prepare(&self.scratch(), &self.root(), &build)
+        BuildFolder::prepare(&self.scratch(), &self.root(), &build, &AtomicBool::new(stop))
     }
 
     fn refusal(&self) -> String {
@@ -184,6 +189,13 @@ fn pipes_are_left_out_and_hold_nobody_up() {
     nix::unistd::mkfifo(&place.root().join("packages/core/pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let copy = place.prepare().unwrap();
     assert_eq!(copy.left_out, ["pipe is no file"]);
+}
+
+#[test]
+fn a_copy_that_is_broken_off_leaves_nothing() {
+    let place = Place::new();
+    assert!(matches!(place.prepare_unless(true), Err(WorkspaceError::BrokenOff)));
+    assert_eq!(fs::read_dir(place.scratch()).unwrap().count(), 0);
 }
 
 #[test]

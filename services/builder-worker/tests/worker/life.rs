@@ -1,4 +1,4 @@
-use std::{fs, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
 use packline_domain::{BuildOrder, Outcome};
 use packline_testkit::process::Process;
@@ -109,4 +109,26 @@ async fn a_build_that_takes_longer_than_its_order_allows_is_killed() {
     let result = foreman.outcome(&order).await;
     assert_eq!((result.outcome, result.retry), (Outcome::TimedOut, true));
     assert_eq!(alive(&order), 0);
+}
+
+#[tokio::test]
+async fn a_build_that_is_not_at_its_first_phase_yet_is_killed_as_well() {
+    let mut foreman = Foreman::new(Duration::from_secs(60)).await;
+    // Asked for its registry it never answers, and the worker would wait for it for a minute.
+    let programs = foreman.folder().join("programs");
+    fs::create_dir(&programs).unwrap();
+    fs::write(programs.join("npm"), "#!/bin/sh\nexec sleep 1000\n").unwrap();
+    fs::set_permissions(programs.join("npm"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let _worker = foreman.worker("one", &[("PATH", &path)]);
+    let mut late = foreman.grant(0, "@acme/late").await;
+    late.deadline_seconds = 2;
+    foreman.send(&late).await;
+    assert_eq!(foreman.outcome(&late).await.outcome, Outcome::TimedOut);
+
+    let withdrawn = foreman.order(0, "@acme/withdrawn").await;
+    until("a claim", || async { foreman.permit(0).await?.worker.map(|_| ()) }).await;
+    foreman.withdraw(0).await;
+    let answer = tokio::time::timeout(Duration::from_secs(40), foreman.outcome(&withdrawn)).await;
+    assert_eq!(answer.unwrap().outcome, Outcome::Cancelled);
 }
