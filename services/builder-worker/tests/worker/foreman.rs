@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -82,6 +83,15 @@ impl Foreman {
         for (file, text) in files {
             fs::write(folder.join(file), text).unwrap();
         }
+    }
+
+    /// A PATH on which this shell script is npm.
+    pub(crate) fn path_with_npm(&self, script: &str) -> String {
+        let programs = self.folder().join("programs");
+        fs::create_dir(&programs).unwrap();
+        fs::write(programs.join("npm"), format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(programs.join("npm"), fs::Permissions::from_mode(0o755)).unwrap();
+        format!("{}:{}", programs.display(), std::env::var("PATH").unwrap())
     }
 
     /// Starts a worker.

@@ -1,4 +1,4 @@
-use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
+use std::{fs, time::Duration};
 
 use packline_domain::{BuildOrder, Outcome};
 use packline_testkit::process::Process;
@@ -115,11 +115,7 @@ async fn a_build_that_takes_longer_than_its_order_allows_is_killed() {
 async fn a_build_that_is_not_at_its_first_phase_yet_is_killed_as_well() {
     let mut foreman = Foreman::new(Duration::from_secs(60)).await;
     // Asked for its registry it never answers, and the worker would wait for it for a minute.
-    let programs = foreman.folder().join("programs");
-    fs::create_dir(&programs).unwrap();
-    fs::write(programs.join("npm"), "#!/bin/sh\nexec sleep 1000\n").unwrap();
-    fs::set_permissions(programs.join("npm"), fs::Permissions::from_mode(0o755)).unwrap();
-    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let path = foreman.path_with_npm("exec sleep 1000");
     let _worker = foreman.worker("one", &[("PATH", &path)]);
     let mut late = foreman.grant(0, "@acme/late").await;
     late.deadline_seconds = 2;

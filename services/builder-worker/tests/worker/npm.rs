@@ -216,3 +216,18 @@ async fn what_a_build_leaves_in_its_folder_does_not_configure_publish() {
     assert_eq!((proxied.outcome, proxied.retry), (Outcome::Failed, false), "{proxied:?}");
     assert!(registry.view("@acme/proxied").await.unwrap().is_none());
 }
+
+#[tokio::test]
+async fn a_publish_is_believed_when_the_registry_has_it() {
+    let (mut foreman, registry) = place().await;
+    foreman.package("@acme/core", json!({"name": "@acme/core", "version": "1.0.0"}), &[]);
+    let path = std::env::var_os("PATH").unwrap();
+    let real = std::env::split_paths(&path).map(|folder| folder.join("npm")).find(|npm| npm.is_file()).unwrap();
+    let script = format!("[ \"$1\" = publish ] && exit 0\nexec '{}' \"$@\"", real.display());
+    let path = foreman.path_with_npm(&script);
+    let _worker = foreman.worker("one", &[("PATH", &path), ("NPM_REGISTRY", &registry.url())]);
+    let result = foreman.build("@acme/core").await;
+    assert_eq!((result.outcome, result.retry), (Outcome::Infrastructure, true), "{result:?}");
+    assert!(result.error.unwrap().contains("the registry does not have it"));
+    assert!(result.integrity.is_some(), "a later attempt is to know its own");
+}
