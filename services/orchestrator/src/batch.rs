@@ -82,7 +82,7 @@ impl Batch {
         }
     }
 
-    /// The keys of effects that this commit needs, the lowest that are free.
+    /// The values of `effects.<i>` that this commit writes: its effects in order, in parts of a bearable size.
     pub(crate) fn effect_chunks(&self, commit: u64) -> serde_json::Result<Vec<Vec<u8>>> {
         let mut chunks = Vec::new();
         let mut part: Vec<Effect> = Vec::new();
