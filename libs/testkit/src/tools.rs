@@ -1,8 +1,11 @@
 //! The programs of others that tests and the demo run: found on this machine, or fetched once by pinned
 //! and hashed lists into `target/tools`. A second run needs no network.
 
+mod nats_cli;
 mod nats_server;
 mod node;
+mod python;
+mod typescript;
 mod verdaccio;
 
 use std::{
@@ -14,8 +17,11 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
+pub use nats_cli::nats_cli;
 pub use nats_server::{OLDEST_NATS_SERVER, nats_server};
 pub use node::{Node, OLDEST_NODE, node};
+pub use python::{OLDEST_PYTHON, Python, python};
+pub use typescript::{TypeScript, typescript};
 pub use verdaccio::{Verdaccio, verdaccio};
 
 /// Something that this machine lacks: one sentence that says what, and what would do.
