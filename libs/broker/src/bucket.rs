@@ -82,6 +82,14 @@ impl Bucket {
         }
     }
 
+    /// The highest revision ever written.
+    ///
+    /// # Errors
+    /// When the broker is not available, or has no such bucket.
+    pub async fn revision(&self) -> Result<u64, BrokerError> {
+        self.broker.last_sequence(self.which.stream()).await
+    }
+
     /// Writes a key whatever it is, and answers its revision. For keys that one process alone writes.
     ///
     /// # Errors

@@ -157,6 +157,11 @@ impl Broker {
         StreamName::ALL.into_iter().map(move |stream| stream.config(replicas)).chain(buckets)
     }
 
+    /// The highest sequence that a stream ever had.
+    pub(crate) async fn last_sequence(&self, stream: &str) -> Result<u64, BrokerError> {
+        Ok(self.stream_info(stream).await?.state.last_seq)
+    }
+
     async fn stream_info(&self, name: &str) -> Result<StreamInfo, BrokerError> {
         self.api(format!("STREAM.INFO.{name}"), &json!({})).await
     }

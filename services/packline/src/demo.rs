@@ -14,18 +14,17 @@ mod tests;
 use std::{
     io::{Write, stdout},
     path::Path,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
 use futures::FutureExt;
 use packline_broker::Broker;
-use packline_domain::Timestamp;
-use packline_service::{Shutdown, Unusable};
+use packline_service::Shutdown;
 use packline_testkit::{
     line::{self, Binaries},
     plant::Plant,
-    tools::{self, Missing},
+    tools,
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -56,7 +55,7 @@ pub(crate) struct Settings {
 pub(crate) async fn run(settings: &Settings, shutdown: &Shutdown) -> anyhow::Result<()> {
     stop_with_the_terminal(shutdown)?;
     let (plant, started) = tokio::select! {
-        line = start() => line.map_err(name_what_is_missing)?,
+        line = start() => line.map_err(crate::name_what_is_missing)?,
         () = shutdown.requested() => bail!("stopped before the line was up"),
     };
     let shown = tokio::select! {
@@ -85,14 +84,6 @@ fn stop_with_the_terminal(shutdown: &Shutdown) -> anyhow::Result<()> {
         shutdown.request();
     });
     Ok(())
-}
-
-/// What this machine lacks is for its owner to settle, not for us to try again.
-fn name_what_is_missing(error: anyhow::Error) -> anyhow::Error {
-    match error.downcast::<Missing>() {
-        Ok(missing) => Unusable(missing.to_string()).into(),
-        Err(error) => error,
-    }
 }
 
 /// The line, and when its first part was started.
@@ -169,7 +160,7 @@ async fn follow(observer: &mut Observer, progress: &mut Progress, until: Until) 
                 }
             }
         }
-        progress.show(row::rows(&observer.board, now())).context("nobody reads what is shown")?;
+        progress.show(row::rows(&observer.board, crate::now())).context("nobody reads what is shown")?;
     }
 }
 
@@ -191,11 +182,6 @@ Mend @demo/roman, and see it and @demo/clock published:
   nats pub control.requeue demo/roman",
         roman.display()
     )
-}
-
-fn now() -> Timestamp {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Prints a line, or fails where nobody reads any more.

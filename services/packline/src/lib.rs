@@ -1,9 +1,14 @@
 //! The operator's command.
 
+mod bench;
 mod demo;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use clap::{Parser, Subcommand};
-use packline_service::{LogFormat, LogSettings, Shutdown};
+use packline_domain::Timestamp;
+use packline_service::{LogFormat, LogSettings, Shutdown, Unusable};
+use packline_testkit::tools::Missing;
 
 /// The operator's command of Packline
 #[derive(Parser, Clone, Debug)]
@@ -21,6 +26,8 @@ pub struct Cli {
 enum Command {
     /// Run the whole line on this machine: eight packages, two workers, a registry, a catalogue
     Demo(demo::Settings),
+    /// Measure the line on this machine: builds a second, latency, memory, restart
+    Bench(bench::Settings),
 }
 
 impl packline_service::Settings for Cli {
@@ -41,5 +48,20 @@ fn quiet() -> LogSettings {
 pub async fn run(cli: Cli, shutdown: Shutdown) -> anyhow::Result<()> {
     match cli.command {
         Command::Demo(settings) => demo::run(&settings, &shutdown).await,
+        Command::Bench(settings) => bench::run(&settings, &shutdown).await,
     }
+}
+
+/// What this machine lacks is for its owner to settle, not for us to try again.
+fn name_what_is_missing(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<Missing>() {
+        Ok(missing) => Unusable(missing.to_string()).into(),
+        Err(error) => error,
+    }
+}
+
+/// This machine's time.
+fn now() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }
