@@ -1,5 +1,6 @@
 //! What every service starts with: settings, shutdown, telemetry. Nothing of the domain.
 
+mod address;
 mod shutdown;
 mod telemetry;
 
@@ -7,6 +8,7 @@ use std::{future::Future, process::ExitCode};
 
 use clap::Parser;
 
+pub use address::{address, listen};
 pub use shutdown::Shutdown;
 pub use telemetry::{LogFormat, LogSettings, init};
 

@@ -1,9 +1,10 @@
 //! What can be set, by flag or by environment.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use packline_service::LogSettings;
+use secrecy::SecretString;
 
 /// A small real catalogue: an MCP server over SQLite
 #[derive(Parser, Clone, Debug)]
@@ -15,15 +16,39 @@ pub struct Config {
     /// The SQLite database; made where there is none
     #[arg(long, env = "DATABASE", default_value = "packages.db", global = true, value_name = "FILE")]
     pub database: PathBuf,
+    /// Whether and how it serves HTTP.
+    #[command(flatten)]
+    pub http: HttpSettings,
     /// How it logs.
     #[command(flatten)]
     pub log: LogSettings,
 }
 
+/// Whether and how MCP is spoken over streamable HTTP.
+#[derive(Args, Clone, Debug)]
+pub struct HttpSettings {
+    /// Serve MCP on /mcp and a page on / of this address, instead of stdin and stdout; port 0 takes a free one
+    /// and prints the URL
+    #[arg(long = "http", env = "MCP_HTTP_ADDR", global = true, value_name = "ADDRESS", value_parser = packline_service::address)]
+    pub address: Option<SocketAddr>,
+    /// Bearer token that HTTP clients must show, for the page as the password; needed beyond loopback
+    #[arg(long = "mcp-token", env = "MCP_TOKEN", hide_env_values = true, global = true)]
+    pub token: Option<SecretString>,
+    /// Host names, with commas, under which HTTP clients may call besides localhost and IP addresses
+    #[arg(
+        long = "allowed-hosts",
+        env = "MCP_ALLOWED_HOSTS",
+        global = true,
+        value_delimiter = ',',
+        value_name = "NAMES"
+    )]
+    pub allowed_hosts: Vec<String>,
+}
+
 /// What the program does.
 #[derive(Subcommand, Clone, Debug)]
 pub enum Command {
-    /// Speak MCP on stdin and stdout until stdin ends
+    /// Speak MCP: on stdin and stdout until stdin ends, or over HTTP until asked to stop
     Serve,
     /// Fill the database from an npm workspace
     Scan {
@@ -47,6 +72,20 @@ mod tests {
         let config = Config::try_parse_from(["packages-api", "--database", "x.db"]).unwrap();
         assert!(config.command.is_none());
         assert_eq!(config.database, PathBuf::from("x.db"));
+    }
+
+    #[test]
+    fn http_is_asked_for_before_or_after_the_command_or_without_one() {
+        for arguments in [
+            &["p", "serve", "--http", "127.0.0.1:0", "--mcp-token", "hush"][..],
+            &["p", "--http", "127.0.0.1:0", "--mcp-token", "hush", "serve"],
+            &["p", "--http", "localhost:0", "--mcp-token", "hush"],
+        ] {
+            let config = Config::try_parse_from(arguments).unwrap();
+            assert_eq!(config.http.address, Some("127.0.0.1:0".parse().unwrap()));
+            assert!(!format!("{config:?}").contains("hush"));
+        }
+        assert!(Config::try_parse_from(["p", "--http", "8080"]).is_err());
     }
 
     #[test]

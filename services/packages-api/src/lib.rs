@@ -1,10 +1,16 @@
 //! A small real catalogue for those who have none: an MCP server over SQLite.
 //!
-//! `packages-api` speaks MCP on stdin and stdout; `packages-api scan DIR` fills its database from an npm
-//! workspace. Any number of processes may open the same database.
+//! `packages-api` speaks MCP on stdin and stdout; with `--http 127.0.0.1:8080` over streamable HTTP, with a
+//! page for people beside; `packages-api scan DIR` fills its database from an npm workspace. Any number of
+//! processes may open the same database.
 
+mod answer;
 pub mod config;
+mod door;
+mod http;
 pub mod order;
+mod page;
+mod resources;
 pub mod scan;
 pub mod store;
 pub mod tools;
@@ -29,7 +35,10 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let store = Store::open(&config.database)
         .map_err(|error| Unusable(format!("failed to open the database {}: {error}", config.database.display())))?;
     match config.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve(store, shutdown).await,
+        Command::Serve => match config.http.address {
+            Some(address) => http::serve(Arc::new(store), &config.http, address, shutdown).await,
+            None => serve(store, shutdown).await,
+        },
         Command::Scan { dir } => scan(&store, &dir),
     }
 }

@@ -71,7 +71,7 @@ mod tests {
         let mut package = Package::named(name.parse().unwrap());
         package.priority = priority;
         package.dependencies = dependencies.iter().map(|name| name.parse().unwrap()).collect();
-        Entry { package, status: Status::Ready, metadata: None }
+        Entry { package, status: Status::Ready, metadata: None, changed_at: None }
     }
 
     fn ordered(entries: Vec<Entry>, limit: usize) -> Vec<String> {

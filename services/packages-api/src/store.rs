@@ -1,38 +1,22 @@
-//! The catalogue's database: all SQL stands here.
+//! The catalogue's database: all SQL stands here and below.
+
+mod open;
+mod overview;
 
 use std::{
     fmt,
-    path::Path,
     str::FromStr,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::SystemTime,
 };
 
-use packline_domain::{Package, PackageName};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use packline_domain::{Package, PackageName, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use serde_json::{Map, Value};
 
-/// How long a call waits for another process that writes.
-const BUSY: Duration = Duration::from_secs(5);
+pub use overview::{Counts, Mark};
 
-/// The version of the tables below, kept in the database.
-const VERSION: i64 = 1;
-
-const TABLES: &str = "
-    CREATE TABLE packages (
-        id INTEGER PRIMARY KEY,
-        name TEXT NOT NULL UNIQUE,
-        priority INTEGER NOT NULL,
-        category TEXT NOT NULL,
-        dependencies TEXT NOT NULL,
-        status TEXT NOT NULL,
-        metadata TEXT
-    ) STRICT;
-    CREATE INDEX packages_by_status ON packages (status);
-    PRAGMA user_version = 1;
-";
-
-const COLUMNS: &str = "id, name, priority, category, dependencies, status, metadata";
+const COLUMNS: &str = "id, name, priority, category, dependencies, status, metadata, changed_at";
 
 /// Where a package stands for the catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +32,9 @@ pub enum Status {
 }
 
 impl Status {
+    /// All of them, what wants looking at first.
+    pub const ALL: [Self; 4] = [Self::Failed, Self::Building, Self::Ready, Self::Published];
+
     /// As it is stored and answered.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -108,6 +95,8 @@ pub struct Entry {
     pub status: Status,
     /// What was said about it with its last status.
     pub metadata: Option<Map<String, Value>>,
+    /// When its status was last written; unknown where an older version of this program did.
+    pub changed_at: Option<Timestamp>,
 }
 
 /// What [`Store::merge`] did.
@@ -128,30 +117,6 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the database, and makes it where there is none.
-    ///
-    /// # Errors
-    /// When the file is no such database, or one of a newer version.
-    pub fn open(file: &Path) -> Result<Self, StoreError> {
-        let mut connection = Connection::open(file)?;
-        connection.busy_timeout(BUSY)?;
-        use_write_ahead_log(&connection)?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        match version {
-            0 => transaction.execute_batch(TABLES)?,
-            VERSION => {}
-            other => {
-                return Err(StoreError::Refused(format!(
-                    "its version is {other}; this program knows version {VERSION}"
-                )));
-            }
-        }
-        transaction.commit()?;
-        Ok(Self { connection: Mutex::new(connection) })
-    }
-
     fn connection(&self) -> MutexGuard<'_, Connection> {
         // a panic leaves no transaction behind: dropping one rolls it back
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
@@ -223,8 +188,8 @@ impl Store {
         let name = find(&transaction, name_or_id)?.package.name;
         let metadata = metadata.map(|metadata| Value::Object(metadata.clone()).to_string());
         transaction
-            .prepare_cached("UPDATE packages SET status = ?2, metadata = ?3 WHERE name = ?1")?
-            .execute(params![name.as_str(), status.as_str(), metadata])?;
+            .prepare_cached("UPDATE packages SET status = ?2, metadata = ?3, changed_at = ?4 WHERE name = ?1")?
+            .execute(params![name.as_str(), status.as_str(), metadata, now()])?;
         let updated = find(&transaction, name.as_str())?;
         transaction.commit()?;
         Ok(updated)
@@ -266,31 +231,20 @@ impl Store {
     }
 }
 
-/// Readers and a writer at the same time. Two processes that switch a new database over at once are refused
-/// without waiting, so this waits itself.
-fn use_write_ahead_log(connection: &Connection) -> Result<(), StoreError> {
-    let since = Instant::now();
-    loop {
-        match connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0)) {
-            Ok(mode) if mode == "wal" => return Ok(()),
-            Ok(mode) => {
-                return Err(StoreError::Refused(format!("it cannot have a write-ahead log here, only `{mode}`")));
-            }
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && since.elapsed() < BUSY => {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
 fn insert(transaction: &Transaction<'_>, package: &Package) -> Result<(), StoreError> {
     transaction
         .prepare_cached(
-            "INSERT INTO packages (name, priority, category, dependencies, status) VALUES (?1, ?2, ?3, ?4, 'ready')",
+            "INSERT INTO packages (name, priority, category, dependencies, status, changed_at)
+             VALUES (?1, ?2, ?3, ?4, 'ready', ?5)",
         )?
-        .execute(params![package.name.as_str(), package.priority, package.category, dependencies(package)])?;
+        .execute(params![package.name.as_str(), package.priority, package.category, dependencies(package), now()])?;
     Ok(())
+}
+
+/// Milliseconds since the Unix epoch.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn by_name(connection: &Connection, name: &str) -> Result<Option<Entry>, StoreError> {
@@ -336,5 +290,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     package.dependencies = serde_json::from_str(&row.get::<_, String>(4)?).map_err(|e| unreadable(4, e.to_string()))?;
     let status = row.get::<_, String>(5)?.parse().map_err(|error: StoreError| unreadable(5, error.to_string()))?;
     let metadata = row.get::<_, Option<String>>(6)?.map(|text| serde_json::from_str(&text)).transpose();
-    Ok(Entry { package, status, metadata: metadata.map_err(|error| unreadable(6, error.to_string()))? })
+    let metadata = metadata.map_err(|error| unreadable(6, error.to_string()))?;
+    let changed_at = Some(row.get(7)?).filter(|millis| *millis > 0).map(Timestamp::from_millis);
+    Ok(Entry { package, status, metadata, changed_at })
 }

@@ -1,12 +1,17 @@
-//! The MCP tools of the catalogue.
+//! The MCP server of the catalogue, and its tools.
 
 use std::sync::Arc;
 
 use packline_domain::Package;
 use rmcp::{
-    ServerHandler,
+    ErrorData, RoleServer, ServerHandler,
     handler::server::{router::tool::ToolRouter, wrapper::Parameters},
-    model::{CallToolResult, ContentBlock, Implementation, ServerCapabilities, ServerConfig},
+    model::{
+        CallToolResult, CompleteRequestParams, CompleteResult, ContentBlock, Implementation,
+        ListResourceTemplatesResult, ListResourcesResult, PaginatedRequestParams, ReadResourceRequestParams,
+        ReadResourceResponse, ServerCapabilities, ServerConfig,
+    },
+    service::RequestContext,
     tool, tool_handler, tool_router,
 };
 use schemars::JsonSchema;
@@ -14,8 +19,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    order::dependencies_first,
-    store::{Entry, Status, Store, StoreError},
+    answer::{counted, detail, listed, queue},
+    resources,
+    store::{Status, Store, StoreError},
 };
 
 /// The most packages in one answer.
@@ -112,20 +118,21 @@ impl Catalogue {
 
     #[tool(
         name = "packages_get_build_queue",
-        description = "Packages that are to be built or being built: dependencies first, then by priority"
+        description = "Packages that are to be built or being built: dependencies first, then by priority",
+        annotations(read_only_hint = true, open_world_hint = false)
     )]
     async fn get_build_queue(
         &self,
         Parameters(QueueArguments { limit }): Parameters<QueueArguments>,
     ) -> CallToolResult {
-        self.answer(move |store| {
-            let entries = dependencies_first(store.unfinished()?, within(limit)? as usize);
-            Ok(json!({ "packages": entries.iter().map(summary).collect::<Vec<_>>() }))
-        })
-        .await
+        self.answer(move |store| queue(store, within(limit)?)).await
     }
 
-    #[tool(name = "packages_update", description = "Say where a package stands, and why")]
+    #[tool(
+        name = "packages_update",
+        description = "Say where a package stands, and why",
+        annotations(destructive_hint = false, idempotent_hint = true, open_world_hint = false)
+    )]
     async fn update(&self, Parameters(UpdateArguments { id, data }): Parameters<UpdateArguments>) -> CallToolResult {
         self.answer(move |store| {
             let status: Status = data.status.parse()?;
@@ -139,7 +146,11 @@ impl Catalogue {
         .await
     }
 
-    #[tool(name = "packages_add", description = "Add a package that is to be built")]
+    #[tool(
+        name = "packages_add",
+        description = "Add a package that is to be built",
+        annotations(destructive_hint = false, open_world_hint = false)
+    )]
     async fn add(&self, Parameters(arguments): Parameters<AddArguments>) -> CallToolResult {
         self.answer(move |store| {
             let AddArguments { name, priority, dependencies, category } = arguments;
@@ -150,31 +161,56 @@ impl Catalogue {
         .await
     }
 
-    #[tool(name = "packages_get", description = "One package, with what was last said about it")]
+    #[tool(
+        name = "packages_get",
+        description = "One package, with what was last said about it",
+        annotations(read_only_hint = true, open_world_hint = false)
+    )]
     async fn get(&self, Parameters(GetArguments { id }): Parameters<GetArguments>) -> CallToolResult {
         self.answer(move |store| Ok(detail(&store.get(&id)?))).await
     }
 
-    #[tool(name = "packages_list", description = "Packages in the order of their names, whatever their status")]
+    #[tool(
+        name = "packages_list",
+        description = "Packages in the order of their names, whatever their status; where `next` is answered, there \
+                       are more, after that name",
+        annotations(read_only_hint = true, open_world_hint = false)
+    )]
     async fn list(&self, Parameters(arguments): Parameters<ListArguments>) -> CallToolResult {
         self.answer(move |store| {
-            let status = arguments.status.as_deref().map(str::parse).transpose()?;
-            let entries = store.list(status, &arguments.after, within(arguments.limit)?)?;
-            Ok(json!({ "packages": entries.iter().map(detail).collect::<Vec<_>>() }))
+            let ListArguments { status, after, limit } = arguments;
+            listed(store, status.as_deref().map(str::parse).transpose()?, &after, within(limit)?)
         })
         .await
     }
 
+    #[tool(
+        name = "packages_counts",
+        description = "How many packages are ready, building, published and failed",
+        annotations(read_only_hint = true, open_world_hint = false)
+    )]
+    async fn counts(&self) -> CallToolResult {
+        self.answer(|store| Ok(counted(store.counts()?))).await
+    }
+
     /// Asks the database beside the runtime, where waiting for another writer holds up nobody.
+    async fn ask<T, F>(&self, ask: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    {
+        let store = Arc::clone(&self.store);
+        let asked = tokio::task::spawn_blocking(move || ask(&store)).await;
+        asked.unwrap_or_else(|error| Err(StoreError::Refused(format!("the catalogue failed: {error}"))))
+    }
+
     async fn answer<F>(&self, ask: F) -> CallToolResult
     where
         F: FnOnce(&Store) -> Result<Value, StoreError> + Send + 'static,
     {
-        let store = Arc::clone(&self.store);
-        match tokio::task::spawn_blocking(move || ask(&store)).await {
-            Ok(Ok(value)) => CallToolResult::structured(value),
-            Ok(Err(error)) => refusal(&error.to_string()),
-            Err(error) => refusal(&format!("the catalogue failed: {error}")),
+        match self.ask(ask).await {
+            Ok(value) => CallToolResult::structured(value),
+            Err(error) => CallToolResult::error(vec![ContentBlock::text(error.to_string())]),
         }
     }
 }
@@ -182,14 +218,50 @@ impl Catalogue {
 #[tool_handler(router = self.tool_router)]
 impl ServerHandler for Catalogue {
     fn get_info(&self) -> ServerConfig {
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+        let able = ServerCapabilities::builder().enable_tools().enable_resources().enable_completions().build();
+        ServerConfig::new(able)
             .with_server_info(Implementation::new("packages-api", env!("CARGO_PKG_VERSION")))
             .with_instructions("A catalogue of packages to be built, and of what became of them")
     }
-}
 
-fn refusal(line: &str) -> CallToolResult {
-    CallToolResult::error(vec![ContentBlock::text(line)])
+    async fn list_resources(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        Ok(ListResourcesResult::with_all_items(resources::fixed()))
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        Ok(ListResourceTemplatesResult::with_all_items(resources::templates()))
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let uri = request.uri.clone();
+        match self.ask(move |store| resources::read(store, &request.uri)).await {
+            Ok(value) => Ok(resources::answer(uri, &value).into()),
+            Err(StoreError::Refused(line)) => Err(ErrorData::resource_not_found(line, Some(json!({ "uri": uri })))),
+            Err(error) => Err(ErrorData::internal_error(error.to_string(), None)),
+        }
+    }
+
+    async fn complete(
+        &self,
+        request: CompleteRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        let CompleteRequestParams { argument, .. } = request;
+        let found = self.ask(move |store| resources::complete(store, &argument.name, &argument.value)).await;
+        found.map(CompleteResult::new).map_err(|error| ErrorData::internal_error(error.to_string(), None))
+    }
 }
 
 fn within(limit: u32) -> Result<u32, StoreError> {
@@ -198,24 +270,4 @@ fn within(limit: u32) -> Result<u32, StoreError> {
     } else {
         Err(StoreError::Refused(format!("`limit` is a whole number from 1 to {MAX_LIMIT}, not {limit}")))
     }
-}
-
-fn summary(entry: &Entry) -> Value {
-    let Package { name, priority, dependencies, id, category, .. } = &entry.package;
-    json!({
-        "id": id,
-        "name": name,
-        "priority": priority,
-        "dependencies": dependencies,
-        "category": category,
-        "status": entry.status.as_str(),
-    })
-}
-
-fn detail(entry: &Entry) -> Value {
-    let mut value = summary(entry);
-    if let (Some(fields), Some(metadata)) = (value.as_object_mut(), &entry.metadata) {
-        fields.insert("metadata".into(), Value::Object(metadata.clone()));
-    }
-    value
 }
