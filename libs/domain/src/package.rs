@@ -17,7 +17,7 @@ const MAX_DEPENDENCIES: usize = 1000;
 const MAX_PRIORITY: i64 = 1_000_000_000;
 
 /// The longest category, in bytes: it is a word that chooses a recipe.
-const MAX_CATEGORY: usize = 200;
+pub const MAX_CATEGORY: usize = 200;
 
 /// The category of a package that names none.
 pub const NO_CATEGORY: &str = "unknown";

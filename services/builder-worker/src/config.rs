@@ -19,13 +19,14 @@ pub struct Config {
     /// Registry to install from and publish to [default: the order's, else what npm itself is set to]
     #[arg(long, env = "NPM_REGISTRY", value_parser = registry)]
     pub npm_registry: Option<String>,
-    /// Token for that registry; only the publish phase gets it
+    /// Token for that registry; only the phase `publish` gets it
     #[arg(long, env = "NPM_TOKEN", hide_env_values = true)]
     pub npm_token: Option<SecretString>,
     /// Builds at a time
     #[arg(long, env = "SLOTS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub slots: u32,
-    /// `npm`, or `none`: no phases, every build succeeds at once (for measuring)
+    /// Phases of a build: those for `npm`, those of a TOML file (`packline recipe check FILE` reads it), or
+    /// `none`: every build succeeds at once (for measuring)
     #[arg(long, env = "RECIPE", default_value = "npm")]
     pub recipe: RecipeSetting,
     /// Folder for the private copies that builds work in [default: a temporary folder]

@@ -20,7 +20,7 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 pub fn of_build(
     order: &BuildOrder,
     folder: &BuildFolder,
-    registry: &str,
+    registry: Option<&str>,
     own: impl Fn(&str) -> Option<String>,
 ) -> BTreeMap<String, String> {
     let mut env = BTreeMap::new();
@@ -39,6 +39,11 @@ pub fn of_build(
             set(name, value);
         }
     }
+    // HOME is the build's own; rustup's programs are on PATH, and look there for what they start.
+    let rustup = own("RUSTUP_HOME").or_else(|| Some(format!("{}/.rustup", own("HOME")?)));
+    if let Some(rustup) = rustup.filter(|rustup| Path::new(rustup).is_dir()) {
+        set("RUSTUP_HOME", rustup);
+    }
     let shown = |path: &Path| path.display().to_string();
     set("TERM", "dumb".to_owned());
     set("CI", "true".to_owned());
@@ -56,7 +61,9 @@ pub fn of_build(
         tracing::warn!("{} has too many dependencies for one variable; DEPENDENCIES is left out", order.package_name);
     }
     set("WORKSPACE_ROOT", shown(&folder.root()));
-    set("NPM_REGISTRY", registry.to_owned());
+    if let Some(registry) = registry {
+        set("NPM_REGISTRY", registry.to_owned());
+    }
     set("BUILD_ID", order.build_id.to_string());
     set("ATTEMPT", order.attempt.to_string());
     env
@@ -70,6 +77,51 @@ mod tests {
     use serde_json::json;
 
     #[test]
+    fn a_recipe_can_set_nothing_that_we_tell_a_phase() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(place.path().join("root/packages/core")).unwrap();
+        std::fs::create_dir(place.path().join("scratch")).unwrap();
+        let order: BuildOrder = serde_json::from_value(order(&["@acme/a".to_owned()])).unwrap();
+        let (scratch, root) = (place.path().join("scratch"), place.path().join("root"));
+        let folder = BuildFolder::prepare(&scratch, &root, &order.build_id, &AtomicBool::new(false)).unwrap();
+        let env = of_build(&order, &folder, Some("http://127.0.0.1:1"), |_| None);
+        let general = ["PATH", "LANG", "TERM", "CI", "HOME", "TMPDIR"];
+        for name in env.keys().filter(|name| !general.contains(&name.as_str())) {
+            assert!(packline_recipe::OWN_VARIABLES.contains(&name.as_str()), "{name}");
+        }
+        assert_eq!(of_build(&order, &folder, None, |_| None).get("NPM_REGISTRY"), None);
+    }
+
+    #[test]
+    fn toolchains_of_rustup_are_found_although_home_is_the_builds_own() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(place.path().join("root/packages/core")).unwrap();
+        for folder in ["scratch", "user/.rustup", "rustup"] {
+            std::fs::create_dir_all(place.path().join(folder)).unwrap();
+        }
+        let order: BuildOrder = serde_json::from_value(order(&[])).unwrap();
+        let (scratch, root) = (place.path().join("scratch"), place.path().join("root"));
+        let folder = BuildFolder::prepare(&scratch, &root, &order.build_id, &AtomicBool::new(false)).unwrap();
+        let shown = |path: &str| place.path().join(path).display().to_string();
+        let found = |own: &[(&str, String)]| {
+            let own: BTreeMap<&str, String> = own.iter().cloned().collect();
+            of_build(&order, &folder, None, |name| own.get(name).cloned()).remove("RUSTUP_HOME")
+        };
+        assert_eq!(found(&[("HOME", shown("user"))]), Some(shown("user/.rustup")));
+        assert_eq!(found(&[("HOME", shown("user")), ("RUSTUP_HOME", shown("rustup"))]), Some(shown("rustup")));
+        assert_eq!(found(&[("HOME", shown("rustup"))]), None);
+    }
+
+    fn order(dependencies: &[String]) -> serde_json::Value {
+        json!({
+            "schema": 1, "buildId": "acme/core.1", "attempt": 1, "permit": 0, "permitRevision": 1,
+            "grantedAt": "2026-01-01T00:00:00Z", "packageName": "@acme/core", "packagePath": "packages/core",
+            "planPath": "plans/core.md", "category": "a\0b", "dependencies": dependencies, "priority": 0,
+            "config": {}, "integrities": [], "deadlineSeconds": 60
+        })
+    }
+
+    #[test]
     fn no_variable_is_longer_than_the_kernel_takes() {
         let place = tempfile::tempdir().unwrap();
         let (root, scratch) = (place.path().join("root"), place.path().join("scratch"));
@@ -77,15 +129,9 @@ mod tests {
         std::fs::create_dir(&scratch).unwrap();
         let of_dependencies = |count: usize| {
             let dependencies: Vec<String> = (0..count).map(|n| format!("@acme/{}{n}", "d".repeat(100))).collect();
-            let order: BuildOrder = serde_json::from_value(json!({
-                "schema": 1, "buildId": "acme/core.1", "attempt": 1, "permit": 0, "permitRevision": 1,
-                "grantedAt": "2026-01-01T00:00:00Z", "packageName": "@acme/core", "packagePath": "packages/core",
-                "planPath": "plans/core.md", "category": "a\0b", "dependencies": dependencies, "priority": 0,
-                "config": {}, "integrities": [], "deadlineSeconds": 60
-            }))
-            .unwrap();
+            let order: BuildOrder = serde_json::from_value(order(&dependencies)).unwrap();
             let folder = BuildFolder::prepare(&scratch, &root, &order.build_id, &AtomicBool::new(false)).unwrap();
-            let env = of_build(&order, &folder, "http://127.0.0.1:1", |_| None);
+            let env = of_build(&order, &folder, Some("http://127.0.0.1:1"), |_| None);
             folder.remove();
             env
         };

@@ -16,8 +16,9 @@ pub mod npm;
 mod orders;
 mod permit;
 pub mod phase;
+mod phases;
 pub mod publish;
-pub mod recipe;
+mod recipe;
 mod registry;
 mod rest;
 mod results;
@@ -39,6 +40,7 @@ use tokio::{
 };
 
 pub use config::{Config, RecipeSetting};
+use recipe::Recipe;
 use scratch::Scratch;
 use table::Kill;
 use worker::Worker;
@@ -51,7 +53,8 @@ const HAND_BACK: Duration = Duration::from_secs(10);
 /// # Errors
 /// [`Unusable`] where the settings or this machine cannot work; anything else where a part of it failed.
 pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
-    check(&config)?;
+    let recipe = Recipe::load(&config.recipe)?;
+    check(&config, &recipe)?;
     // Builds are not to read tokens out of this process, where they run as the same user.
     nix::sys::prctl::set_dumpable(false).context("failed to close this process to others")?;
     let broker = tokio::select! {
@@ -60,7 +63,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     };
     let scratch = scratch(&config)?;
     let (results, waiting) = mpsc::unbounded_channel();
-    let worker = Arc::new(Worker::new(config, broker, scratch, results));
+    let worker = Arc::new(Worker::new(config, recipe, broker, scratch, results));
     tracing::info!("{} takes up to {} builds at a time", worker.life().name, worker.config.slots);
     let mut parts = JoinSet::new();
     let mut part = |name: &'static str, task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
@@ -93,24 +96,19 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
 }
 
 /// Settings that cannot work are said before anything is waited for.
-fn check(config: &Config) -> anyhow::Result<()> {
-    match &config.recipe {
-        RecipeSetting::None => return Ok(()),
-        RecipeSetting::Npm => {}
-        RecipeSetting::File(file) => {
-            return unusable(format!(
-                "RECIPE is npm or none; a recipe file, like {}, is not supported yet",
-                file.display()
-            ));
-        }
+fn check(config: &Config, recipe: &Recipe) -> anyhow::Result<()> {
+    if matches!(recipe, Recipe::None) {
+        return Ok(());
     }
     let root = &config.workspace_root;
     if !root.is_dir() {
         return unusable(format!("WORKSPACE_ROOT is a folder with packages in it; {} is none", root.display()));
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    if !std::env::split_paths(&path).any(|folder| folder.join("npm").is_file()) {
-        return unusable("npm is not on PATH: install Node 20 or newer, or set RECIPE=none".to_owned());
+    if recipe.builds_by_npm() && !std::env::split_paths(&path).any(|folder| folder.join("npm").is_file()) {
+        return unusable(
+            "npm is not on PATH: install Node 20 or newer, or set RECIPE to a file with phases of your own".to_owned(),
+        );
     }
     Ok(())
 }

@@ -51,10 +51,28 @@ impl Manifest {
     /// # Errors
     /// One line that says what is wrong.
     pub fn of_folder(folder: &Path, name: &PackageName) -> Result<Self, String> {
-        let bytes = open_plain(&folder.join("package.json"))
-            .and_then(|file| limited(file, MANIFEST_LIMIT))
-            .map_err(|error| format!("package.json cannot be read: {error}"))?;
-        Self::parse(&bytes, name)
+        Self::in_folder(folder)
+            .map_err(|error| format!("package.json cannot be read: {error}"))
+            .and_then(|bytes| Self::parse(&bytes, name))
+    }
+
+    /// The same where npm does not build: a folder without one is right, and so is one that names no package.
+    ///
+    /// # Errors
+    /// One line that says what is wrong.
+    pub fn of_folder_if_there(folder: &Path, name: &PackageName) -> Result<Option<Self>, String> {
+        let manifest = match Self::in_folder(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => Self::understood(&read.map_err(|error| format!("package.json cannot be read: {error}"))?)?,
+        };
+        if !manifest.name.is_empty() {
+            manifest.check_name(name)?;
+        }
+        Ok(Some(manifest))
+    }
+
+    fn in_folder(folder: &Path) -> io::Result<Vec<u8>> {
+        open_plain(&folder.join("package.json")).and_then(|file| limited(file, MANIFEST_LIMIT))
     }
 
     /// Reads a `package.json`, which must be that of `name`.
@@ -62,15 +80,23 @@ impl Manifest {
     /// # Errors
     /// One line that says what is wrong.
     pub fn parse(bytes: &[u8], name: &PackageName) -> Result<Self, String> {
+        let manifest = Self::understood(bytes)?;
+        manifest.check_name(name)?;
+        Ok(manifest)
+    }
+
+    fn understood(bytes: &[u8]) -> Result<Self, String> {
         // npm takes files that begin with a byte order mark.
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let manifest: Self =
-            serde_json::from_slice(bytes).map_err(|error| format!("package.json is not understood: {error}"))?;
-        if manifest.name != name.as_str() {
-            let found: String = manifest.name.chars().take(214).flat_map(char::escape_debug).collect();
-            return Err(format!("package.json is that of `{found}`, not of {name}"));
+        serde_json::from_slice(bytes).map_err(|error| format!("package.json is not understood: {error}"))
+    }
+
+    fn check_name(&self, name: &PackageName) -> Result<(), String> {
+        if self.name == name.as_str() {
+            return Ok(());
         }
-        Ok(manifest)
+        let found: String = self.name.chars().take(214).flat_map(char::escape_debug).collect();
+        Err(format!("package.json is that of `{found}`, not of {name}"))
     }
 
     /// Whether `npm run` knows this script.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use semver::Version;
 use serde_json::{Map, Value};
 
-use crate::recipe::{Limits, Phase, Step, When};
+use packline_recipe::{Limits, Phase, Step, When};
 
 /// What all npm commands of one build are told.
 #[derive(Clone, Debug)]
@@ -43,6 +43,18 @@ impl Npm {
         command
     }
 
+    /// The same as a file of settings, for the npm of a recipe's commands and of scripts.
+    pub fn settings(&self) -> String {
+        let registry = &self.registry;
+        let of_scope = self.scope.as_ref().map(|scope| format!("{scope}:registry={registry}/\n")).unwrap_or_default();
+        // In quotes npm reads it as JSON.
+        let cache = serde_json::Value::from(self.cache.display().to_string());
+        format!(
+            "registry={registry}/\n{of_scope}cache={cache}\nworkspaces=false\nupdate-notifier=false\naudit=false\n\
+             fund=false\nfetch-retries=0\nloglevel=warn\n"
+        )
+    }
+
     /// The same with `npmrc` and cache in this folder: what builds left in theirs is not believed.
     #[must_use]
     pub fn apart(&self, folder: &Path) -> Self {
@@ -66,14 +78,26 @@ impl Npm {
 }
 
 fn phase(name: &str, step: Step) -> Phase {
-    Phase { name: name.to_owned(), step, when: None, limits: Limits::default(), env: std::collections::BTreeMap::new() }
+    let (name, env) = (name.to_owned(), std::collections::BTreeMap::new());
+    Phase { name, step, when: None, limits: Limits::default(), fix: None, env }
+}
+
+/// Whether what a command prints about npm is npm's word, and not that of a script of the package.
+pub fn is_npm_itself(argv: &[String]) -> bool {
+    const ITSELF: [&str; 6] = ["install", "i", "ci", "pack", "publish", "view"];
+    matches!(argv, [npm, subcommand, ..] if npm == "npm" && ITSELF.contains(&subcommand.as_str()))
 }
 
 /// npm's own settings with a token for one registry. npm wants some token even where none is needed.
 pub fn npmrc(registry: &str, token: Option<&str>) -> String {
-    let place = registry.split_once(':').map_or(registry, |(_, place)| place);
     // A line break or `${` in a token would be read as something else.
     let token: String = token.unwrap_or("none").chars().filter(|c| c.is_ascii_graphic() && *c != '$').collect();
+    auth(registry, &token)
+}
+
+/// The line of npm's settings that has the token for one registry; as npm reads it, `${NAME}` is a variable.
+pub fn auth(registry: &str, token: &str) -> String {
+    let place = registry.split_once(':').map_or(registry, |(_, place)| place);
     format!("{place}/:_authToken={token}\n")
 }
 
@@ -83,25 +107,38 @@ pub fn npmrc(registry: &str, token: Option<&str>) -> String {
 /// One line that says which key is not allowed, or which registry is not the one in force.
 pub fn check_publish_config(publish_config: &Map<String, Value>, registry: &str) -> Result<(), String> {
     const ALLOWED: [&str; 5] = ["access", "tag", "provenance", "directory", "linkDirectory"];
-    let plain = |text: &str| text.chars().take(200).flat_map(char::escape_debug).collect::<String>();
-    let same = |url: &str| url.trim_end_matches('/').eq_ignore_ascii_case(registry.trim_end_matches('/'));
-    for (key, value) in publish_config {
-        if key == "registry" || (key.starts_with('@') && key.ends_with(":registry")) {
-            if !value.as_str().is_some_and(same) {
-                return Err(format!(
-                    "publishConfig names another registry, {}; remove it, the registry is the worker's to choose",
-                    plain(value.as_str().unwrap_or("which is no text"))
-                ));
-            }
-        } else if !ALLOWED.contains(&key.as_str()) {
-            let allowed = ALLOWED.join(", ");
-            return Err(format!(
-                "publishConfig sets `{}`; only {allowed} and the worker's own registry may stand there",
-                plain(key)
-            ));
-        }
+    check_registries(publish_config, registry)?;
+    match publish_config.keys().find(|key| !names_registry(key) && !ALLOWED.contains(&key.as_str())) {
+        None => Ok(()),
+        Some(key) => Err(format!(
+            "publishConfig sets `{}`; only {} and the worker's own registry may stand there",
+            plain(key),
+            ALLOWED.join(", ")
+        )),
     }
-    Ok(())
+}
+
+/// Checks the registries of `publishConfig` alone: what else stands there, a recipe's own command may know.
+///
+/// # Errors
+/// One line that says which registry is not the one in force.
+pub fn check_registries(publish_config: &Map<String, Value>, registry: &str) -> Result<(), String> {
+    let same = |url: &str| url.trim_end_matches('/').eq_ignore_ascii_case(registry.trim_end_matches('/'));
+    match publish_config.iter().find(|(key, value)| names_registry(key) && !value.as_str().is_some_and(same)) {
+        None => Ok(()),
+        Some((_, value)) => Err(format!(
+            "publishConfig names another registry, {}; remove it, the registry is the worker's to choose",
+            plain(value.as_str().unwrap_or("which is no text"))
+        )),
+    }
+}
+
+fn names_registry(key: &str) -> bool {
+    key == "registry" || (key.starts_with('@') && key.ends_with(":registry"))
+}
+
+fn plain(text: &str) -> String {
+    text.chars().take(200).flat_map(char::escape_debug).collect()
 }
 
 /// Whether a version is at the registry, and whose it is.

@@ -53,7 +53,7 @@ fn ours(entry: &Entry, build: &Build) -> Option<Permit> {
 pub(crate) async fn claim(worker: &Worker, build: &Build) -> bool {
     let value = encode(&permit(&build.order, &build.life.name, None));
     match write(worker, build, value, build.order.permit_revision).await {
-        Written::Done(revision) => {
+        Written::Done(revision) | Written::Withdrawn(revision) => {
             build.set_revision(revision);
             true
         }
@@ -64,6 +64,8 @@ pub(crate) async fn claim(worker: &Worker, build: &Build) -> bool {
 enum Written {
     /// With this revision.
     Done(u64),
+    /// The same, and withdrawn since, at this revision.
+    Withdrawn(u64),
     /// The permit has other contents.
     Other,
 }
@@ -83,7 +85,11 @@ async fn write(worker: &Worker, build: &Build, value: Bytes, expected: u64) -> W
         match worker.orchestrator.get(&key).await {
             Ok(Some(entry)) => {
                 let found = ours(&entry, build).filter(|found| found.integrity == wrote.integrity);
-                return found.map_or(Written::Other, |_| Written::Done(entry.revision));
+                return match found {
+                    None => Written::Other,
+                    Some(Permit { ending: None, .. }) => Written::Done(entry.revision),
+                    Some(_) => Written::Withdrawn(entry.revision),
+                };
             }
             Ok(None) => return Written::Other,
             Err(error) => {
@@ -104,24 +110,28 @@ pub(crate) struct Noted<'a> {
 
 impl Permits for Noted<'_> {
     async fn note(&self, integrity: &str) -> bool {
-        let (worker, build) = (self.worker, self.build);
         let _ = self.integrity.set(integrity.to_owned());
-        let value = encode(&permit(&build.order, &build.life.name, Some(integrity)));
-        let written = tokio::select! {
-            written = write(worker, build, value, build.revision()) => written,
-            () = build.to_be_killed() => return false,
-        };
-        match written {
-            Written::Done(revision) => {
-                build.set_revision(revision);
-                !build.life.is_blown() && build.killed().is_none()
-            }
-            // Withdrawn, or no longer ours: the review finds out which, and kills the build for it.
-            Written::Other => {
-                worker.review.notify_one();
-                build.to_be_killed().await;
-                false
-            }
+        confirm(self.worker, self.build, Some(integrity)).await
+    }
+}
+
+/// Writes the permit once more before something is published; false when that is not to be.
+pub(crate) async fn confirm(worker: &Worker, build: &Build, integrity: Option<&str>) -> bool {
+    let value = encode(&permit(&build.order, &build.life.name, integrity));
+    let written = tokio::select! {
+        written = write(worker, build, value, build.revision()) => written,
+        () = build.to_be_killed() => return false,
+    };
+    match written {
+        Written::Done(revision) => {
+            build.set_revision(revision);
+            !build.life.is_blown() && build.killed().is_none()
+        }
+        // The review finds out why, and kills the build for it.
+        Written::Withdrawn(_) | Written::Other => {
+            worker.review.notify_one();
+            build.to_be_killed().await;
+            false
         }
     }
 }

@@ -11,13 +11,13 @@ use packline_domain::{
     Outcome,
     message::{PhaseReport, PhaseStatus},
 };
+use packline_recipe::Limits;
 use tokio::{sync::watch, time::timeout};
 
 use crate::{
     guard::{Guard, GuardLost, PATIENCE, PhaseEnd, PhaseRun},
     log::{Output, Printed, Redactor, Sink},
     npm,
-    recipe::Limits,
 };
 
 /// EX_TEMPFAIL: the machine is at fault.
@@ -57,6 +57,16 @@ impl Failure {
     /// Killed on order or by the fuse.
     pub fn killed() -> Self {
         Self { killed: true, outcome: Outcome::Returned, ..Self::own("killed") }
+    }
+
+    /// Whether a recipe's `fix` may help: the command said no, and neither a limit nor the machine, nor for ever.
+    pub fn may_be_fixed(&self) -> bool {
+        self.outcome == Outcome::Failed && self.retry && !self.killed
+    }
+
+    /// The first line of the error.
+    pub fn first_line(&self) -> &str {
+        self.error.lines().next().unwrap_or_default()
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use packline_domain::PackageName;
+use packline_recipe::{Limits, Phase};
 use semver::Version;
 
 use crate::{
@@ -15,7 +16,6 @@ use crate::{
     manifest::Tarball,
     npm::{self, Npm, Published, Standing},
     phase::{Command, Failure, Runner, verdict},
-    recipe::{Limits, Phase},
 };
 
 /// Seconds between looks for what npm says it has published.

@@ -1,51 +1,75 @@
-//! Recipes: the phases of a build, in order, each a command with its own limits.
+//! Which phases a build has: the built-in ones for npm, those of a recipe file, or none.
 
-use std::{collections::BTreeMap, time::Duration};
+use packline_domain::BuildOrder;
+use packline_recipe::{Phase, RecipeError};
+use packline_service::Unusable;
 
-/// One phase of a recipe.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Phase {
-    /// Its name in results, log lines and the environment.
-    pub name: String,
-    /// What it does.
-    pub step: Step,
-    /// Where it is skipped.
-    pub when: Option<When>,
-    /// When it is killed.
-    pub limits: Limits,
-    /// Added to the allow-list.
-    pub env: BTreeMap<String, String>,
+use crate::RecipeSetting;
+
+/// The recipe in force, read once at the start of the worker.
+#[derive(Clone, Debug)]
+pub(crate) enum Recipe {
+    /// No phases.
+    None,
+    /// The built-in phases for npm packages.
+    Npm,
+    /// Those of a file.
+    File(packline_recipe::Recipe),
 }
 
-/// What a phase does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Runs a program with these arguments, without a shell.
-    Run(Vec<String>),
-    /// Packs the package, notes the tarball's integrity in the permit, and publishes that tarball.
-    NpmPublish,
-}
+impl Recipe {
+    /// Reads the file, where there is one. Blocks.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is wrong; then all its errors are in the log.
+    pub(crate) fn load(setting: &RecipeSetting) -> Result<Self, Unusable> {
+        let file = match setting {
+            RecipeSetting::None => return Ok(Self::None),
+            RecipeSetting::Npm => return Ok(Self::Npm),
+            RecipeSetting::File(file) => file,
+        };
+        match packline_recipe::Recipe::read(file) {
+            Ok(recipe) => {
+                for warning in recipe.warnings() {
+                    tracing::warn!("{}: {warning}", file.display());
+                }
+                Ok(Self::File(recipe))
+            }
+            Err(RecipeError::Unreadable(why)) => Err(Unusable(format!("RECIPE is npm, none or a TOML file; {why}"))),
+            Err(RecipeError::Wrong(problems)) => match problems.as_slice() {
+                [problem] => Err(Unusable(format!("RECIPE cannot be used: {}:{problem}", file.display()))),
+                problems => {
+                    for problem in problems {
+                        tracing::error!("{}:{problem}", file.display());
+                    }
+                    Err(Unusable(format!("RECIPE cannot be used: {} has {} errors", file.display(), problems.len())))
+                }
+            },
+        }
+    }
 
-/// What must be there for a phase to run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum When {
-    /// `package.json` has this script.
-    Script(String),
-}
+    /// Whether some packages are built by the phases for npm.
+    pub(crate) fn builds_by_npm(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Npm => true,
+            Self::File(recipe) => recipe.phases.is_none(),
+        }
+    }
 
-/// Limits of one phase.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// The longest it may take.
-    pub timeout: Duration,
-    /// The longest it may print nothing.
-    pub silence: Option<Duration>,
-    /// The most it may print, in bytes.
-    pub output: u64,
-}
+    /// The phases of a file for this order; `None`: the built-in ones.
+    pub(crate) fn of_file(&self, order: &BuildOrder) -> Option<&[Phase]> {
+        match self {
+            Self::File(recipe) => recipe.phases(&order.category),
+            Self::Npm | Self::None => None,
+        }
+    }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self { timeout: Duration::from_secs(600), silence: None, output: 64 * 1024 * 1024 }
+    /// How often a build may try a fix.
+    pub(crate) fn max_fix_attempts(&self) -> u32 {
+        match self {
+            Self::File(recipe) => recipe.max_fix_attempts,
+            Self::Npm | Self::None => 0,
+        }
     }
 }

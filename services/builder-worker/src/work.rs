@@ -3,43 +3,32 @@
 use std::{
     path::PathBuf,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use packline_broker::{BuildLog, Message, topology};
-use packline_domain::{
-    BuildResult, Outcome, SCHEMA,
-    message::{PhaseReport, cut_error},
-};
+use packline_domain::{BuildResult, Outcome, SCHEMA, message::cut_error};
+use packline_recipe::Step;
 use tokio::sync::watch;
 
 use crate::{
-    RecipeSetting, environment,
+    environment,
     guard::Guard,
     log::Sink,
     manifest::Manifest,
     npm::{self, Npm},
-    permit::{self, Noted},
-    phase::{self, Command, Failure, Runner},
-    publish::Publish,
-    recipe::{Phase, Step, When},
+    permit,
+    phase::{Failure, Runner},
+    phases::{Ended, Phases, is_ended},
+    recipe::Recipe,
     registry,
     table::{Build, Kill, now},
     worker::{Outgoing, Slot, Worker},
     workspace::{BuildFolder, WorkspaceError},
 };
-
-/// How a build ended.
-#[derive(Default)]
-struct Ended {
-    reports: Vec<PhaseReport>,
-    failure: Option<(Option<String>, Failure)>,
-    version: Option<String>,
-    integrity: Option<String>,
-}
 
 /// What a build leaves to be cleared up once its result is on its way.
 #[derive(Default)]
@@ -64,9 +53,9 @@ pub(crate) async fn build(worker: Arc<Worker>, build: Arc<Build>, slot: Slot) {
         order.permit
     );
     let slot = Arc::new(slot);
-    let (ended, remains) = match worker.config.recipe {
-        RecipeSetting::None => (without_phases(&build), Remains::default()),
-        RecipeSetting::Npm | RecipeSetting::File(_) => run_apart(&worker, &build, slot.number).await,
+    let (ended, remains) = match worker.recipe {
+        Recipe::None => (without_phases(&build), Remains::default()),
+        Recipe::Npm | Recipe::File(_) => run_apart(&worker, &build, slot.number).await,
     };
     build.set_phase(None);
     match result(&build, ended) {
@@ -87,11 +76,6 @@ async fn drop_order(worker: &Worker, build: &Build) {
     if let Some(acker) = build.take_acker() {
         acker.ack().await;
     }
-}
-
-/// Whether a build may not start, or not go on.
-fn is_ended(build: &Build) -> bool {
-    build.life.is_blown() || build.killed().is_some()
 }
 
 fn without_phases(build: &Build) -> Ended {
@@ -133,23 +117,46 @@ async fn run(
         registry = registry::of_order(worker, &build.order) => registry.map_err(early)?,
         () = build.to_be_killed() => return Err(early(Failure::killed())),
     };
+    let of_file = worker.recipe.of_file(&build.order);
+    // What npm is to publish by our hand has to be a package of npm.
+    let by_npm = of_file.is_none_or(|phases| phases.iter().any(|phase| phase.step == Step::NpmPublish));
+    if by_npm && registry.is_none() {
+        return Err(early(Failure::infrastructure("npm is not on PATH of this worker")));
+    }
     let folder = prepare(worker, build).await.map_err(early)?;
     let folder = &*remains.folder.insert(folder);
-    let manifest = Manifest::of_folder(&folder.package, &build.order.package_name)
-        .map_err(|error| early(Failure::permanent(error)))?;
+    let permanent = |error| early(Failure::permanent(error));
+    let manifest = manifest(folder, build, by_npm).map_err(permanent)?;
     ended.version.clone_from(&manifest.version);
-    if let Err(refusal) = npm::check_publish_config(&manifest.publish_config, &registry) {
-        return Err(early(Failure::permanent(refusal)));
+    if let Some(registry) = &registry {
+        let check = if by_npm { npm::check_publish_config } else { npm::check_registries };
+        check(&manifest.publish_config, registry).map_err(permanent)?;
     }
-    let npm = npm(worker, build, folder, registry, slot).map_err(early)?;
+    let npm = registry.map(|registry| npm(worker, build, folder, registry, slot)).transpose().map_err(early)?;
+    let phases = match (of_file, &npm) {
+        (Some(phases), _) => phases.to_vec(),
+        (None, npm) => npm.as_ref().map(Npm::phases).unwrap_or_default(),
+    };
     let log = remains.log.insert(Arc::new(worker.broker.build_log(&build.order.build_id)));
-    let (mut runner, stop) = runner(worker, build, folder, &npm, Arc::clone(log)).map_err(early)?;
+    let (mut runner, stop) = runner(worker, build, folder, npm.as_ref(), Arc::clone(log)).map_err(early)?;
     let supervised = tokio::spawn(supervise(Arc::clone(build), stop));
-    let mut phases = Phases { worker, build, folder, manifest: &manifest, npm: &npm, runner: &mut runner, ended };
-    let done = phases.run().await;
+    let done = {
+        let (npm, runner) = (npm.as_ref(), &mut runner);
+        Phases { worker, build, folder, manifest: &manifest, npm, runner, ended }.run(&phases).await
+    };
     supervised.abort();
     runner.guard.finish().await;
     done
+}
+
+/// The rules of `package.json` hold where npm builds or publishes, and where there is one.
+fn manifest(folder: &BuildFolder, build: &Build, by_npm: bool) -> Result<Manifest, String> {
+    let name = &build.order.package_name;
+    if by_npm {
+        Manifest::of_folder(&folder.package, name)
+    } else {
+        Ok(Manifest::of_folder_if_there(&folder.package, name)?.unwrap_or_default())
+    }
 }
 
 async fn prepare(worker: &Arc<Worker>, build: &Arc<Build>) -> Result<BuildFolder, Failure> {
@@ -187,18 +194,19 @@ async fn prepare(worker: &Arc<Worker>, build: &Arc<Build>) -> Result<BuildFolder
 
 fn npm(worker: &Worker, build: &Build, folder: &BuildFolder, registry: String, slot: u32) -> Result<Npm, Failure> {
     let userconfig = folder.settings().join("npmrc");
-    std::fs::write(&userconfig, "")
-        .map_err(|error| Failure::infrastructure(format!("failed to write npm's settings: {error}")))?;
     let cache = worker.scratch.as_ref().map_or_else(PathBuf::new, |scratch| scratch.cache(slot));
     let scope = build.order.package_name.scope().map(str::to_owned);
-    Ok(Npm { registry, scope, userconfig, cache })
+    let npm = Npm { registry, scope, userconfig, cache };
+    std::fs::write(&npm.userconfig, npm.settings())
+        .map_err(|error| Failure::infrastructure(format!("failed to write npm's settings: {error}")))?;
+    Ok(npm)
 }
 
 fn runner(
     worker: &Worker,
     build: &Build,
     folder: &BuildFolder,
-    npm: &Npm,
+    npm: Option<&Npm>,
     log: Arc<BuildLog>,
 ) -> Result<(Runner, watch::Sender<bool>), Failure> {
     let id = build.order.build_id.to_string();
@@ -206,9 +214,10 @@ fn runner(
         .map_err(|error| Failure::infrastructure(format!("failed to start a guard: {error}")))?;
     let (stop, stopped) = watch::channel(false);
     let sink: Sink = Box::new(move |phase, text| log.line(phase, text));
+    let registry = npm.map(|npm| npm.registry.as_str());
     let runner = Runner {
         guard,
-        env: environment::of_build(&build.order, folder, &npm.registry, |name| std::env::var(name).ok()),
+        env: environment::of_build(&build.order, folder, registry, |name| std::env::var(name).ok()),
         cwd: folder.package.clone(),
         redactor: worker.redactor.clone(),
         sink,
@@ -231,86 +240,6 @@ async fn supervise(build: Arc<Build>, stop: watch::Sender<bool>) {
     stop.closed().await;
 }
 
-/// The phases of one build, under way.
-struct Phases<'a> {
-    worker: &'a Worker,
-    build: &'a Build,
-    folder: &'a BuildFolder,
-    manifest: &'a Manifest,
-    npm: &'a Npm,
-    runner: &'a mut Runner,
-    ended: &'a mut Ended,
-}
-
-impl Phases<'_> {
-    async fn run(&mut self) -> Result<(), (Option<String>, Failure)> {
-        for left_out in &self.folder.left_out {
-            self.runner.say("install", &format!("left out of the copy: {left_out}"));
-        }
-        for phase in self.npm.phases() {
-            if is_ended(self.build) {
-                return Err((None, Failure::killed()));
-            }
-            if let Some(why) = self.skips(&phase) {
-                self.runner.say(&phase.name, &format!("skipped: {why}"));
-                self.ended.reports.push(phase::skipped(&phase.name));
-                continue;
-            }
-            self.build.set_phase(Some(&phase.name));
-            self.worker.changed.notify_one();
-            let started = Instant::now();
-            let (done, exit_code) = match &phase.step {
-                Step::Run(argv) => self.command(&phase, argv.clone()).await,
-                Step::NpmPublish => (self.publish(&phase).await, None),
-            };
-            self.ended.reports.push(phase::report(&phase.name, started, exit_code, &done));
-            done.map_err(|failure| (Some(phase.name), failure))?;
-        }
-        Ok(())
-    }
-
-    fn skips(&self, phase: &Phase) -> Option<String> {
-        match (&phase.when, &phase.step) {
-            (Some(When::Script(script)), _) if !self.manifest.has_script(script) => {
-                Some(format!("package.json has no script {script}"))
-            }
-            (_, Step::NpmPublish) if self.manifest.private => Some("package.json says private".to_owned()),
-            _ => None,
-        }
-    }
-
-    async fn command(&mut self, phase: &Phase, argv: Vec<String>) -> (Result<(), Failure>, Option<i32>) {
-        // What a script of the package prints about npm is the package's own doing.
-        let npm = phase.when.is_none();
-        let command =
-            Command { phase: &phase.name, argv, limits: &phase.limits, env: &phase.env, capture: false, cwd: None };
-        match self.runner.command(command).await {
-            Ok((end, printed)) => (phase::verdict(&end, &printed, &phase.limits, npm), phase::exit_code(&end)),
-            Err(lost) => (Err(lost.into()), None),
-        }
-    }
-
-    async fn publish(&mut self, phase: &Phase) -> Result<(), Failure> {
-        let token = self.worker.config.npm_token.as_ref();
-        let publish = Publish {
-            name: &self.build.order.package_name,
-            npm: self.npm,
-            phase,
-            folder: self.folder.tarball(),
-            private: self.folder.beside(),
-            token: token.map(|token| secrecy::ExposeSecret::expose_secret(token).trim()),
-            earlier: &self.build.order.integrities,
-        };
-        let noted = Noted { worker: self.worker, build: self.build, integrity: OnceLock::new() };
-        let done = publish.run(self.runner, &noted).await;
-        // Said whatever came of it: the registry may have stored it all the same.
-        self.ended.integrity = noted.integrity.into_inner();
-        let done = done?;
-        (self.ended.version, self.ended.integrity) = (Some(done.version), Some(done.integrity));
-        Ok(())
-    }
-}
-
 /// What is said to the orchestrator; nothing where nobody waits for it.
 fn result(build: &Build, ended: Ended) -> Option<BuildResult> {
     let order = &build.order;
@@ -325,7 +254,7 @@ fn result(build: &Build, ended: Ended) -> Option<BuildResult> {
         outcome: Outcome::Published,
         error: None,
         failed_phase: None,
-        fix_attempts: None,
+        fix_attempts: (ended.fix_attempts > 0).then_some(ended.fix_attempts),
         retry: true,
         worker: build.life.name.clone(),
         started_at: build.taken_at,

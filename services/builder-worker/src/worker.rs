@@ -14,6 +14,7 @@ use crate::{
     Config,
     life::{Life, host},
     log::Redactor,
+    recipe::Recipe,
     rest::Rest,
     scratch::Scratch,
     table::{Build, Kill, Table, now},
@@ -28,6 +29,7 @@ pub(crate) struct Outgoing {
 /// One worker process.
 pub(crate) struct Worker {
     pub(crate) config: Config,
+    pub(crate) recipe: Recipe,
     pub(crate) broker: Broker,
     pub(crate) orchestrator: Bucket,
     pub(crate) workers: Bucket,
@@ -40,8 +42,8 @@ pub(crate) struct Worker {
     pub(crate) guard_program: PathBuf,
     /// `None` where builds have no phases.
     pub(crate) scratch: Option<Scratch>,
-    /// What npm itself is set to, asked once.
-    pub(crate) npm_registry: OnceCell<String>,
+    /// What npm itself is set to, asked once; `None` where there is no npm.
+    pub(crate) npm_registry: OnceCell<Option<String>>,
     pub(crate) results: mpsc::UnboundedSender<Outgoing>,
     life: watch::Sender<Arc<Life>>,
     rest: Mutex<Rest>,
@@ -57,14 +59,14 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(
         config: Config,
+        recipe: Recipe,
         broker: Broker,
         scratch: Option<Scratch>,
         results: mpsc::UnboundedSender<Outgoing>,
     ) -> Self {
         let host = host();
         let life = watch::Sender::new(Arc::new(Life::new(&host, None)));
-        let secret =
-            config.npm_token.as_ref().map(|token| secrecy::ExposeSecret::expose_secret(token).trim().to_owned());
+        let secret = token(&config).map(str::to_owned);
         Self {
             orchestrator: broker.bucket(BucketName::Orchestrator),
             workers: broker.bucket(BucketName::Workers),
@@ -80,12 +82,18 @@ impl Worker {
             review: Notify::new(),
             ready: Notify::new(),
             config,
+            recipe,
             broker,
             host,
             scratch,
             results,
             life,
         }
+    }
+
+    /// NPM_TOKEN.
+    pub(crate) fn token(&self) -> Option<&str> {
+        token(&self.config)
     }
 
     /// The name and fuse in force.
@@ -146,6 +154,10 @@ impl Worker {
     pub(crate) fn may_take(&self) -> bool {
         !self.is_stopping() && !self.is_resting() && self.life().is_fresh()
     }
+}
+
+fn token(config: &Config) -> Option<&str> {
+    config.npm_token.as_ref().map(|token| secrecy::ExposeSecret::expose_secret(token).trim())
 }
 
 /// Room for builds.

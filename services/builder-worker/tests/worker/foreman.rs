@@ -11,7 +11,7 @@ use std::{
 
 use packline_broker::{Broker, Bucket, BucketName, InOrder, Message, Settings, StreamName, topology};
 use packline_domain::{
-    BuildOrder, BuildResult, PackageName, SCHEMA, Timestamp,
+    BuildId, BuildOrder, BuildResult, PackageName, SCHEMA, Timestamp,
     message::OrderConfig,
     record::{Ending, Key, LEADER, Leader, Permit, Worker},
 };
@@ -83,6 +83,41 @@ impl Foreman {
         for (file, text) in files {
             fs::write(folder.join(file), text).unwrap();
         }
+    }
+
+    /// Writes a recipe, and answers where it is.
+    pub(crate) fn recipe(&self, text: &str) -> String {
+        let file = self.folder().join("recipe.toml");
+        fs::write(&file, text).unwrap();
+        file.display().to_string()
+    }
+
+    /// Writes a package that is none of npm's.
+    pub(crate) fn crate_of(&self, name: &str, files: &[(&str, &str)]) {
+        let folder = self.workspace().join("packages").join(name);
+        for (file, text) in files {
+            let file = folder.join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        }
+    }
+
+    /// The log of a build until this stands in it, each line behind its phase.
+    pub(crate) async fn log_until(&self, build: &BuildId, text: &str) -> String {
+        let subject = format!("builds.log.{build}");
+        let mut lines = String::new();
+        let mut log = self.broker.consume_in_order(StreamName::Logs, 0).await.unwrap();
+        while !lines.contains(text) {
+            let line = tokio::time::timeout(GENEROUS, log.next()).await.expect(&lines).unwrap();
+            line.ack().await;
+            if line.subject == subject {
+                let phase = line.header("Phase").unwrap_or_default();
+                for text in String::from_utf8_lossy(&line.payload).lines() {
+                    lines.push_str(&format!("{phase}| {text}\n"));
+                }
+            }
+        }
+        lines
     }
 
     /// A PATH on which this shell script is npm.

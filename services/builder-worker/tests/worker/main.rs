@@ -6,3 +6,5 @@ mod foreman;
 mod life;
 mod npm;
 mod orders;
+mod recipe;
+mod recipe_npm;

@@ -178,7 +178,7 @@ async fn a_worker_whose_registry_is_dead_rests() {
 async fn settings_that_cannot_work_are_one_line_and_status_2() {
     let foreman = Foreman::new(CLAIM).await;
     for (setting, value, said) in [
-        ("RECIPE", "recipe.toml", "a recipe file, like recipe.toml, is not supported yet"),
+        ("RECIPE", "/no/such/recipe.toml", "RECIPE is npm, none or a TOML file; /no/such/recipe.toml cannot be read"),
         ("WORKSPACE_ROOT", "/no/such/folder", "WORKSPACE_ROOT is a folder with packages in it"),
         ("NPM_REGISTRY", "npm.example.com", "a registry is an address like"),
         ("SLOTS", "0", "SLOTS"),

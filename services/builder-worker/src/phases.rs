@@ -1,0 +1,184 @@
+//! The phases of one build, in order: skipped, run, fixed and run again, published.
+
+use std::{collections::BTreeMap, fs, sync::OnceLock, time::Instant};
+
+use packline_domain::message::PhaseReport;
+use packline_recipe::{PUBLISH, Phase, Step, When};
+
+use crate::{
+    manifest::Manifest,
+    npm::{self, Npm},
+    permit::{self, Noted},
+    phase::{self, Command, Failure, Runner},
+    publish::Publish,
+    table::Build,
+    worker::Worker,
+    workspace::BuildFolder,
+};
+
+/// How a build ended.
+#[derive(Default)]
+pub(crate) struct Ended {
+    pub(crate) reports: Vec<PhaseReport>,
+    pub(crate) failure: Option<(Option<String>, Failure)>,
+    pub(crate) fix_attempts: u32,
+    pub(crate) version: Option<String>,
+    pub(crate) integrity: Option<String>,
+}
+
+/// Whether a build may not start, or not go on.
+pub(crate) fn is_ended(build: &Build) -> bool {
+    build.life.is_blown() || build.killed().is_some()
+}
+
+/// The phases of one build, under way.
+pub(crate) struct Phases<'a> {
+    pub(crate) worker: &'a Worker,
+    pub(crate) build: &'a Build,
+    pub(crate) folder: &'a BuildFolder,
+    /// Empty where the package has no `package.json`.
+    pub(crate) manifest: &'a Manifest,
+    /// `None` where this machine has no npm and nobody named a registry.
+    pub(crate) npm: Option<&'a Npm>,
+    pub(crate) runner: &'a mut Runner,
+    pub(crate) ended: &'a mut Ended,
+}
+
+impl Phases<'_> {
+    /// Runs them until one fails. A failure comes with its phase, where it has one.
+    pub(crate) async fn run(&mut self, phases: &[Phase]) -> Result<(), (Option<String>, Failure)> {
+        let first = phases.first().map_or("", |phase| phase.name.as_str());
+        for left_out in &self.folder.left_out {
+            self.runner.say(first, &format!("left out of the copy: {left_out}"));
+        }
+        for phase in phases {
+            if is_ended(self.build) {
+                return Err((None, Failure::killed()));
+            }
+            if let Some(why) = self.skips(phase) {
+                self.runner.say(&phase.name, &format!("skipped: {why}"));
+                self.ended.reports.push(phase::skipped(&phase.name));
+                continue;
+            }
+            self.build.set_phase(Some(&phase.name));
+            self.worker.changed.notify_one();
+            let started = Instant::now();
+            let (done, exit_code) = match &phase.step {
+                Step::Run(argv) => self.run_and_fix(phase, argv).await,
+                Step::NpmPublish => (self.publish(phase).await, None),
+            };
+            self.ended.reports.push(phase::report(&phase.name, started, exit_code, &done));
+            done.map_err(|failure| (Some(phase.name.clone()), failure))?;
+        }
+        Ok(())
+    }
+
+    fn skips(&self, phase: &Phase) -> Option<String> {
+        match (&phase.when, &phase.step) {
+            (Some(When::Script(script)), _) if !self.manifest.has_script(script) => {
+                Some(format!("package.json has no script {script}"))
+            }
+            (Some(When::File(file)), _) if !self.folder.has(file) => Some(format!("the package has no {file}")),
+            (_, Step::NpmPublish) if self.manifest.private => Some("package.json says private".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Runs a phase; where it fails and has a fix, runs that and the phase again, as often as the build may.
+    async fn run_and_fix(&mut self, phase: &Phase, argv: &[String]) -> (Result<(), Failure>, Option<i32>) {
+        let env = match self.env(phase).await {
+            Ok(env) => env,
+            Err(failure) => return (Err(failure), None),
+        };
+        let most = self.worker.recipe.max_fix_attempts();
+        loop {
+            let (done, exit_code) = self.command(phase, argv, &env).await;
+            let (Some(fix), Err(failure)) = (&phase.fix, &done) else { return (done, exit_code) };
+            if !failure.may_be_fixed() {
+                return (done, exit_code);
+            }
+            if self.ended.fix_attempts >= most {
+                self.runner.say(&phase.name, &format!("not fixed: a build may try that {most} times"));
+                return (done, exit_code);
+            }
+            self.ended.fix_attempts += 1;
+            let attempt = self.ended.fix_attempts;
+            let reason = failure.first_line();
+            self.runner.say(&phase.name, &format!("{reason}; fix {attempt} of {most}: {}", fix.join(" ")));
+            let again = match self.command(phase, fix, &env).await.0 {
+                Ok(()) => "fixed; running the phase again".to_owned(),
+                // Whether that is enough, the phase knows.
+                Err(failure) if failure.may_be_fixed() => {
+                    format!("the fix {}; running the phase again", failure.first_line())
+                }
+                Err(failure) => {
+                    return (Err(Failure { error: format!("its fix {}", failure.error), ..failure }), exit_code);
+                }
+            };
+            self.runner.say(&phase.name, &again);
+        }
+    }
+
+    /// What the commands of a phase find in their environment beside that of the build.
+    async fn env(&mut self, phase: &Phase) -> Result<BTreeMap<String, String>, Failure> {
+        const USERCONFIG: &str = "npm_config_userconfig";
+        let mut env = phase.env.clone();
+        let publishes = phase.name == PUBLISH;
+        let token = self.worker.token().filter(|_| publishes);
+        if let Some(token) = token {
+            env.insert("NPM_TOKEN".to_owned(), token.to_owned());
+        }
+        // npm reads its variables in any case.
+        let configured = phase.env.keys().any(|name| name.eq_ignore_ascii_case(USERCONFIG));
+        if let Some(npm) = self.npm.filter(|_| !configured) {
+            let mut userconfig = npm.userconfig.clone();
+            if publishes {
+                userconfig = self.folder.settings().join("npmrc-publish");
+                let token = token.map_or("none", |_| "${NPM_TOKEN}");
+                let settings = npm.settings() + &npm::auth(&npm.registry, token);
+                fs::write(&userconfig, settings)
+                    .map_err(|error| Failure::infrastructure(format!("failed to write npm's settings: {error}")))?;
+            }
+            env.insert(USERCONFIG.to_owned(), userconfig.display().to_string());
+        }
+        if publishes && !permit::confirm(self.worker, self.build, self.ended.integrity.as_deref()).await {
+            return Err(Failure::killed());
+        }
+        Ok(env)
+    }
+
+    async fn command(
+        &mut self,
+        phase: &Phase,
+        argv: &[String],
+        env: &BTreeMap<String, String>,
+    ) -> (Result<(), Failure>, Option<i32>) {
+        let npm = npm::is_npm_itself(argv);
+        let command =
+            Command { phase: &phase.name, argv: argv.to_vec(), limits: &phase.limits, env, capture: false, cwd: None };
+        match self.runner.command(command).await {
+            Ok((end, printed)) => (phase::verdict(&end, &printed, &phase.limits, npm), phase::exit_code(&end)),
+            Err(lost) => (Err(lost.into()), None),
+        }
+    }
+
+    async fn publish(&mut self, phase: &Phase) -> Result<(), Failure> {
+        let Some(npm) = self.npm else { return Err(Failure::infrastructure("this machine has no npm to publish by")) };
+        let publish = Publish {
+            name: &self.build.order.package_name,
+            npm,
+            phase,
+            folder: self.folder.tarball(),
+            private: self.folder.beside(),
+            token: self.worker.token(),
+            earlier: &self.build.order.integrities,
+        };
+        let noted = Noted { worker: self.worker, build: self.build, integrity: OnceLock::new() };
+        let done = publish.run(self.runner, &noted).await;
+        // Said whatever came of it: the registry may have stored it all the same.
+        self.ended.integrity = noted.integrity.into_inner();
+        let done = done?;
+        (self.ended.version, self.ended.integrity) = (Some(done.version), Some(done.integrity));
+        Ok(())
+    }
+}
