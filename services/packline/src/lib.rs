@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+mod recipe;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -28,6 +29,8 @@ enum Command {
     Demo(demo::Settings),
     /// Measure the line on this machine: builds a second, latency, memory, restart
     Bench(bench::Settings),
+    /// Look at a recipe file
+    Recipe(recipe::Settings),
 }
 
 impl packline_service::Settings for Cli {
@@ -49,6 +52,7 @@ pub async fn run(cli: Cli, shutdown: Shutdown) -> anyhow::Result<()> {
     match cli.command {
         Command::Demo(settings) => demo::run(&settings, &shutdown).await,
         Command::Bench(settings) => bench::run(&settings, &shutdown).await,
+        Command::Recipe(settings) => recipe::run(&settings),
     }
 }
 

@@ -6,5 +6,6 @@ mod foreman;
 mod life;
 mod npm;
 mod orders;
+mod readme;
 mod recipe;
 mod recipe_npm;
