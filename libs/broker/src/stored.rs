@@ -1,6 +1,12 @@
 //! Reading single messages of a stream, beside all consumers.
 
-use async_nats::{HeaderMap, jetstream::stream::RawMessageErrorKind};
+use async_nats::{
+    HeaderMap,
+    jetstream::{
+        message::StreamMessage,
+        stream::{RawMessageError, RawMessageErrorKind},
+    },
+};
 use bytes::Bytes;
 use packline_domain::Timestamp;
 
@@ -34,29 +40,16 @@ impl Broker {
     /// When the broker is not available or refuses.
     pub async fn stored(&self, stream: StreamName, from: u64) -> Result<Option<Stored>, BrokerError> {
         let found = self.context().get_stream_no_info(stream.as_str()).await.map_err(BrokerError::unavailable)?;
-        match found.raw_message_builder().sequence(from.max(1)).next_by_subject(">").send().await {
-            Ok(message) => Ok(Some(Stored {
-                subject: message.subject.to_string(),
-                sequence: message.sequence,
-                stored_at: Timestamp::from_millis(
-                    i64::try_from(message.time.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX),
-                ),
-                payload: message.payload,
-                headers: message.headers,
-            })),
-            Err(error) => match error.kind() {
-                RawMessageErrorKind::NoMessageFound => Ok(None),
-                RawMessageErrorKind::JetStream(refusal) if refusal.code() != 503 => {
-                    Err(BrokerError::Refused(Refusal {
-                        code: refusal.error_code().0,
-                        description: refusal.to_string(),
-                    }))
-                }
-                RawMessageErrorKind::JetStream(_)
-                | RawMessageErrorKind::InvalidSubject
-                | RawMessageErrorKind::Other => Err(BrokerError::unavailable(error)),
-            },
-        }
+        sorted(found.raw_message_builder().sequence(from.max(1)).next_by_subject(">").send().await)
+    }
+
+    /// The newest message on a subject of a stream; none where there is no such.
+    ///
+    /// # Errors
+    /// When the broker is not available or refuses.
+    pub async fn newest(&self, stream: StreamName, subject: &str) -> Result<Option<Stored>, BrokerError> {
+        let found = self.context().get_stream_no_info(stream.as_str()).await.map_err(BrokerError::unavailable)?;
+        sorted(found.raw_message_builder().last_by_subject(subject).send().await)
     }
 
     /// Deletes what a stream stored before `before`, as far as it is at or below the sequence `through`.
@@ -75,5 +68,28 @@ impl Broker {
             }
         }
         if old > first { self.purge_before(stream, old).await } else { Ok(()) }
+    }
+}
+
+fn sorted(found: Result<StreamMessage, RawMessageError>) -> Result<Option<Stored>, BrokerError> {
+    match found {
+        Ok(message) => Ok(Some(Stored {
+            subject: message.subject.to_string(),
+            sequence: message.sequence,
+            stored_at: Timestamp::from_millis(
+                i64::try_from(message.time.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX),
+            ),
+            payload: message.payload,
+            headers: message.headers,
+        })),
+        Err(error) => match error.kind() {
+            RawMessageErrorKind::NoMessageFound => Ok(None),
+            RawMessageErrorKind::JetStream(refusal) if refusal.code() != 503 => {
+                Err(BrokerError::Refused(Refusal { code: refusal.error_code().0, description: refusal.to_string() }))
+            }
+            RawMessageErrorKind::JetStream(_) | RawMessageErrorKind::InvalidSubject | RawMessageErrorKind::Other => {
+                Err(BrokerError::unavailable(error))
+            }
+        },
     }
 }

@@ -55,4 +55,7 @@ pub struct LastPoll {
     /// Why it failed, where it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Sequence in the stream of commands of the newest `control.poll` that came before it; 0 where none did.
+    #[serde(default)]
+    pub command: u64,
 }

@@ -240,7 +240,7 @@ fn records() {
             }],
         },
     );
-    golden("last_poll", &LastPoll { schema: 1, at: at(0), packages: 8, error: Some("timed out".into()) });
+    golden("last_poll", &LastPoll { schema: 1, at: at(0), packages: 8, error: Some("timed out".into()), command: 3 });
 }
 
 #[test]

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use jiff::tz::TimeZone;
 use packline_service::{LogSettings, Unusable};
 use secrecy::SecretString;
 
-use crate::report::Patience;
+use crate::{cron::CronSchedule, report::Patience, schedule::Schedule, session::one_line};
+
+const HALF_AN_HOUR: Duration = Duration::from_secs(1800);
 
 /// The most packages that are asked for at once.
 pub const MAX_LIMIT: u32 = 10_000;
@@ -15,9 +18,12 @@ pub const MAX_LIMIT: u32 = 10_000;
 #[derive(Parser, Clone, Debug)]
 #[command(name = "poller", version)]
 pub struct Config {
-    /// How often the catalogue is asked
-    #[arg(long, env = "POLL_INTERVAL", default_value = "30m", value_parser = packline_service::duration)]
-    pub poll_interval: Duration,
+    /// How often the catalogue is asked [default: 30m]
+    #[arg(long, env = "POLL_INTERVAL", value_parser = packline_service::duration)]
+    pub poll_interval: Option<Duration>,
+    /// Instead, when it is asked: a cron pattern of 5 fields, or of 6 with the second first, in local time (TZ)
+    #[arg(long, env = "POLL_CRON")]
+    pub poll_cron: Option<String>,
     /// How many packages are asked for first; doubled up to 10000 while an answer is full
     #[arg(long, env = "POLL_LIMIT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_LIMIT)))]
     pub poll_limit: u32,
@@ -85,6 +91,20 @@ pub enum Endpoint {
 }
 
 impl Config {
+    /// When the catalogue is asked.
+    ///
+    /// # Errors
+    /// When both ways are set, or the pattern is none.
+    pub fn schedule(&self) -> Result<Schedule, Unusable> {
+        let pattern = self.poll_cron.as_deref().filter(|text| !text.trim().is_empty());
+        let Some(pattern) = pattern else { return Ok(Schedule::Every(self.poll_interval.unwrap_or(HALF_AN_HOUR))) };
+        if self.poll_interval.is_some() {
+            return Err(Unusable("POLL_INTERVAL and POLL_CRON are both set; set one of them".into()));
+        }
+        let cron = CronSchedule::parse(pattern, time_zone()?);
+        cron.map(Schedule::Cron).map_err(|why| Unusable(format!("POLL_CRON `{}`: {why}", one_line(&pattern))))
+    }
+
     /// How the catalogue is reached.
     ///
     /// # Errors
@@ -109,6 +129,18 @@ impl Config {
                 "set MCP_COMMAND (a program with arguments) or MCP_URL, so that there is a catalogue to ask".into(),
             )),
         }
+    }
+}
+
+/// The time zone of this machine; UTC where it has none.
+fn time_zone() -> Result<TimeZone, Unusable> {
+    match (TimeZone::try_system(), std::env::var("TZ")) {
+        (Ok(zone), _) => Ok(zone),
+        (Err(_), Ok(name)) if !name.trim().is_empty() => Err(Unusable(format!(
+            "TZ `{}` is no time zone that this machine knows: install its time zone data (tzdata), or set TZ=UTC",
+            one_line(&name)
+        ))),
+        (Err(_), _) => Ok(TimeZone::UTC),
     }
 }
 
@@ -155,6 +187,24 @@ mod tests {
             (vec!["--mcp-url", "catalogue:80"], "is like https://"),
         ] {
             let line = endpoint(&arguments).unwrap_err().to_string();
+            assert!(line.contains(said) && !line.contains('\n'), "{line}");
+        }
+    }
+
+    #[test]
+    fn polls_are_timed_by_an_interval_or_by_a_pattern_and_not_by_both() {
+        let schedule =
+            |arguments: &[&str]| Config::try_parse_from([&["poller"], arguments].concat()).unwrap().schedule();
+        assert!(matches!(schedule(&[]), Ok(Schedule::Every(HALF_AN_HOUR))));
+        assert!(matches!(schedule(&["--poll-interval", "5s", "--poll-cron", ""]), Ok(Schedule::Every(_))));
+        assert!(matches!(schedule(&["--poll-cron", "*/30 * * * *"]), Ok(Schedule::Cron(_))));
+        for (arguments, said) in [
+            (vec!["--poll-interval", "30m", "--poll-cron", "*/30 * * * *"], "are both set; set one of them"),
+            (vec!["--poll-cron", "*/30 * * *"], "POLL_CRON `*/30 * * *`: 4 fields"),
+            (vec!["--poll-cron", "0 99 * * *"], "the hour `99`"),
+            (vec!["--poll-cron", "0 0 30 2 *"], "it never comes"),
+        ] {
+            let line = schedule(&arguments).unwrap_err().to_string();
             assert!(line.contains(said) && !line.contains('\n'), "{line}");
         }
     }

@@ -6,7 +6,10 @@ mod call;
 pub mod catalogue;
 mod child;
 mod clock;
+mod commands;
 pub mod config;
+pub mod cron;
+mod failures;
 mod intake;
 mod lease;
 mod poll;
@@ -14,6 +17,7 @@ pub mod report;
 mod reporter;
 pub mod schedule;
 pub mod session;
+mod zoned;
 
 use std::time::Duration;
 
@@ -28,6 +32,7 @@ use crate::{
     lease::{Keeper, Lease},
     poll::Polls,
     reporter::Reporter,
+    schedule::Schedule,
 };
 
 /// How long a poller that is asked to stop may take over what it has begun.
@@ -41,8 +46,14 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// When the settings are unusable, or the broker is too old or lacks what Packline needs.
 pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let catalogue = Catalogue::new(&config)?;
+    let schedule = config.schedule()?;
+    if let Schedule::Cron(cron) = &schedule
+        && let Some(warning) = cron.warning()
+    {
+        tracing::warn!("{warning}");
+    }
     tokio::select! {
-        ended = stand_by_and_work(&config, catalogue, &shutdown) => ended,
+        ended = stand_by_and_work(&config, catalogue, schedule, &shutdown) => ended,
         () = given_up(&shutdown) => Ok(()),
     }
 }
@@ -54,7 +65,12 @@ async fn given_up(shutdown: &Shutdown) {
     tracing::warn!("stopped without waiting any longer for the broker and the catalogue");
 }
 
-async fn stand_by_and_work(config: &Config, catalogue: Catalogue, shutdown: &Shutdown) -> anyhow::Result<()> {
+async fn stand_by_and_work(
+    config: &Config,
+    catalogue: Catalogue,
+    schedule: Schedule,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
     let me = identity();
     let ready = async {
         let broker = Broker::connect(&config.nats, &format!("poller {me}")).await.map_err(|error| match error {
@@ -80,7 +96,7 @@ async fn stand_by_and_work(config: &Config, catalogue: Catalogue, shutdown: &Shu
             Err(error) => return Err(error).context("failed to become the active poller"),
         };
         tracing::info!("{me} is the active poller");
-        match work(config, &catalogue, &broker, keeper, lease, shutdown).await {
+        match work(config, (&catalogue, &schedule), &broker, keeper, lease, shutdown).await {
             Err(error) if is_deposed(&error) => tracing::warn!("{me} is not active any more: another poller is"),
             ended => return ended,
         }
@@ -90,7 +106,7 @@ async fn stand_by_and_work(config: &Config, catalogue: Catalogue, shutdown: &Shu
 /// One term: keeps the lease, reports and polls, until asked to stop.
 async fn work(
     config: &Config,
-    catalogue: &Catalogue,
+    (catalogue, schedule): (&Catalogue, &Schedule),
     broker: &Broker,
     keeper: Keeper,
     lease: Lease,
@@ -103,13 +119,7 @@ async fn work(
         let (questions, asked) = mpsc::channel(1);
         let manner = (config.patience, config.report_progress);
         let reporter = Reporter::load(broker.clone(), catalogue.clone(), lease.clone(), through, manner).await?;
-        let polls = Polls {
-            broker: broker.clone(),
-            catalogue: catalogue.clone(),
-            lease,
-            interval: config.poll_interval,
-            questions,
-        };
+        let polls = Polls::new(broker.clone(), catalogue.clone(), lease, schedule.clone(), questions);
         tokio::try_join!(reporter.run(asked, shutdown.clone()), polls.run(shutdown.clone()))?;
         anyhow::Ok(())
     };

@@ -6,29 +6,33 @@ use std::{
     time::{Duration, Instant},
 };
 
-use packline_broker::{Broker, BrokerError, BucketName, DeadLetter, Message, Pull, topology};
+use packline_broker::{Broker, BrokerError, BucketName, DeadLetter, Message, topology};
 use packline_domain::{
-    Command, PackageName, Refused, SCHEMA,
+    PackageName, Refused, SCHEMA,
     record::{LEADER, LastPoll, Leader},
 };
 use packline_service::Shutdown;
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{sleep, sleep_until},
+    time::sleep,
 };
 
 use crate::{
     announce::{Asked, announce},
     catalogue::Catalogue,
     clock,
+    commands::Commands,
+    failures::{Failures, Told},
     lease::{Deposed, Lease},
     reporter::Question,
-    schedule::until_next_poll,
+    schedule::{NextPoll, Schedule},
     session::CallError,
 };
 
 /// The key of [`LastPoll`].
 const LAST: &str = "last";
+/// Before another look where there is no broker.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Between two questions for what waits to be reported.
 const SETTLING: Duration = Duration::from_millis(50);
 /// What waits to be reported is known within the ack wait of an earlier poller's messages, or so.
@@ -49,51 +53,102 @@ enum PollError {
 
 /// The polls of one term of the active poller.
 pub(crate) struct Polls {
-    pub(crate) broker: Broker,
-    pub(crate) catalogue: Catalogue,
-    pub(crate) lease: Lease,
-    pub(crate) interval: Duration,
-    pub(crate) questions: mpsc::Sender<Question>,
+    broker: Broker,
+    catalogue: Catalogue,
+    lease: Lease,
+    schedule: Schedule,
+    questions: mpsc::Sender<Question>,
+    commands: Commands,
+    failures: Failures,
 }
 
 impl Polls {
-    /// Polls now, then every interval and on command, until asked to stop.
-    pub(crate) async fn run(self, shutdown: Shutdown) -> Result<(), Deposed> {
-        let mut commands = Commands { broker: self.broker.clone(), pull: None };
-        let mut failures = 0_u32;
+    pub(crate) fn new(
+        broker: Broker,
+        catalogue: Catalogue,
+        lease: Lease,
+        schedule: Schedule,
+        questions: mpsc::Sender<Question>,
+    ) -> Self {
+        let commands = Commands::new(broker.clone());
+        Self { broker, catalogue, lease, schedule, questions, commands, failures: Failures::default() }
+    }
+
+    /// Polls when it is due and on command, until asked to stop.
+    pub(crate) async fn run(mut self, shutdown: Shutdown) -> Result<(), Deposed> {
+        let mut next = tokio::select! {
+            next = self.first() => next,
+            () = shutdown.requested() => return Ok(()),
+        };
         loop {
+            self.tell(&next);
+            tokio::select! {
+                () = until_due(&self.schedule, next) => {}
+                () = self.commands.poll_now() => tracing::info!("told to poll now"),
+                () = shutdown.requested() => return Ok(()),
+            }
             let polled = self.poll_one(&shutdown).await;
             if shutdown.is_requested() {
                 return Ok(());
             }
-            let mut last = LastPoll { schema: SCHEMA, at: clock::now(), packages: 0, error: None };
+            let command = self.commands.covered();
+            let mut last = LastPoll { schema: SCHEMA, at: clock::now(), packages: 0, error: None, command };
             match polled {
-                Ok(found) => {
-                    failures = 0;
-                    last.packages = found;
-                }
+                Ok(found) => last.packages = found,
                 Err(PollError::Deposed(deposed)) => return Err(deposed),
-                Err(error) => {
-                    failures = failures.saturating_add(1);
-                    last.error = Some(error.to_string());
-                }
+                Err(error) => last.error = Some(error.to_string()),
             }
             self.lease.write(LAST, serde_json::to_vec(&last).ok()).await?;
-            let wait = until_next_poll(self.interval, failures, fastrand::f64());
-            if let Some(error) = last.error {
-                let seconds = Duration::from_secs(wait.as_secs().max(1));
-                tracing::error!("failed to poll, trying again in {}: {error}", humantime::format_duration(seconds));
-            }
-            tokio::select! {
-                () = sleep_until((Instant::now() + wait).into()) => {}
-                () = commands.poll_now() => tracing::info!("told to poll now"),
-                () = shutdown.requested() => return Ok(()),
+            let told = self.failures.note(last.error.as_deref());
+            next = self.schedule.next(last.at, self.failures.count(), fastrand::f64());
+            let wait =
+                humantime::format_duration(Duration::from_secs(next.left(last.at, Duration::ZERO).as_secs().max(1)));
+            let error = last.error.unwrap_or_default();
+            match told {
+                Told::New => tracing::error!("failed to poll, trying again in {wait}: {error}"),
+                Told::Known => tracing::debug!("failed to poll again, trying again in {wait}: {error}"),
+                Told::Over(times) => tracing::info!("polled again, after {times} polls that failed"),
+                Told::Nothing => {}
             }
         }
     }
 
+    /// When to poll first, as the poller before this one has left things.
+    async fn first(&mut self) -> NextPoll {
+        loop {
+            match self.look_back().await {
+                Ok(next) => return next,
+                Err(error) => {
+                    tracing::warn!("failed to see when the catalogue was polled last: {error}");
+                    sleep(AGAIN).await;
+                }
+            }
+        }
+    }
+
+    async fn look_back(&mut self) -> Result<NextPoll, BrokerError> {
+        let entry = self.broker.bucket(BucketName::Poller).get(LAST).await?;
+        // one that cannot be read counts as none
+        let last: Option<LastPoll> = entry.and_then(|entry| serde_json::from_slice(&entry.value?).ok());
+        let newest = self.commands.newest().await?;
+        let next = self.schedule.first(clock::now(), last.as_ref(), newest);
+        if next != NextPoll::NOW {
+            self.commands.cover(newest);
+        }
+        Ok(next)
+    }
+
+    fn tell(&self, next: &NextPoll) {
+        if let (Schedule::Cron(cron), NextPoll { at: Some(at), within: None }) = (&self.schedule, next) {
+            tracing::info!("polls next at {}; `control.poll` polls now", cron.shown(*at));
+        }
+    }
+
     /// One poll; how many packages the catalogue named.
-    async fn poll_one(&self, shutdown: &Shutdown) -> Result<usize, PollError> {
+    async fn poll_one(&mut self, shutdown: &Shutdown) -> Result<usize, PollError> {
+        // whatever was commanded before a poll begins is done by it
+        let newest = self.commands.newest().await?;
+        self.commands.cover(newest);
         // in this order: an outcome that is not on packages.status by now is later than the mark, and one
         // that is, is either known to the catalogue before it is asked, or left out
         let reported_through = self.reported_through().await?;
@@ -176,42 +231,18 @@ fn packages(count: usize) -> String {
     if count == 1 { "1 package".to_owned() } else { format!("{count} packages") }
 }
 
-/// `control.poll`, as it comes.
-struct Commands {
-    broker: Broker,
-    pull: Option<Pull>,
-}
-
-impl Commands {
-    /// Returns once somebody commands a poll. All commands that wait are one. They are acknowledged before
-    /// the poll: a poller that dies meanwhile is followed by one that polls at its start.
-    async fn poll_now(&mut self) {
-        const MOST: usize = 256;
-        const FETCH: Duration = Duration::from_secs(30);
-        loop {
-            match self.fetch(MOST, FETCH).await {
-                Ok(true) => return,
-                Ok(false) => {}
-                Err(error) => {
-                    tracing::warn!("failed to take control.poll: {error}");
-                    self.pull = None;
-                    sleep(Duration::from_secs(1)).await;
-                }
-            }
+/// Waits until a poll is due. The clock of the wall is looked at often: it may be set, and the monotonic one
+/// stands still while the machine sleeps.
+async fn until_due(schedule: &Schedule, mut next: NextPoll) {
+    const LOOK: Duration = Duration::from_secs(10);
+    let since = Instant::now();
+    loop {
+        let now = clock::now();
+        let left = next.left(now, since.elapsed());
+        if left.is_zero() {
+            return;
         }
-    }
-
-    async fn fetch(&mut self, most: usize, expires: Duration) -> Result<bool, BrokerError> {
-        let pull = match &mut self.pull {
-            Some(pull) => pull,
-            none => none.insert(self.broker.polls().await?),
-        };
-        let mut commanded = false;
-        for delivery in pull.fetch(most, expires).await? {
-            // what cannot be understood is dead-lettered by the orchestrator, which sees all commands
-            commanded |= Command::parse("poll", &delivery.payload).is_ok();
-            delivery.ack().await;
-        }
-        Ok(commanded)
+        sleep(left.min(LOOK)).await;
+        next = schedule.seen_again(next, clock::now());
     }
 }
