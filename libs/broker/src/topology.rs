@@ -17,6 +17,9 @@ pub(crate) const ACK_WAIT: Duration = Duration::from_secs(30);
 /// The same for a leader's durables. Short: a message that went to a dead pull comes back after it.
 pub(crate) const LEADER_ACK_WAIT: Duration = Duration::from_secs(10);
 
+/// The same for the active poller's statuses: those that a dead one took come back soon after its lease is over.
+const CATALOGUE_ACK_WAIT: Duration = Duration::from_secs(10);
+
 /// Waiting pulls that one durable keeps; one for each idle worker.
 const MAX_WAITING: i64 = 16_384;
 
@@ -219,7 +222,7 @@ pub(crate) fn durables() -> [(StreamName, pull::Config); 3] {
     };
     [
         (StreamName::Builds, durable(BUILDERS, "")),
-        (StreamName::Status, durable(CATALOGUE, "")),
+        (StreamName::Status, pull::Config { ack_wait: CATALOGUE_ACK_WAIT, ..durable(CATALOGUE, "") }),
         (StreamName::Control, durable(POLLER, &control("poll"))),
     ]
 }

@@ -7,7 +7,8 @@ use tokio::{sync::mpsc, time::sleep};
 
 /// The most messages that are taken in at once.
 const BATCH: usize = 256;
-const FETCH: Duration = Duration::from_secs(10);
+/// Shorter than the lease: the request of a poller that stands still is over when the next one takes its place.
+const FETCH: Duration = Duration::from_secs(5);
 /// Before the next try where there is no broker, or no durable.
 const AGAIN: Duration = Duration::from_secs(1);
 

@@ -12,6 +12,9 @@ use tokio::sync::{mpsc, oneshot};
 /// A poller that is silent for so long is replaced.
 const LEASE: Duration = Duration::from_secs(6);
 
+/// The most writes of one commit.
+const TOGETHER: usize = 256;
+
 /// What the active poller may do as long as it holds the lease; clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Lease {
@@ -22,7 +25,7 @@ pub(crate) struct Lease {
 #[derive(Debug)]
 struct Request {
     write: Write,
-    done: oneshot::Sender<()>,
+    done: Option<oneshot::Sender<()>>,
 }
 
 /// Another poller is active.
@@ -43,8 +46,17 @@ impl Lease {
     pub(crate) async fn write(&self, key: impl Into<String>, value: Option<Vec<u8>>) -> Result<(), Deposed> {
         let (done, written) = oneshot::channel();
         let write = Write { key: key.into(), value: value.map(Into::into), expect: None };
-        self.requests.send(Request { write, done }).await.map_err(|_| Deposed)?;
+        self.requests.send(Request { write, done: Some(done) }).await.map_err(|_| Deposed)?;
         written.await.map_err(|_| Deposed)
+    }
+
+    /// The same, without waiting until it is written; writes keep their order.
+    ///
+    /// # Errors
+    /// When another poller is active.
+    pub(crate) async fn note(&self, key: impl Into<String>, value: Option<Vec<u8>>) -> Result<(), Deposed> {
+        let write = Write { key: key.into(), value: value.map(Into::into), expect: None };
+        self.requests.send(Request { write, done: None }).await.map_err(|_| Deposed)
     }
 }
 
@@ -76,7 +88,7 @@ impl Keeper {
         let sent = Instant::now();
         let chain = Chain::take(bucket, observed, &record).await?;
         let confirmed = Arc::new(Mutex::new(sent));
-        let (sender, requests) = mpsc::channel(16);
+        let (sender, requests) = mpsc::channel(TOGETHER);
         let lease = Lease { confirmed: Arc::clone(&confirmed), requests: sender };
         Ok((Self { chain, record, confirmed, requests }, lease))
     }
@@ -94,19 +106,17 @@ impl Keeper {
     pub(crate) async fn keep(mut self) -> Result<(), CommitError> {
         loop {
             let age = self.confirmed.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
-            let request = tokio::select! {
-                request = self.requests.recv() => match request {
-                    Some(request) => Some(request),
-                    None => break,
-                },
-                () = tokio::time::sleep((LEASE / 3).saturating_sub(age)) => None,
-            };
-            let (writes, done) = match request {
-                Some(Request { write, done }) => (vec![write], Some(done)),
-                None => (Vec::new(), None),
-            };
+            let mut requests = Vec::new();
+            tokio::select! {
+                count = self.requests.recv_many(&mut requests, TOGETHER) => if count == 0 { break },
+                () = tokio::time::sleep((LEASE / 3).saturating_sub(age)) => {}
+            }
+            let (writes, done): (Vec<_>, Vec<_>) =
+                requests.into_iter().map(|request| (request.write, request.done)).unzip();
             self.commit(&writes).await?;
-            done.map(|done| done.send(()));
+            for done in done.into_iter().flatten() {
+                let _ = done.send(());
+            }
         }
         self.record.holder = None;
         self.commit(&[]).await

@@ -13,10 +13,12 @@ mod failures;
 mod intake;
 mod lease;
 mod poll;
+mod refusal;
 pub mod report;
 mod reporter;
 pub mod schedule;
 pub mod session;
+mod trouble;
 mod zoned;
 
 use std::time::Duration;

@@ -36,7 +36,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Between two questions for what waits to be reported.
 const SETTLING: Duration = Duration::from_millis(50);
 /// What waits to be reported is known within the ack wait of an earlier poller's messages, or so.
-const SAID_AFTER: Duration = Duration::from_secs(60);
+const SAID_AFTER: Duration = Duration::from_secs(30);
 
 /// Why a poll announced nothing.
 #[derive(Debug, thiserror::Error)]

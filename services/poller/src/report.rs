@@ -89,7 +89,8 @@ struct Waiting {
     report: Report,
     due: Instant,
     tries: u32,
-    refused_since: Option<Instant>,
+    /// Since when the tool itself refuses it, and for how long it did before that.
+    refused: Option<(Instant, Duration)>,
 }
 
 impl Reports {
@@ -98,8 +99,9 @@ impl Reports {
         Self { patience, with_progress, packages: BTreeMap::new() }
     }
 
-    /// Takes in one message; answers the sequences of those that need not be reported any more.
-    pub fn arrive(&mut self, now: Instant, report: Report) -> Vec<u64> {
+    /// Takes in one message; answers the sequences of those that need not be reported any more. `refused_for` is how
+    /// long an earlier poller saw it refused.
+    pub fn arrive(&mut self, now: Instant, report: Report, refused_for: Option<Duration>) -> Vec<u64> {
         if !self.is_reported(report.status.status) {
             return vec![report.sequence];
         }
@@ -111,7 +113,8 @@ impl Reports {
         if known.iter().any(|known| known.status.commit >= report.status.commit) {
             return vec![report.sequence];
         }
-        let newest = Waiting { report, due: now, tries: 0, refused_since: None };
+        let refused = refused_for.map(|before| (now, before));
+        let newest = Waiting { report, due: now, tries: 0, refused };
         desk.waiting.replace(newest).map(|older| older.report.sequence).into_iter().collect()
     }
 
@@ -158,8 +161,8 @@ impl Reports {
                 return Some(Verdict::Retry(Duration::ZERO));
             }
             Ended::Refused(why) => {
-                let since = *tried.refused_since.get_or_insert(now);
-                Some((why, now.saturating_duration_since(since) >= self.patience.refused))
+                let (since, before) = *tried.refused.get_or_insert((now, Duration::ZERO));
+                Some((why, before + now.saturating_duration_since(since) >= self.patience.refused))
             }
             Ended::Failed(why) => Some((why, false)),
             Ended::BrokenOff => None,
@@ -188,6 +191,11 @@ impl Reports {
         if self.packages.get(name).is_some_and(|desk| desk.calling.is_none() && desk.waiting.is_none()) {
             self.packages.remove(name);
         }
+    }
+
+    /// The report of a package that waits.
+    pub fn waiting(&self, name: &PackageName) -> Option<&PackageStatus> {
+        self.packages.get(name)?.waiting.as_ref().map(|waiting| &waiting.report.status)
     }
 
     /// The packages of which a report waits or is being tried.

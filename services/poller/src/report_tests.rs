@@ -36,8 +36,10 @@ fn only_outcomes_are_reported_unless_progress_is_wanted() {
         [StatusKind::Building, StatusKind::Queued, StatusKind::Published, StatusKind::Failed, StatusKind::Cancelled];
     for (with_progress, reported) in [(false, 3), (true, 5)] {
         let mut reports = Reports::new(Patience::default(), with_progress);
-        let done: usize =
-            (0..).zip(all).map(|(n, status)| reports.arrive(now, report(n, &format!("p{n}"), status, n)).len()).sum();
+        let done: usize = (0..)
+            .zip(all)
+            .map(|(n, status)| reports.arrive(now, report(n, &format!("p{n}"), status, n), None).len())
+            .sum();
         assert_eq!(done, 5 - reported);
         assert_eq!(begun(&mut reports, now).len(), reported);
     }
@@ -46,10 +48,10 @@ fn only_outcomes_are_reported_unless_progress_is_wanted() {
 #[test]
 fn of_one_package_one_call_is_made_at_a_time_and_of_others_beside_it() {
     let (mut reports, now) = (reports(), Instant::now());
-    reports.arrive(now, report(1, "a", StatusKind::Failed, 1));
-    reports.arrive(now, report(2, "b", StatusKind::Failed, 2));
+    reports.arrive(now, report(1, "a", StatusKind::Failed, 1), None);
+    reports.arrive(now, report(2, "b", StatusKind::Failed, 2), None);
     assert_eq!(begun(&mut reports, now), [1, 2]);
-    assert!(reports.arrive(now, report(3, "a", StatusKind::Published, 3)).is_empty());
+    assert!(reports.arrive(now, report(3, "a", StatusKind::Published, 3), None).is_empty());
     assert_eq!((begun(&mut reports, now), reports.next_due()), (vec![], None));
     let done = reports.ended(now, &name("a"), Ended::Accepted, 0.5).unwrap();
     assert!(matches!(done, Verdict::Done(report) if report.sequence == 1));
@@ -59,20 +61,23 @@ fn of_one_package_one_call_is_made_at_a_time_and_of_others_beside_it() {
 #[test]
 fn a_newer_report_takes_the_place_of_an_older_one_that_waits() {
     let (mut reports, now) = (reports(), Instant::now());
-    reports.arrive(now, report(1, "a", StatusKind::Failed, 5));
-    assert_eq!(reports.arrive(now, report(2, "a", StatusKind::Published, 9)), [1]);
-    assert_eq!(reports.arrive(now, report(3, "a", StatusKind::Failed, 7)), [3], "an older one that comes late");
-    assert_eq!(reports.arrive(now, report(4, "a", StatusKind::Published, 9)), [4], "the same, published again");
-    assert!(reports.arrive(now, report(2, "a", StatusKind::Published, 9)).is_empty(), "the same, delivered again");
+    reports.arrive(now, report(1, "a", StatusKind::Failed, 5), None);
+    assert_eq!(reports.arrive(now, report(2, "a", StatusKind::Published, 9), None), [1]);
+    assert_eq!(reports.arrive(now, report(3, "a", StatusKind::Failed, 7), None), [3], "an older one that comes late");
+    assert_eq!(reports.arrive(now, report(4, "a", StatusKind::Published, 9), None), [4], "the same, published again");
+    assert!(
+        reports.arrive(now, report(2, "a", StatusKind::Published, 9), None).is_empty(),
+        "the same, delivered again"
+    );
     assert_eq!(begun(&mut reports, now), [2]);
 }
 
 #[test]
 fn a_failed_call_that_a_newer_report_overtakes_is_not_repeated() {
     let (mut reports, now) = (reports(), Instant::now());
-    reports.arrive(now, report(1, "a", StatusKind::Failed, 1));
+    reports.arrive(now, report(1, "a", StatusKind::Failed, 1), None);
     reports.begin(now);
-    reports.arrive(now, report(2, "a", StatusKind::Published, 2));
+    reports.arrive(now, report(2, "a", StatusKind::Published, 2), None);
     let verdict = reports.ended(now, &name("a"), Ended::Failed("down".into()), 0.5);
     assert!(matches!(verdict, Some(Verdict::Done(report)) if report.sequence == 1));
     assert_eq!(begun(&mut reports, now), [2]);
@@ -81,14 +86,14 @@ fn a_failed_call_that_a_newer_report_overtakes_is_not_repeated() {
 #[test]
 fn failures_are_repeated_for_ever_with_growing_waits_and_hold_up_no_other_package() {
     let (mut reports, mut now) = (reports(), Instant::now());
-    reports.arrive(now, report(1, "a", StatusKind::Failed, 1));
+    reports.arrive(now, report(1, "a", StatusKind::Failed, 1), None);
     let mut waits = Vec::new();
     for tries in 0..500 {
         assert_eq!(begun(&mut reports, now), [1]);
         let Some(Verdict::Retry(wait)) = reports.ended(now, &name("a"), Ended::Failed("down".into()), 0.0) else {
             panic!("lost after {tries} tries")
         };
-        reports.arrive(now, report(tries + 10, "b", StatusKind::Published, tries + 10));
+        reports.arrive(now, report(tries + 10, "b", StatusKind::Published, tries + 10), None);
         assert_eq!(begun(&mut reports, now), [tries + 10]);
         reports.ended(now, &name("b"), Ended::Accepted, 0.5);
         assert_eq!(reports.next_due(), Some(now + wait));
@@ -102,7 +107,7 @@ fn failures_are_repeated_for_ever_with_growing_waits_and_hold_up_no_other_packag
 #[test]
 fn what_the_tool_itself_refuses_for_an_hour_is_given_up() {
     let (mut reports, start) = (reports(), Instant::now());
-    reports.arrive(start, report(1, "a", StatusKind::Failed, 1));
+    reports.arrive(start, report(1, "a", StatusKind::Failed, 1), None);
     let refuse = |reports: &mut Reports, now| {
         assert_eq!(begun(reports, now), [1]);
         reports.ended(now, &name("a"), Ended::Refused("unknown package".into()), 0.5).unwrap()
@@ -120,9 +125,22 @@ fn what_the_tool_itself_refuses_for_an_hour_is_given_up() {
 }
 
 #[test]
+fn the_hour_of_refusals_goes_on_where_an_earlier_poller_left_it() {
+    let (mut reports, start) = (reports(), Instant::now());
+    reports.arrive(start, report(1, "a", StatusKind::Failed, 1), Some(HOUR - Duration::from_secs(60)));
+    let mut refused = |after: u64| {
+        let now = start + Duration::from_secs(after);
+        assert_eq!(begun(&mut reports, now), [1]);
+        reports.ended(now, &name("a"), Ended::Refused("unknown package".into()), 0.5).unwrap()
+    };
+    assert!(matches!(refused(1), Verdict::Retry(_)));
+    assert!(matches!(refused(60), Verdict::GiveUp(..)));
+}
+
+#[test]
 fn a_call_that_was_broken_off_for_another_is_repeated_at_once() {
     let (mut reports, now) = (reports(), Instant::now());
-    reports.arrive(now, report(1, "a", StatusKind::Failed, 1));
+    reports.arrive(now, report(1, "a", StatusKind::Failed, 1), None);
     reports.begin(now);
     assert_eq!(reports.ended(now, &name("a"), Ended::BrokenOff, 0.5), Some(Verdict::Retry(Duration::ZERO)));
     assert_eq!(begun(&mut reports, now), [1]);
@@ -131,9 +149,9 @@ fn a_call_that_was_broken_off_for_another_is_repeated_at_once() {
 #[test]
 fn packages_with_a_report_on_its_way_are_named() {
     let (mut reports, now) = (reports(), Instant::now());
-    reports.arrive(now, report(1, "a", StatusKind::Failed, 1));
-    reports.arrive(now, report(2, "b", StatusKind::Published, 2));
-    reports.arrive(now, report(3, "c", StatusKind::Building, 3));
+    reports.arrive(now, report(1, "a", StatusKind::Failed, 1), None);
+    reports.arrive(now, report(2, "b", StatusKind::Published, 2), None);
+    reports.arrive(now, report(3, "c", StatusKind::Building, 3), None);
     reports.begin(now);
     assert_eq!(reports.packages(), [name("a"), name("b")].into());
 }

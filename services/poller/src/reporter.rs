@@ -7,9 +7,8 @@ use std::{
 
 use bytes::Bytes;
 use packline_broker::{Acker, Broker, BucketName, DeadLetter, Delivery, StreamName, topology};
-use packline_domain::{PackageName, PackageStatus, SCHEMA, StatusKind, Timestamp, message};
+use packline_domain::{PackageName, PackageStatus, StatusKind, message};
 use packline_service::Shutdown;
-use serde::Serialize;
 use tokio::{
     sync::{mpsc, oneshot},
     task::{JoinError, JoinSet},
@@ -21,36 +20,21 @@ use crate::{
     catalogue::Catalogue,
     clock, intake,
     lease::{Deposed, Lease},
+    refusal::{self, Refusals},
     report::{Ended, Patience, Report, Reports, Verdict},
     schedule::backoff,
     session::{CallError, Session},
+    trouble::Trouble,
 };
 
 /// The most calls at a time: one that hangs holds up fifteen others at most until it times out.
 const CALLS: usize = 16;
 /// Well below the ack wait of the durable.
-const PROGRESS: Duration = Duration::from_secs(10);
+const PROGRESS: Duration = Duration::from_secs(3);
 /// Between two looks at a lease that is not certain.
 const UNCERTAIN: Duration = Duration::from_millis(200);
 /// How long calls under way may take when the poller is asked to stop.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// The key of a package's last report that the catalogue refused.
-fn refused_key(name: &PackageName) -> String {
-    format!("{REFUSED}{}", name.key())
-}
-
-const REFUSED: &str = "refused.";
-
-/// `refused.<package>`: a report that the catalogue refused for an hour.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct RefusedReport<'a> {
-    schema: u32,
-    at: Timestamp,
-    error: &'a str,
-    report: &'a PackageStatus,
-}
 
 /// Asks which packages the catalogue knows too little about: `None` while that is not known.
 pub(crate) type Question = oneshot::Sender<Option<BTreeSet<PackageName>>>;
@@ -62,20 +46,24 @@ pub(crate) struct Reporter {
     lease: Lease,
     reports: Reports,
     patience: Patience,
-    refused: BTreeSet<PackageName>,
+    refusals: Refusals,
     unacknowledged: BTreeMap<u64, Acker>,
     session: Option<Session>,
     opening: JoinSet<Result<Session, CallError>>,
+    /// Sessions that are being ended: nothing is said before they are gone.
+    closing: JoinSet<()>,
     calls: JoinSet<(PackageName, Ended, End)>,
-    /// Sessions that could not be begun, in a row, and when the next may be.
-    failures: u32,
+    /// Sessions that were not begun or broke, since a call was answered, and when the next may be begun.
+    broken: u32,
     closed_until: Instant,
+    trouble: Trouble,
 }
 
 /// What wakes the reporter.
 enum Woken {
     Messages(Vec<Delivery>),
     Opened(Box<Result<Session, CallError>>),
+    Closed,
     Called(PackageName, Ended, End),
     Asked(Question),
     Progress,
@@ -93,23 +81,22 @@ impl Reporter {
         through: u64,
         (patience, with_progress): (Patience, bool),
     ) -> anyhow::Result<Self> {
-        let kept = broker.bucket(BucketName::Poller).load(&format!("{REFUSED}>"), through).await?;
-        let refused = kept.iter().filter(|entry| entry.value.is_some());
-        let refused =
-            refused.filter_map(|entry| PackageName::from_key(entry.key.strip_prefix(REFUSED)?).ok()).collect();
+        let kept = broker.bucket(BucketName::Poller).load(refusal::KEYS, through).await?;
         Ok(Self {
             broker,
             catalogue,
             lease,
             reports: Reports::new(patience, with_progress),
             patience,
-            refused,
+            refusals: Refusals::load(&kept),
             unacknowledged: BTreeMap::new(),
             session: None,
             opening: JoinSet::new(),
+            closing: JoinSet::new(),
             calls: JoinSet::new(),
-            failures: 0,
+            broken: 0,
             closed_until: Instant::now(),
+            trouble: Trouble::default(),
         })
     }
 
@@ -125,11 +112,15 @@ impl Reporter {
         let mut progress = interval(PROGRESS);
         progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            self.begin_calls().await;
+            self.begin_calls();
             let due = self.next_due();
             let woken = tokio::select! {
                 Some(batch) = messages.recv() => Woken::Messages(batch),
                 Some(opened) = self.opening.join_next() => Woken::Opened(Box::new(unless_panicked(opened))),
+                Some(closed) = self.closing.join_next() => {
+                    unless_panicked(closed);
+                    Woken::Closed
+                }
                 Some(called) = self.calls.join_next() => {
                     let (name, ended, end) = unless_panicked(called);
                     Woken::Called(name, ended, end)
@@ -152,7 +143,7 @@ impl Reporter {
                         acker.progress().await;
                     }
                 }
-                Woken::Due => {}
+                Woken::Due | Woken::Closed => {}
                 Woken::Stop => return self.stop().await,
             }
         }
@@ -161,7 +152,7 @@ impl Reporter {
     fn next_due(&self) -> Instant {
         let now = Instant::now();
         let far = now + PROGRESS;
-        if !self.opening.is_empty() || self.calls.len() >= CALLS {
+        if !self.opening.is_empty() || !self.closing.is_empty() || self.calls.len() >= CALLS {
             return far;
         }
         // without the lease nothing is begun, however long it is due
@@ -184,7 +175,8 @@ impl Reporter {
             };
             self.unacknowledged.insert(delivery.sequence, delivery.acker());
             let report = Report { sequence: delivery.sequence, status, payload: delivery.payload };
-            for sequence in self.reports.arrive(Instant::now(), report) {
+            let refused_for = self.refusals.refused_for(&report.status, clock::now());
+            for sequence in self.reports.arrive(Instant::now(), report, refused_for) {
                 self.acknowledge(sequence).await;
             }
         }
@@ -197,18 +189,16 @@ impl Reporter {
     }
 
     /// Begins as many calls as may run; ends the session when there is nothing to say.
-    async fn begin_calls(&mut self) {
+    fn begin_calls(&mut self) {
         let now = Instant::now();
         let due = self.reports.next_due().is_some_and(|due| due <= now);
         if !due {
-            if self.calls.is_empty()
-                && let Some(session) = self.session.take()
-            {
-                session.close().await;
+            if self.calls.is_empty() {
+                self.close();
             }
             return;
         }
-        if now < self.closed_until || !self.opening.is_empty() || !self.lease.is_valid() {
+        if now < self.closed_until || !self.opening.is_empty() || !self.closing.is_empty() || !self.lease.is_valid() {
             return;
         }
         let Some(caller) = self.session.as_ref().map(Session::caller) else {
@@ -235,27 +225,38 @@ impl Reporter {
     fn opened(&mut self, opened: Result<Session, CallError>) {
         match opened {
             Ok(session) => {
-                self.failures = 0;
+                self.trouble.opened();
                 self.session = Some(session);
             }
             Err(error) => {
-                self.failures = self.failures.saturating_add(1);
-                let wait = backoff(self.patience.first, self.patience.longest, self.failures, fastrand::f64());
-                let count = self.reports.packages().len();
-                tracing::warn!(
-                    "failed to tell the catalogue of {count} packages, trying again in {}: {error}",
-                    shown(wait)
-                );
-                self.closed_until = Instant::now() + wait;
+                let wait = self.broke();
+                self.trouble.session(self.reports.packages().len(), wait, &error.to_string());
             }
         }
     }
 
-    async fn called(&mut self, name: PackageName, ended: Ended, end: End) -> Result<(), Deposed> {
-        self.settle(name, ended).await?;
-        if end == End::GoesOn {
-            return Ok(());
+    /// Waits before the next session, longer each time until a call is answered.
+    fn broke(&mut self) -> Duration {
+        self.broken = self.broken.saturating_add(1);
+        let wait = backoff(self.patience.first, self.patience.longest, self.broken, fastrand::f64());
+        self.closed_until = Instant::now() + wait;
+        wait
+    }
+
+    /// Ends the session aside.
+    fn close(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.closing.spawn(session.close());
         }
+    }
+
+    async fn called(&mut self, name: PackageName, ended: Ended, end: End) -> Result<(), Deposed> {
+        if end == End::GoesOn {
+            self.broken = 0;
+            return self.settle(name, ended).await;
+        }
+        self.broke();
+        self.settle(name, ended).await?;
         // whoever did not answer may do so later: nothing more is said before that session is gone
         self.calls.abort_all();
         while let Some(called) = self.calls.join_next().await {
@@ -263,9 +264,7 @@ impl Reporter {
                 self.settle(name, ended).await?;
             }
         }
-        if let Some(session) = self.session.take() {
-            session.close().await;
-        }
+        self.close();
         for name in self.reports.packages() {
             self.settle(name, Ended::BrokenOff).await?;
         }
@@ -275,22 +274,27 @@ impl Reporter {
     /// Does what a try's end asks for.
     async fn settle(&mut self, name: PackageName, ended: Ended) -> Result<(), Deposed> {
         let accepted = ended == Ended::Accepted;
-        let why = match &ended {
-            Ended::Refused(why) | Ended::Failed(why) => Some(why.clone()),
-            Ended::Accepted | Ended::Outdated | Ended::BrokenOff => None,
+        let (why, refused) = match &ended {
+            Ended::Refused(why) => (Some(why.clone()), true),
+            Ended::Failed(why) => (Some(why.clone()), false),
+            Ended::Accepted | Ended::Outdated | Ended::BrokenOff => (None, false),
         };
         match self.reports.ended(Instant::now(), &name, ended, fastrand::f64()) {
             None => {}
             Some(Verdict::Retry(wait)) => {
-                if let Some(why) = why {
-                    tracing::warn!("the catalogue was not told of {name}, trying again in {}: {why}", shown(wait));
+                let Some(why) = why else { return Ok(()) };
+                self.trouble.package(&name, wait, &why);
+                let status = self.reports.waiting(&name).filter(|_| refused);
+                if let Some(kept) = status.and_then(|status| self.refusals.refused(status, &why, clock::now())) {
+                    self.lease.note(refusal::key(&name), Some(kept)).await?;
                 }
             }
             Some(Verdict::Done(report)) => {
                 if accepted {
+                    self.trouble.accepted(&name);
                     tracing::info!("told the catalogue that {name} is {}", word(report.status.status));
-                    if self.refused.remove(&name) {
-                        self.lease.write(refused_key(&name), None).await?;
+                    if self.refusals.accepted(&name) {
+                        self.lease.note(refusal::key(&name), None).await?;
                     }
                 }
                 self.acknowledge(report.sequence).await;
@@ -304,9 +308,8 @@ impl Reporter {
         tracing::error!("gave up telling the catalogue of {name}, which refused it for an hour: {why}");
         let reason = format!("the catalogue refused it for an hour: {why}");
         self.broker.dead_letter(letter("catalogue", reason, report.sequence, report.payload)).await;
-        let record = RefusedReport { schema: SCHEMA, at: clock::now(), error: &why, report: &report.status };
-        self.lease.write(refused_key(&name), serde_json::to_vec(&record).ok()).await?;
-        self.refused.insert(name);
+        let kept = self.refusals.given_up(&report.status, &why, clock::now());
+        self.lease.write(refusal::key(&name), kept).await?;
         self.acknowledge(report.sequence).await;
         Ok(())
     }
@@ -318,7 +321,7 @@ impl Reporter {
         let state = state.inspect_err(|error| tracing::debug!("failed to ask for what waits: {error}")).ok()?;
         let here = u64::try_from(self.unacknowledged.len()).unwrap_or(u64::MAX);
         let known = state.pending == 0 && state.ack_pending == here;
-        known.then(|| self.reports.packages().into_iter().chain(self.refused.iter().cloned()).collect())
+        known.then(|| self.reports.packages().into_iter().chain(self.refusals.packages().cloned()).collect())
     }
 
     async fn stop(mut self) -> Result<(), Deposed> {
@@ -332,9 +335,8 @@ impl Reporter {
         }
         self.calls.shutdown().await;
         self.opening.shutdown().await;
-        if let Some(session) = self.session.take() {
-            session.close().await;
-        }
+        self.close();
+        while self.closing.join_next().await.is_some() {}
         for acker in self.unacknowledged.values() {
             acker.nak(Duration::ZERO).await;
         }
@@ -365,8 +367,4 @@ fn word(status: StatusKind) -> &'static str {
         StatusKind::Cancelled => "cancelled",
         StatusKind::Queued => "queued",
     }
-}
-
-fn shown(wait: Duration) -> humantime::FormattedDuration {
-    humantime::format_duration(Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)))
 }
