@@ -102,7 +102,8 @@ impl Config {
             return Err(Unusable("POLL_INTERVAL and POLL_CRON are both set; set one of them".into()));
         }
         let cron = CronSchedule::parse(pattern, time_zone()?);
-        cron.map(Schedule::Cron).map_err(|why| Unusable(format!("POLL_CRON `{}`: {why}", one_line(&pattern))))
+        cron.map(|cron| Schedule::Cron(Box::new(cron)))
+            .map_err(|why| Unusable(format!("POLL_CRON `{}`: {why}", one_line(&pattern))))
     }
 
     /// How the catalogue is reached.

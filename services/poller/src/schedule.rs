@@ -21,7 +21,7 @@ pub enum Schedule {
     /// At start, and so long after each poll.
     Every(Duration),
     /// When the pattern says.
-    Cron(CronSchedule),
+    Cron(Box<CronSchedule>),
 }
 
 /// When a poll is due: after so long, or at a time on the clock of the wall, whichever comes first.
@@ -116,7 +116,7 @@ mod tests {
 
     /// At 3 o'clock.
     fn nightly() -> Schedule {
-        Schedule::Cron(CronSchedule::parse("0 3 * * *", jiff::tz::TimeZone::UTC).unwrap())
+        Schedule::Cron(Box::new(CronSchedule::parse("0 3 * * *", jiff::tz::TimeZone::UTC).unwrap()))
     }
 
     fn last(at: Timestamp, error: Option<&str>, command: u64) -> LastPoll {

@@ -3,10 +3,13 @@
 
 mod asking;
 mod electing;
+mod foreign;
+mod hostile;
 mod polling;
 mod program;
 mod reporting;
 mod scripted;
+mod timing;
 
 use std::{future::Future, time::Duration};
 

@@ -19,6 +19,17 @@ pub(crate) fn start(place: &Place, name: &str, folder: &Path, settings: &[(&str,
     Process::spawn(name, poller, &folder.join(format!("{name}.log"))).unwrap()
 }
 
+/// Asks it to stop, and waits until it has.
+pub(crate) async fn stop(poller: &Process) {
+    let status = poller.stop(Duration::from_secs(60)).await;
+    assert_eq!(status.code(), Some(0), "{}", poller.printed());
+}
+
+/// The lines that it has printed with `text` in them.
+pub(crate) fn lines(poller: &Process, text: &str) -> usize {
+    poller.printed().lines().filter(|line| line.contains(text)).count()
+}
+
 async fn catalogue(folder: &Path) -> Catalogue {
     let binaries = Binaries::find(Progress::Hidden).await.unwrap();
     let catalogue = Catalogue::empty(&binaries, &folder.join("packages.db"));
@@ -92,10 +103,15 @@ async fn unusable_settings_end_it_with_status_2_and_one_line() {
         (vec![], "set MCP_COMMAND"),
         (vec![("MCP_COMMAND", "a"), ("MCP_URL", "http://127.0.0.1:1")], "are both set"),
         (vec![("MCP_COMMAND", "a 'b")], "a quote that is not closed"),
+        (vec![("MCP_COMMAND", "a"), ("POLL_CRON", "0 99 * * *")], "the hour `99`"),
+        (vec![("MCP_COMMAND", "a"), ("POLL_CRON", "0 0 30 2 *")], "it never comes"),
+        (vec![("MCP_COMMAND", "a"), ("POLL_CRON", "@daily"), ("POLL_INTERVAL", "1h")], "set one of them"),
+        (vec![("MCP_COMMAND", "a"), ("POLL_CRON", "@daily"), ("TZ", "Atlantis/Capital")], "TZ `Atlantis/Capital`"),
     ] {
         let mut poller = command(env!("CARGO_BIN_EXE_poller"));
         poller.env_remove("MCP_COMMAND").env_remove("MCP_URL").envs(settings);
-        let poller = Process::spawn("poller", poller, &folder.path().join(said)).unwrap();
+        let poller =
+            Process::spawn("poller", poller, &folder.path().join(format!("{}.log", said.replace('/', "_")))).unwrap();
         assert_eq!(within("its end", poller.exited()).await.code(), Some(2));
         let printed = poller.printed();
         assert!(printed.contains(said) && printed.trim_end().lines().count() == 1, "{printed}");

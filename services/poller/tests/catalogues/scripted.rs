@@ -5,7 +5,13 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use axum::{Router, extract::Request, http::StatusCode, middleware::Next, response::IntoResponse};
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::StatusCode,
+    middleware::Next,
+    response::IntoResponse,
+};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ServerCapabilities, ServerConfig},
@@ -23,6 +29,8 @@ use crate::within;
 #[derive(Clone)]
 pub(crate) enum Reply {
     Is(Value),
+    /// The first of these, as many as are asked for.
+    First(Vec<Value>),
     Text(&'static str),
     ToolError(&'static str),
     ProtocolError(&'static str),
@@ -37,6 +45,8 @@ pub(crate) struct Script {
     queue: Mutex<Reply>,
     updates: Mutex<BTreeMap<String, Reply>>,
     calls: watch::Sender<Vec<(String, Value)>>,
+    /// Requests to report that were answered with 503, while there is a count.
+    turned_away: watch::Sender<(bool, usize)>,
     url: String,
 }
 
@@ -49,6 +59,7 @@ impl Script {
             queue: Mutex::new(Reply::Is(named(packages))),
             updates: Mutex::default(),
             calls: watch::Sender::default(),
+            turned_away: watch::Sender::default(),
             url,
         });
         let served = Arc::clone(&script);
@@ -57,7 +68,10 @@ impl Script {
             Arc::new(LocalSessionManager::default()),
             StreamableHttpServerConfig::default(),
         );
-        let router = Router::new().nest_service("/mcp", service).layer(axum::middleware::from_fn(authorized));
+        let router = Router::new()
+            .nest_service("/mcp", service)
+            .layer(axum::middleware::from_fn_with_state(Arc::clone(&script), up))
+            .layer(axum::middleware::from_fn(authorized));
         tokio::spawn(async move { axum::serve(listener, router).await });
         script
     }
@@ -85,6 +99,16 @@ impl Script {
         };
     }
 
+    /// Whether calls to report are answered with 503 from now on.
+    pub(crate) fn reports_are_down(&self, down: bool) {
+        self.turned_away.send_modify(|state| state.0 = down);
+    }
+
+    /// How many were.
+    pub(crate) fn turned_away(&self) -> usize {
+        self.turned_away.borrow().1
+    }
+
     /// The arguments of all calls of a tool so far.
     pub(crate) fn calls(&self, tool: &str) -> Vec<Value> {
         let calls = self.calls.borrow();
@@ -99,10 +123,13 @@ impl Script {
 
     /// Waits until what it was asked is as wanted.
     pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&Self) -> bool) {
-        let mut calls = self.calls.subscribe();
+        let (mut calls, mut turned_away) = (self.calls.subscribe(), self.turned_away.subscribe());
         within(what, async {
             while !wanted(self) {
-                calls.changed().await.unwrap();
+                tokio::select! {
+                    changed = calls.changed() => changed.unwrap(),
+                    changed = turned_away.changed() => changed.unwrap(),
+                }
             }
         })
         .await;
@@ -121,6 +148,20 @@ async fn authorized(request: Request, next: Next) -> axum::response::Response {
     } else {
         (StatusCode::UNAUTHORIZED, [("www-authenticate", "Bearer")], "who are you?").into_response()
     }
+}
+
+/// Turns reports away while it is told so.
+async fn up(State(script): State<Arc<Script>>, request: Request, next: Next) -> axum::response::Response {
+    if !script.turned_away.borrow().0 {
+        return next.run(request).await;
+    }
+    let (head, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    if String::from_utf8_lossy(&body).contains("packages_update") {
+        script.turned_away.send_modify(|state| state.1 += 1);
+        return (StatusCode::SERVICE_UNAVAILABLE, "out of order").into_response();
+    }
+    next.run(Request::from_parts(head, body.into())).await
 }
 
 struct Scripted(Arc<Script>);
@@ -144,8 +185,13 @@ impl ServerHandler for Scripted {
             }
             other => return Err(ErrorData::invalid_params(format!("unknown tool {other}"), None)),
         };
+        let limit = usize::try_from(arguments["limit"].as_u64().unwrap_or(10)).unwrap();
         self.0.calls.send_modify(|calls| calls.push((request.name.to_string(), arguments)));
         match reply {
+            Reply::First(packages) => {
+                let packages = packages.get(..limit).unwrap_or(&packages);
+                Ok(CallToolResult::structured(json!({ "packages": packages })).into())
+            }
             Reply::Is(value) => Ok(CallToolResult::structured(value).into()),
             Reply::Text(text) => Ok(CallToolResult::success(vec![ContentBlock::text(text)]).into()),
             Reply::ToolError(why) => Ok(CallToolResult::error(vec![ContentBlock::text(why)]).into()),
