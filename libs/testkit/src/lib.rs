@@ -1,12 +1,8 @@
-//! Real servers for tests and for the demo, each on its own port and folder.
+//! Real servers for tests, each on its own port and folder, and foreign peers to try them with.
 //!
 //! All that is started here dies with the process that started it, however that ends.
 
-pub mod catalogue;
-pub mod line;
-pub mod nats;
-pub mod plant;
-pub mod process;
 pub mod proxy;
-pub mod registry;
 pub mod tools;
+
+pub use packline_local::{catalogue, line, nats, plant, process, registry};

@@ -20,12 +20,12 @@ use std::{
 use anyhow::{Context, bail};
 use futures::FutureExt;
 use packline_broker::Broker;
-use packline_service::Shutdown;
-use packline_testkit::{
+use packline_local::{
     line::{self, Binaries},
     plant::Plant,
     tools,
 };
+use packline_service::Shutdown;
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{MissedTickBehavior, interval, timeout},

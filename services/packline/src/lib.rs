@@ -8,8 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, Subcommand};
 use packline_domain::Timestamp;
+use packline_local::tools::Missing;
 use packline_service::{LogFormat, LogSettings, Shutdown, Unusable};
-use packline_testkit::tools::Missing;
 
 /// The operator's command of Packline
 #[derive(Parser, Clone, Debug)]

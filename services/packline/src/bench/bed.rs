@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use packline_broker::{Broker, Message, topology};
 use packline_domain::Timestamp;
-use packline_testkit::{
+use packline_local::{
     catalogue::Catalogue,
     line::{Binaries, Line, Progress},
     nats::{NatsOptions, NatsServer},

@@ -3,7 +3,7 @@
 use std::{fmt, path::Path};
 
 use anyhow::Context;
-use packline_testkit::process::Process;
+use packline_local::process::Process;
 use serde::Serialize;
 
 use super::bed::Bed;

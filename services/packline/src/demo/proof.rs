@@ -3,7 +3,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context, bail};
-use packline_testkit::process::{Process, command};
+use packline_local::process::{Process, command};
 
 /// What depends, directly or not, on every other published package.
 pub(crate) const PACKAGE: &str = "@demo/banner";

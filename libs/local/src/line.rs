@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 
 use crate::{
     process::{Process, command},
-    tools,
+    tools::{self, Missing},
 };
 
 /// All programs of a running line.
@@ -62,26 +62,30 @@ fn find(progress: Progress) -> anyhow::Result<Binaries> {
     if folder.ends_with("deps") {
         folder = folder.parent().context("this program is in no folder")?;
     }
-    if let Some(cargo) = env::var_os("CARGO") {
-        build(Path::new(&cargo), folder, progress)?;
+    if let (Some(cargo), Some(target)) = (env::var_os("CARGO"), tools::target()) {
+        build(Path::new(&cargo), &target, folder, progress)?;
     }
-    for program in PROGRAMS {
-        if !folder.join(program).is_file() {
-            bail!("{program} is not in {}; `cargo build --workspace --bins` puts it there", folder.display());
-        }
+    let missing: Vec<&str> = PROGRAMS.into_iter().filter(|program| !folder.join(program).is_file()).collect();
+    if !missing.is_empty() {
+        return Err(Missing(format!(
+            "{} must be in the same folder as packline, and not in {}; `cargo build --release --workspace --bins` \
+             puts all of them into target/release",
+            missing.join(", "),
+            folder.display()
+        ))
+        .into());
     }
     Ok(Binaries { folder: folder.to_owned() })
 }
 
 /// Builds into `folder`, which is `<target>/<profile>` or `<target>/<triple>/<profile>`.
-fn build(cargo: &Path, folder: &Path, progress: Progress) -> anyhow::Result<()> {
-    let target = tools::target()?;
+fn build(cargo: &Path, target: &Path, folder: &Path, progress: Progress) -> anyhow::Result<()> {
     let mut build = command(cargo);
     build
         .args(["build", "--workspace", "--bins", "--manifest-path"])
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml"));
-    build.arg("--target-dir").arg(&target);
-    let below = folder.strip_prefix(&target).context("this program is not in cargo's target folder")?;
+    build.arg("--target-dir").arg(target);
+    let below = folder.strip_prefix(target).context("this program is not in cargo's target folder")?;
     let below: Vec<&str> = below.iter().filter_map(|part| part.to_str()).collect();
     match below.as_slice() {
         [profile] => build.args(["--profile", profile_of(profile)]),

@@ -80,7 +80,7 @@ impl Catalogue {
         let mut input = child.stdin.take().context("no way to speak to packages-api")?;
         let mut output = BufReader::new(child.stdout.take().context("no way to hear packages-api")?).lines();
         let greeting = json!({ "protocolVersion": "2025-06-18", "capabilities": {},
-            "clientInfo": { "name": "packline-testkit", "version": env!("CARGO_PKG_VERSION") } });
+            "clientInfo": { "name": "packline-local", "version": env!("CARGO_PKG_VERSION") } });
         ask(&mut input, &mut output, 1, "initialize", &greeting).await?;
         say(&mut input, &json!({ "jsonrpc": "2.0", "method": "notifications/initialized" })).await?;
         let call = json!({ "name": tool, "arguments": arguments });
