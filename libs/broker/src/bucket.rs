@@ -15,11 +15,11 @@ use crate::{
 
 /// The last word for one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct Entry<V = Option<Bytes>> {
     /// The key, without the bucket.
     pub key: String,
-    /// `None`: it was deleted.
-    pub value: Option<Bytes>,
+    /// `None`: it was deleted. Or what a reader made of that.
+    pub value: V,
     /// Grows with every write to the bucket.
     pub revision: u64,
 }
@@ -98,6 +98,18 @@ impl Bucket {
         batch::store(&self.broker, &self.write(key, Some(value), None)).await
     }
 
+    /// Writes all keys, each if its revision is the expected one, or none; answers the revision of the
+    /// first, which those of the others follow. One try: for many keys it costs less than single writes.
+    ///
+    /// # Errors
+    /// When not all are known to be written. Write each by [`Self::write_until_decided`] then, which also
+    /// finds out what an answer that was lost would have said.
+    pub async fn update_all(&self, writes: &[(String, Bytes, u64)]) -> Result<u64, BrokerError> {
+        let records: Vec<_> =
+            writes.iter().map(|(key, value, expected)| self.write(key, Some(value.clone()), Some(*expected))).collect();
+        batch::store_all(&self.broker, &records).await
+    }
+
     /// Writes a key if its revision is `expected` (0: it was never written), and answers the new one.
     ///
     /// # Errors
@@ -147,9 +159,23 @@ impl Bucket {
     /// # Errors
     /// When the broker refuses, or has no such bucket.
     pub async fn load(&self, filter: &str, through: u64) -> Result<Vec<Entry>, BrokerError> {
+        self.load_with(filter, through, |_, value| value).await
+    }
+
+    /// The same, with each value read as it comes, so that the bytes of a large bucket are never all in
+    /// memory at once.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub async fn load_with<V>(
+        &self,
+        filter: &str,
+        through: u64,
+        read: impl Fn(&str, Option<Bytes>) -> V,
+    ) -> Result<Vec<Entry<V>>, BrokerError> {
         let mut patience = Patience::new(format!("load bucket {}", self.which.as_str()));
         loop {
-            match follow::load(self, filter, through).await {
+            match follow::load(self, filter, through, &read).await {
                 Err(error) if error.is_passing() => patience.pause(&error).await,
                 done => return done,
             }

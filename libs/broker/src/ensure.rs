@@ -18,6 +18,8 @@ use crate::{
 
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 const SAID_EVERY: Duration = Duration::from_secs(60);
+/// How often the making of a consumer is tried before its caller is told; less than a second in all.
+const CREATE_TRIES: usize = 5;
 
 /// Why the streams, buckets and consumers are not as they must be.
 #[derive(Debug, thiserror::Error)]
@@ -243,7 +245,15 @@ impl Broker {
             if config.filter_subject.is_empty() { String::new() } else { format!(".{}", config.filter_subject) };
         let subject = format!("CONSUMER.CREATE.{stream}.{name}{filter}");
         let request = json!({"stream_name": stream, "config": config, "action": "create"});
-        self.api::<Made>(subject, &request).await.map(|made| made.num_pending)
+        let mut patience = Patience::new(format!("make consumer {name} on {stream}"));
+        for _ in 0..CREATE_TRIES {
+            match self.api::<Made>(subject.clone(), &request).await {
+                // The broker still clears up one of this name, and stumbles over its own files.
+                Err(error) if error.has_code(ErrorCode::CONSUMER_CREATE) => patience.pause(&error).await,
+                made => return made.map(|made| made.num_pending),
+            }
+        }
+        Err(BrokerError::unavailable(format!("consumer {name} on {stream} cannot be made now")))
     }
 
     async fn first_missing(&self) -> Result<Result<Option<String>, BrokerError>, TopologyError> {

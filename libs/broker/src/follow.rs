@@ -9,6 +9,7 @@ use async_nats::{
     StatusCode, Subscriber,
     jetstream::consumer::{AckPolicy, Config, DeliverPolicy},
 };
+use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use packline_domain::record::LEADER;
 use tokio::sync::watch;
@@ -119,7 +120,7 @@ impl Reader {
         let go_on = message.reply.map(|reply| reply.to_string()).or(stalled);
         let idle = go_on.is_none();
         if let Some(go_on) = go_on {
-            self.broker.client().publish(go_on, bytes::Bytes::new()).await.map_err(BrokerError::unavailable)?;
+            self.broker.client().publish(go_on, Bytes::new()).await.map_err(BrokerError::unavailable)?;
         }
         match text("Nats-Last-Consumer").and_then(|sent| sent.parse::<u64>().ok()) {
             Some(sent) if sent != self.delivered => Err(gap("messages were lost")),
@@ -133,7 +134,12 @@ fn gap(why: &str) -> BrokerError {
 }
 
 /// One complete read, see [`Bucket::load`].
-pub(crate) async fn load(bucket: &Bucket, filter: &str, through: u64) -> Result<Vec<Entry>, BrokerError> {
+pub(crate) async fn load<V>(
+    bucket: &Bucket,
+    filter: &str,
+    through: u64,
+    read: impl Fn(&str, Option<Bytes>) -> V,
+) -> Result<Vec<Entry<V>>, BrokerError> {
     // Where the filter leaves `leader` out it is read along, as the mark that `through` is about.
     let along = through > 0 && filter != ">" && filter != LEADER;
     let filters = if along { [filter, LEADER].to_vec() } else { vec![filter] };
@@ -151,9 +157,10 @@ pub(crate) async fn load(bucket: &Bucket, filter: &str, through: u64) -> Result<
             enough = entries.len() + missing;
         }
         match reader.next().await? {
-            Read::Entry(entry) => {
-                reached |= entry.key == LEADER && entry.revision >= through;
-                entries.push(entry);
+            Read::Entry(Entry { key, value, revision }) => {
+                reached |= key == LEADER && revision >= through;
+                let value = read(&key, value);
+                entries.push(Entry { key, value, revision });
             }
             // Nothing is on its way any more: what is missing has expired.
             Read::Idle if reached => break,
@@ -171,11 +178,11 @@ pub(crate) async fn load(bucket: &Bucket, filter: &str, through: u64) -> Result<
 
 /// How many keys there are. A key that is written while it is read may come twice; or its old word is gone
 /// before it came, and its new one is still on its way when nothing seems to be pending.
-fn distinct(entries: &[Entry]) -> usize {
+fn distinct<V>(entries: &[Entry<V>]) -> usize {
     entries.iter().map(|entry| entry.key.as_str()).collect::<HashSet<_>>().len()
 }
 
-fn last_words(entries: Vec<Entry>) -> Vec<Entry> {
+fn last_words<V>(entries: Vec<Entry<V>>) -> Vec<Entry<V>> {
     let newest: HashMap<String, u64> = entries.iter().map(|entry| (entry.key.clone(), entry.revision)).collect();
     entries.into_iter().filter(|entry| newest.get(&entry.key) == Some(&entry.revision)).collect()
 }

@@ -37,7 +37,7 @@ pub use ensure::{StreamState, TopologyError};
 pub use error::{BrokerError, Refusal};
 pub use lease::LeaseWatch;
 pub use log::BuildLog;
-pub use publish::Message;
+pub use publish::{BATCH_FROM, Message};
 pub use question::{Question, Questions};
 pub use settings::Settings;
 pub use stored::Stored;

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// From so many messages of one stream on, one atomic batch costs less than as many single ones.
-const BATCH_FROM: usize = 16;
+pub const BATCH_FROM: usize = 16;
 /// A message and its headers must fit into what the broker takes at once.
 const HEADER_ROOM: usize = 8 * 1024;
 
@@ -81,9 +81,8 @@ impl Broker {
     async fn store_queue(&self, stream: Option<StreamName>, queue: &[Outgoing]) {
         let mut patience = Patience::new(format!("publish to {}", stream.map_or("a stream", StreamName::as_str)));
         for chunk in queue.chunks(MAX_BATCH) {
-            let mut whole = chunk.len() >= BATCH_FROM
-                && stream.is_some_and(StreamName::takes_batches)
-                && chunk.iter().all(|message| message.id.is_none());
+            // One that was stored before under its id has the whole refused: then they go singly.
+            let mut whole = chunk.len() >= BATCH_FROM && stream.is_some_and(StreamName::takes_batches);
             let mut rest = chunk;
             while !rest.is_empty() {
                 let stored = if whole {

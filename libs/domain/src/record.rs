@@ -320,9 +320,9 @@ pub enum Intended {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
     /// `control`
-    Control(Control),
+    Control(Box<Control>),
     /// `intention`
-    Intention(Intention),
+    Intention(Box<Intention>),
     /// `queue.<package>`
     Queue(Box<Queue>),
     /// `retries.<package>`

@@ -76,8 +76,9 @@ impl Scheduler {
 
     /// All records as they stand: what the bucket holds when every action is committed.
     pub fn records(&self) -> impl Iterator<Item = (Key, Record)> {
-        let control = self.stored.then(|| (Key::Control, Record::Control(self.control.clone())));
-        let intention = self.intention.iter().map(|record| (Key::Intention, Record::Intention(record.clone())));
+        let control = self.stored.then(|| (Key::Control, Record::Control(Box::new(self.control.clone()))));
+        let intention =
+            self.intention.iter().map(|record| (Key::Intention, Record::Intention(Box::new(record.clone()))));
         let nodes = || self.packages.ids.values().map(|id| self.packages.node(*id));
         let queue =
             nodes().filter_map(|node| Some((Key::Queue(node.name.clone()), Record::Queue(node.queue.clone()?))));
@@ -101,8 +102,8 @@ fn trusted(mut queue: Box<Queue>, latest: Timestamp) -> Box<Queue> {
 impl Records {
     fn sort(&mut self, key: Key, record: Record) -> Result<(), Impossible> {
         match (key, record) {
-            (Key::Control, Record::Control(control)) => self.control = Some(control),
-            (Key::Intention, Record::Intention(intention)) => self.intention = Some(intention),
+            (Key::Control, Record::Control(control)) => self.control = Some(*control),
+            (Key::Intention, Record::Intention(intention)) => self.intention = Some(*intention),
             (Key::Queue(name), Record::Queue(queue)) => {
                 if queue.package.name != name {
                     let why = format!("it is about {}", queue.package.name);

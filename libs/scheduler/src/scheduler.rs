@@ -162,10 +162,10 @@ impl Scheduler {
     fn set(&mut self, key: &Key, record: Option<Record>, now: &Now) {
         match (key, record) {
             (Key::Control, Some(Record::Control(control))) => {
-                self.control = control;
+                self.control = *control;
                 self.stored = true;
             }
-            (Key::Intention, Some(Record::Intention(intention))) => self.intention = Some(intention),
+            (Key::Intention, Some(Record::Intention(intention))) => self.intention = Some(*intention),
             (Key::Intention, _) => self.intention = None,
             (Key::Queue(name), Some(Record::Queue(queue))) => {
                 self.arrival = self.arrival.max(queue.arrival.saturating_add(1));

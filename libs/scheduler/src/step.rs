@@ -128,11 +128,11 @@ impl<'a> Step<'a> {
     }
 
     pub(crate) fn put_control(&mut self, control: Control) {
-        self.changes.insert(Key::Control, Some(Record::Control(control)));
+        self.changes.insert(Key::Control, Some(Record::Control(Box::new(control))));
     }
 
     pub(crate) fn put_intention(&mut self, intention: Intention) {
-        self.changes.insert(Key::Intention, Some(Record::Intention(intention)));
+        self.changes.insert(Key::Intention, Some(Record::Intention(Box::new(intention))));
     }
 
     pub(crate) fn delete(&mut self, key: Key) {

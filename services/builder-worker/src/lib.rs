@@ -5,6 +5,7 @@
 //! Whatever happens to the worker, the [`guard`] sees to it that none of the build's processes outlives
 //! the time in which the leader could give the package to somebody else.
 
+mod claims;
 mod config;
 pub mod environment;
 pub mod guard;
@@ -39,6 +40,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
+use claims::Claims;
 pub use config::{Config, RecipeSetting};
 use recipe::Recipe;
 use scratch::Scratch;
@@ -63,7 +65,8 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     };
     let scratch = scratch(&config)?;
     let (results, waiting) = mpsc::unbounded_channel();
-    let worker = Arc::new(Worker::new(config, recipe, broker, scratch, results));
+    let (claims, claiming) = Claims::new();
+    let worker = Arc::new(Worker::new(config, recipe, broker, scratch, results, claims));
     tracing::info!("{} takes up to {} builds at a time", worker.life().name, worker.config.slots);
     let mut parts = JoinSet::new();
     let mut part = |name: &'static str, task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
@@ -78,6 +81,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     part("nudges", Box::pin(permit::listen(Arc::clone(&worker))));
     part("orders", Box::pin(orders::take(Arc::clone(&worker))));
     part("progress", Box::pin(orders::keep(Arc::clone(&worker))));
+    part("claims", Box::pin(claims::write(Arc::clone(&worker), claiming)));
     part("results", Box::pin(results::send(Arc::clone(&worker), waiting)));
     tokio::select! {
         () = shutdown.requested() => {}

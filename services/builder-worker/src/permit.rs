@@ -52,7 +52,12 @@ fn ours(entry: &Entry, build: &Build) -> Option<Permit> {
 /// Takes an order by one compare-and-set, without reading. False when somebody else has it, or nobody may.
 pub(crate) async fn claim(worker: &Worker, build: &Build) -> bool {
     let value = encode(&permit(&build.order, &build.life.name, None));
-    match write(worker, build, value, build.order.permit_revision).await {
+    let expected = build.order.permit_revision;
+    if let Some(revision) = worker.claims.write(key(&build.order), value.clone(), expected).await {
+        build.set_revision(revision);
+        return true;
+    }
+    match write(worker, build, value, expected).await {
         Written::Done(revision) | Written::Withdrawn(revision) => {
             build.set_revision(revision);
             true

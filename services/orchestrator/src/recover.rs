@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use packline_broker::Entry;
 use packline_domain::{
     BuildOrder, Effect, Mode, Timestamp,
     control::Origin,
     effect::EffectsRecord,
-    record::{Control, Key, Leader, Permit, Record},
+    record::{Control, Key, Leader, Permit, Record, UnknownKey},
 };
 use packline_scheduler::{Config, Scheduler};
 
@@ -25,13 +25,44 @@ pub(crate) struct Recovered {
     pub(crate) effect_keys: BTreeMap<u32, u64>,
 }
 
+/// What one key of the bucket says.
+pub(crate) enum Word {
+    /// Nothing that this version knows.
+    Unknown(UnknownKey),
+    /// It is deleted, or decided elsewhere.
+    Nothing(Key),
+    /// Something that cannot be read.
+    Rubbish(Key, serde_json::Error),
+    /// A record that the scheduler decides.
+    Record(Key, Record),
+    /// Messages that may not be out.
+    Effects(u32, EffectsRecord),
+}
+
+/// Reads one key as it is loaded.
+pub(crate) fn read(key: &str, value: Option<&[u8]>) -> Word {
+    let key: Key = match key.parse() {
+        Ok(key) => key,
+        Err(unknown) => return Word::Unknown(unknown),
+    };
+    let Some(value) = value else { return Word::Nothing(key) };
+    let word = match key {
+        Key::Effects(i) => serde_json::from_slice(value).map(|record| Word::Effects(i, record)),
+        _ => Record::decode(&key, value).map(|record| match record {
+            Some(record) => Word::Record(key.clone(), record),
+            None => Word::Nothing(key.clone()),
+        }),
+    };
+    word.unwrap_or_else(|error| Word::Rubbish(key, error))
+}
+
 /// Rebuilds what the bucket implies, read up to the loader's own takeover record or a renewal of it, whose
 /// revision is at least `revision`.
 ///
 /// # Errors
 /// When a record is not what its key holds; the key is named.
 pub(crate) fn rebuild(
-    entries: Vec<Entry>,
+    entries: Vec<Entry<Word>>,
     leader: &Leader,
     revision: u64,
     rules: Config,
@@ -46,27 +77,26 @@ pub(crate) fn rebuild(
     let mut own_record_seen = false;
     let mut first_start = true;
     for entry in entries {
-        let key: Key = match entry.key.parse() {
-            Ok(key) => key,
-            Err(unknown) => {
-                tracing::warn!("{unknown}; left alone");
-                continue;
+        match entry.value {
+            Word::Unknown(unknown) => tracing::warn!("{unknown}; left alone"),
+            Word::Nothing(Key::Leader) => own_record_seen |= entry.revision >= revision,
+            Word::Nothing(Key::Permit(n)) => {
+                permit_revisions.insert(n, entry.revision);
             }
-        };
-        own_record_seen |= key == Key::Leader && entry.revision >= revision;
-        if let Key::Permit(n) = key {
-            permit_revisions.insert(n, entry.revision);
-        }
-        let Some(value) = entry.value else { continue };
-        let readable = || format!("the value of {key} in the bucket orchestrator cannot be read");
-        if let Key::Effects(i) = key {
-            chunks.push((i, serde_json::from_slice::<EffectsRecord>(&value).with_context(readable)?));
-        } else if let Some(record) = Record::decode(&key, &value).with_context(readable)? {
-            first_start &= !matches!(record, Record::Control(_));
-            if let (Key::Permit(n), Record::Permit(permit)) = (&key, &record) {
-                permits.insert(*n, (entry.revision, permit.clone()));
+            Word::Nothing(_) => {}
+            Word::Rubbish(key, error) => {
+                let unreadable = format!("the value of {key} in the bucket orchestrator cannot be read");
+                return Err(anyhow::Error::from(error).context(unreadable));
             }
-            records.push((key, record));
+            Word::Effects(i, chunk) => chunks.push((i, chunk)),
+            Word::Record(key, record) => {
+                first_start &= !matches!(record, Record::Control(_));
+                if let (Key::Permit(n), Record::Permit(permit)) = (&key, &record) {
+                    permit_revisions.insert(*n, entry.revision);
+                    permits.insert(*n, (entry.revision, permit.clone()));
+                }
+                records.push((key, record));
+            }
         }
     }
     ensure!(own_record_seen, "the bucket orchestrator was read without this leader's own record");
@@ -144,15 +174,15 @@ mod tests {
 
     const TAKEOVER: u64 = 100;
 
-    fn entry(key: &str, revision: u64, value: &impl Serialize) -> Entry {
-        Entry { key: key.into(), value: Some(serde_json::to_vec(value).unwrap().into()), revision }
+    fn entry(key: &str, revision: u64, value: &impl Serialize) -> Entry<Word> {
+        Entry { key: key.into(), value: read(key, Some(&serde_json::to_vec(value).unwrap())), revision }
     }
 
     fn leader(effects_through: u64) -> Leader {
         Leader { commit: 9, effects_through, ..Leader::default() }
     }
 
-    fn recovered(mut entries: Vec<Entry>, leader: &Leader) -> anyhow::Result<Recovered> {
+    fn recovered(mut entries: Vec<Entry<Word>>, leader: &Leader) -> anyhow::Result<Recovered> {
         entries.push(entry("leader", TAKEOVER, leader));
         rebuild(entries, leader, TAKEOVER, Config::default(), 4, Timestamp::from_millis(1_000_000), false)
     }
@@ -219,7 +249,8 @@ mod tests {
 
     #[test]
     fn a_record_that_cannot_be_read_is_named() {
-        let rubbish = Entry { key: "queue.acme/core".into(), value: Some("rubbish".into()), revision: 3 };
+        let key = "queue.acme/core";
+        let rubbish = Entry { key: key.into(), value: read(key, Some(b"rubbish")), revision: 3 };
         let error = recovered(vec![rubbish], &leader(9)).err().unwrap();
         assert!(error.to_string().contains("queue.acme/core"), "{error}");
     }

@@ -54,7 +54,8 @@ pub(crate) async fn take(
     let millis = u64::try_from(clock.now().as_millis()).unwrap_or(0);
     record.serial = record.serial.saturating_add(1).max(millis);
     let revision = leadership.revision();
-    let entries = match leadership.keeping(bucket.load(">", revision)).await {
+    let loaded = bucket.load_with(">", revision, |key, value| recover::read(key, value.as_deref()));
+    let entries = match leadership.keeping(loaded).await {
         Ok(loaded) => loaded.context("failed to load the bucket orchestrator")?,
         Err(CommitError::Deposed | CommitError::Conflict) => return Ok(None),
         Err(error) => return Err(error).context("failed to keep the lease"),
