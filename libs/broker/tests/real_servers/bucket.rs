@@ -24,6 +24,30 @@ async fn a_key_is_read_as_it_was_last_written() {
     .await;
 }
 
+#[tokio::test]
+async fn writes_that_go_together_are_all_done_or_none() {
+    within(async {
+        let place = Place::new().await;
+        let bucket = place.bucket("a").await;
+        let writes = |values: &str, revisions: [u64; 3]| -> Vec<_> {
+            let keys = ["permits.0", "permits.1", "permits.2"].map(str::to_owned);
+            keys.into_iter().zip(revisions).map(|(key, revision)| (key, values.to_owned().into(), revision)).collect()
+        };
+        let first = bucket.update_all(&writes("one", [0, 0, 0])).await.unwrap();
+        for (key, revision) in [("permits.0", first), ("permits.1", first + 1), ("permits.2", first + 2)] {
+            assert_eq!(bucket.get(key).await.unwrap().unwrap().revision, revision);
+        }
+        let moved = bucket.update("permits.1", "moved".into(), first + 1).await.unwrap();
+        bucket.update_all(&writes("two", [first, first + 1, first + 2])).await.unwrap_err();
+        let values = bucket.load("permits.*", 0).await.unwrap();
+        let mut values: Vec<_> = values.iter().map(|entry| entry.value.as_deref().unwrap()).collect();
+        values.sort_unstable();
+        assert_eq!(values, [&b"moved"[..], b"one", b"one"], "one revision was old");
+        bucket.update_all(&writes("three", [first, moved, first + 2])).await.unwrap();
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_load_sees_its_own_takeover_record_and_all_before_it() {
     within(async {

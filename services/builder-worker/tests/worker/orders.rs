@@ -102,3 +102,31 @@ async fn what_is_no_order_goes_to_the_operator() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn of_orders_that_come_together_one_that_was_withdrawn_holds_up_none() {
+    let mut foreman = Foreman::new(Duration::from_secs(60)).await;
+    let mut orders = Vec::new();
+    for n in 0..60 {
+        orders.push(foreman.grant(n, &format!("@acme/p{n}")).await);
+    }
+    let withdrawn = orders.remove(31);
+    foreman.orchestrator.delete("permits.31").await.unwrap();
+    for order in orders.iter().chain([&withdrawn]) {
+        foreman.send(order).await;
+    }
+    let _worker = foreman.worker("one", &[("RECIPE", "none"), ("SLOTS", "64")]);
+    let mut built = BTreeSet::new();
+    for _ in &orders {
+        let result = foreman.result().await;
+        let entry = foreman.orchestrator.get(&Key::Permit(result.permit).to_string()).await.unwrap().unwrap();
+        assert_eq!(entry.revision, result.permit_revision, "its own claim");
+        assert!(built.insert(result.build_id), "once");
+    }
+    assert!(!built.contains(&withdrawn.build_id));
+    until("the withdrawn one acknowledged too", || async {
+        let state = foreman.broker.pending(StreamName::Builds, "builders").await.unwrap();
+        (state.pending + state.ack_pending == 0).then_some(())
+    })
+    .await;
+}
