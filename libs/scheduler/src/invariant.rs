@@ -68,7 +68,7 @@ fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String>
     if holds { Ok(()) } else { Err(otherwise()) }
 }
 
-fn same<T: PartialEq + std::fmt::Debug>(what: &str, index: &T, records: &T) -> Result<(), String> {
+fn same<T: PartialEq + std::fmt::Debug>(what: impl std::fmt::Display, index: &T, records: &T) -> Result<(), String> {
     ensure(index == records, || format!("{what}: the index says {index:?}, the records say {records:?}"))
 }
 
@@ -181,14 +181,14 @@ impl<'a> Truth<'a> {
                 .iter()
                 .map(|(passed, waiter)| (&self.scheduler.packages.node(*waiter).name, *passed))
                 .collect();
-            same(&format!("number of waiters of {name}"), &node.waiters.len(), &index.len())?;
+            same(format_args!("number of waiters of {name}"), &node.waiters.len(), &index.len())?;
             let passes = |waiter: &'a PackageName| {
                 let nothing = self.unresolvable.contains(waiter);
                 if nothing { NOTHING } else { self.priority.get(waiter).copied().unwrap_or(NOTHING) }
             };
             let records: BTreeMap<&PackageName, i64> =
                 self.waiters.get(name).into_iter().flatten().map(|waiter| (*waiter, passes(waiter))).collect();
-            same(&format!("waiters of {name}"), &index, &records)?;
+            same(format_args!("waiters of {name}"), &index, &records)?;
         }
         Ok(())
     }
@@ -197,13 +197,13 @@ impl<'a> Truth<'a> {
         let mut counts = Counts::default();
         for (name, node) in &self.nodes {
             let truth = node.queue.as_deref().map(|queue| self.stands(name, queue, node.ripe));
-            same(&format!("standing of {name}"), &node.standing, &truth)?;
+            same(format_args!("standing of {name}"), &node.standing, &truth)?;
             if let Some(standing) = truth {
                 *counts.of(standing) += 1;
             }
             if let Some(queue) = node.queue.as_deref().filter(|queue| waits(queue)) {
                 same(
-                    &format!("dependencies that hold {name} back"),
+                    format_args!("dependencies that hold {name} back"),
                     &(node.unfinished as usize),
                     &self.unfinished(queue),
                 )?;

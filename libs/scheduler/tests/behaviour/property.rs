@@ -1,6 +1,6 @@
 //! Random lives of a line: whatever happens in whatever order, what must hold holds.
 //!
-//! `PACKLINE_SEQUENCES` and `PACKLINE_STEPS` ask for more than 500 sequences of 300 steps.
+//! `PACKLINE_SEQUENCES` and `PACKLINE_STEPS` ask for another number than 2,000 sequences of 500 steps.
 
 use std::collections::BTreeMap;
 
@@ -29,11 +29,9 @@ fn live(limit: u32, draws: &[Draw]) -> World {
     world
 }
 
-#[test]
-fn whatever_happens_what_must_hold_holds() {
-    let cases = asked("PACKLINE_SEQUENCES", 500);
-    let steps = asked("PACKLINE_STEPS", 300) as usize;
-    let config = Cases { cases, failure_persistence: None, max_shrink_iters: 1024, ..Cases::default() };
+/// So many lives of so many steps, each followed to its end; all is checked after every step.
+fn live_to_the_end(sequences: u32, steps: usize) {
+    let config = Cases { cases: sequences, failure_persistence: None, max_shrink_iters: 1024, ..Cases::default() };
     let strategy = (1_u32..5, vec(any::<Draw>(), steps..=steps));
     let outcome = TestRunner::new(config).run(&strategy, |(limit, draws)| {
         let lived = std::panic::catch_unwind(|| {
@@ -47,6 +45,18 @@ fn whatever_happens_what_must_hold_holds() {
         })
     });
     outcome.unwrap();
+}
+
+#[test]
+fn whatever_happens_what_must_hold_holds() {
+    let (sequences, steps) = (asked("PACKLINE_SEQUENCES", 2000), asked("PACKLINE_STEPS", 500) as usize);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as u32;
+    std::thread::scope(|scope| {
+        for core in 0..cores {
+            let share = sequences / cores + u32::from(core < sequences % cores);
+            scope.spawn(move || live_to_the_end(share, steps));
+        }
+    });
 }
 
 #[test]

@@ -310,5 +310,5 @@ fn the_actions_of_a_plan_are_all_that_changes() {
     assert!(line.bucket.contains_key(&Key::Permit(1)));
     line.take(&actions);
     line.scheduler.apply(&line.now, Input::Withdrawn(plan)).unwrap();
-    line.check("the plan");
+    line.check(&"the plan");
 }

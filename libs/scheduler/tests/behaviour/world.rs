@@ -312,7 +312,7 @@ impl World {
         let (mut one, mut other) = (restored.clone(), before.clone());
         assert_eq!(one.apply(&self.line.now, next.clone()), other.apply(&self.line.now, next));
         self.line.scheduler = restored;
-        self.line.check("a restart");
+        self.line.check(&"a restart");
     }
 
     /// Lets everything come to its end.
