@@ -1,16 +1,23 @@
 //! The end-to-end tests, on real parts: what they share.
 //!
 //! A [`Scene`] is a whole line of its own: broker, registry, catalogue, programs, a workspace of
-//! [`Fixture`] packages whose scripts stop at a [`Gate`] until the test opens it. Tests wait for records
-//! and messages, never for time; what does not come within [`PATIENCE`] fails with the logs.
+//! [`Fixture`] packages whose scripts stop at a [`Gate`] until the test opens it; a [`Bare`] line builds
+//! nothing. Tests sit at a [`Console`] and wait for records and messages, never for time; what does not
+//! come within [`PATIENCE`] fails with the logs.
 
+mod bare;
+mod console;
 mod fixture;
+mod foreign;
 mod scene;
 mod witness;
 
 use std::time::Duration;
 
+pub use bare::Bare;
+pub use console::Console;
 pub use fixture::{Fixture, Gate};
+pub use foreign::{NatsPy, NatsTool, fixture};
 pub use scene::Scene;
 pub use witness::processes_of;
 
