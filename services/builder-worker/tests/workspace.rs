@@ -6,9 +6,11 @@ use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
-    sync::atomic::AtomicBool,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
+use nix::time::{ClockId, clock_gettime};
 use packline_builder_worker::workspace::{BuildFolder, WorkspaceError, remove_tree};
 use packline_domain::BuildId;
 use tempfile::TempDir;
@@ -24,7 +26,7 @@ impl Place {
         fs::create_dir(place.scratch()).unwrap();
         place.write(
             "package.json",
-            r#"{"name": "root", "private": true, "workspaces": ["packages/*"], "type": "module"}"#,
+            r#"{"name": "root", "private": true, "workspaces": ["packages/*", "apps/*", "tools/cli"], "type": "module"}"#,
         );
         place.write("packages/core/package.json", r#"{"name": "@acme/core"}"#);
         place.write("packages/core/src/index.js", "export {}");
@@ -90,6 +92,17 @@ fn the_copy_has_what_the_package_needs_and_no_more() {
         "package-lock.json",
         ".npmrc",
         ".env",
+        ".env.local",
+        ".git/config",
+        ".packline/nats/jetstream",
+        ".cache/x",
+        ".config/format.json",
+        "node_modules/x/index.js",
+        "scripts/build.js",
+        "scripts/node_modules/x.js",
+        "apps/site/package.json",
+        "tools/lint.js",
+        "tools/cli/package.json",
         "plans/core.md",
         "plans/other.md",
         "packages/core/.npmrc",
@@ -105,10 +118,13 @@ fn the_copy_has_what_the_package_needs_and_no_more() {
     assert_eq!(
         files(&copy.root()),
         [
+            ".config/format.json",
             "package.json",
             "packages/core/package.json",
             "packages/core/src/index.js",
             "plans/core.md",
+            "scripts/build.js",
+            "tools/lint.js",
             "tsconfig.base.json"
         ]
     );
@@ -168,6 +184,123 @@ fn links_that_lead_out_are_refused() {
 }
 
 #[test]
+fn a_link_to_what_is_shared_leads_to_the_copy_of_it() {
+    let place = Place::new();
+    place.write("LICENSE", "free");
+    place.write("config/tsconfig.json", "{}");
+    place.write("packages/other/x", "secret");
+    symlink("../../LICENSE", place.root().join("packages/core/LICENSE")).unwrap();
+    symlink("../../../config/tsconfig.json", place.root().join("packages/core/src/tsconfig.json")).unwrap();
+    symlink("config/tsconfig.json", place.root().join("tsconfig.json")).unwrap();
+    for (link, target) in [("outside", "/etc/passwd"), ("sibling", "packages/other/x"), ("config/up", "../../x")] {
+        symlink(target, place.root().join(link)).unwrap();
+    }
+    let copy = place.prepare().unwrap();
+    fs::write(copy.package.join("LICENSE"), "altered").unwrap();
+    assert_eq!(fs::read_to_string(copy.root().join("LICENSE")).unwrap(), "altered");
+    assert_eq!(fs::read_to_string(place.root().join("LICENSE")).unwrap(), "free");
+    assert!(copy.package.join("src/tsconfig.json").is_file() && copy.root().join("tsconfig.json").is_file());
+    for link in ["outside", "sibling", "config/up"] {
+        assert!(fs::symlink_metadata(copy.root().join(link)).is_err(), "{link}");
+    }
+    assert_eq!(copy.left_out.len(), 3, "{:?}", copy.left_out);
+}
+
+#[test]
+fn a_folder_beside_the_packages_that_is_large_is_left_out_and_that_is_said() {
+    let place = Place::new();
+    for n in 0..1001 {
+        place.write(&format!("data/{}/{n}", n % 7), "");
+    }
+    place.write("video/one", "");
+    fs::File::options().write(true).open(place.root().join("video/one")).unwrap().set_len(33 << 20).unwrap();
+    place.write("scripts/build.js", "");
+    let mut copy = place.prepare().unwrap();
+    assert_eq!(
+        files(&copy.root()),
+        ["package.json", "packages/core/package.json", "packages/core/src/index.js", "scripts/build.js"]
+    );
+    copy.left_out.sort();
+    assert_eq!(copy.left_out, ["data has more than 1000 files or 32 MiB", "video has more than 1000 files or 32 MiB"]);
+}
+
+#[test]
+fn scratch_inside_the_workspace_is_not_copied_into_itself() {
+    let place = Place::new();
+    for within in ["packages/core/tmp/builds", "tmp/builds"] {
+        let scratch = place.root().join(within);
+        fs::create_dir_all(&scratch).unwrap();
+        place.write(&format!("{within}/others.1/workspace/x"), "");
+        let build = BuildId { package: "@acme/core".parse().unwrap(), serial: 1 };
+        let copy = BuildFolder::prepare(&scratch, &place.root(), &build, &AtomicBool::new(false)).unwrap();
+        assert_eq!(
+            files(&copy.root()),
+            ["package.json", "packages/core/package.json", "packages/core/src/index.js"],
+            "{within}"
+        );
+        fs::remove_dir_all(scratch.parent().unwrap()).unwrap();
+    }
+}
+
+/// Other packages, with files of their own.
+fn add_siblings(place: &Place, count: usize) {
+    for n in 0..count {
+        for file in ["package.json", "src/index.js"] {
+            place.write(&format!("packages/p{n}/{file}"), "{}");
+        }
+    }
+}
+
+#[test]
+fn no_sibling_is_looked_at() {
+    use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+    let place = Place::new();
+    add_siblings(&place, 3);
+    let looks = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();
+    let seen = AddWatchFlags::IN_OPEN | AddWatchFlags::IN_ACCESS;
+    let folders = ["packages", "packages/p0", "packages/p1", "packages/p2"];
+    let packages = folders.map(|folder| looks.add_watch(&place.root().join(folder), seen).unwrap())[0];
+    place.prepare().unwrap();
+    let mut events = Vec::new();
+    while let Ok(more) = looks.read_events() {
+        events.extend(more);
+    }
+    assert!(!events.is_empty(), "the package itself is looked at");
+    for event in events {
+        let of_the_package = event.wd == packages && event.name.as_deref() == Some("core".as_ref());
+        assert!(of_the_package, "{event:?}");
+    }
+}
+
+#[test]
+fn a_copy_from_2000_packages_takes_no_longer_than_one_from_10() {
+    let workspaces = [10, 2000].map(|siblings| {
+        let place = Place::new();
+        add_siblings(&place, siblings - 1);
+        for n in 0..100 {
+            place.write(&format!("packages/core/src/{}/{n}.js", n % 10), &"x".repeat(4096));
+        }
+        place
+    });
+    // Of this thread alone: on a loaded machine the clock on the wall shows the load.
+    let spent = || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap());
+    let mut fastest = [Duration::MAX; 2];
+    for round in 0.. {
+        for (place, fastest) in workspaces.iter().zip(&mut fastest) {
+            let before = spent();
+            let copy = place.prepare().unwrap();
+            *fastest = (spent() - before).min(*fastest);
+            copy.remove();
+        }
+        if round >= 10 && fastest[1] < fastest[0] * 5 / 4 {
+            break;
+        }
+        assert!(round < 100, "from 10 packages and from 2000: {fastest:?}");
+    }
+    println!("102 files of one package: from 10 packages {:?}, from 2000 {:?}", fastest[0], fastest[1]);
+}
+
+#[test]
 fn a_folder_that_is_missing_or_leads_out_is_refused() {
     let place = Place::new();
     fs::remove_dir_all(place.root().join("packages/core")).unwrap();
@@ -196,6 +329,39 @@ fn a_copy_that_is_broken_off_leaves_nothing() {
     let place = Place::new();
     assert!(matches!(place.prepare_unless(true), Err(WorkspaceError::BrokenOff)));
     assert_eq!(fs::read_dir(place.scratch()).unwrap().count(), 0);
+}
+
+#[test]
+fn the_copy_of_one_huge_file_is_broken_off_as_well() {
+    const HUGE: u64 = 4 << 30;
+    let place = Place::new();
+    place.write("packages/core/huge", "");
+    let huge = place.root().join("packages/core/huge");
+    fs::File::options().write(true).open(&huge).unwrap().set_len(HUGE).unwrap();
+    let copied = place.scratch().join("acme+core.1/workspace/packages/core/huge");
+    let stop = AtomicBool::new(false);
+    let (ended, copied) = std::thread::scope(|threads| {
+        let copying = threads.spawn(|| {
+            let build = BuildId { package: "@acme/core".parse().unwrap(), serial: 1 };
+            BuildFolder::prepare(&place.scratch(), &place.root(), &build, &stop)
+        });
+        let mut most = 0;
+        while !copying.is_finished() {
+            most = fs::metadata(&copied).map_or(0, |file| file.len()).max(most);
+            stop.store(most > 0, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        (copying.join().unwrap(), most)
+    });
+    match ended {
+        Err(WorkspaceError::BrokenOff) => {
+            assert!(copied < HUGE / 2, "{copied} bytes were copied");
+            assert_eq!(fs::read_dir(place.scratch()).unwrap().count(), 0);
+        }
+        // Where blocks are shared there is nothing to break off.
+        Ok(_) => reflink_copy::reflink(&huge, place.scratch().join("shared")).unwrap(),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
