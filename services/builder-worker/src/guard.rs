@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use protocol::{ENDED, OUTPUT, Order};
-pub use protocol::{PhaseEnd, PhaseRun, boottime_millis};
+pub use protocol::{PhaseEnd, PhaseRun, Protected, boottime_millis};
 
 const GUARD: &str = "guard";
 const LAUNCH: &str = "guard-launch";

@@ -7,6 +7,7 @@
 
 mod claims;
 mod config;
+mod dependency;
 pub mod environment;
 pub mod guard;
 mod heartbeat;

@@ -34,6 +34,12 @@ pub struct Manifest {
     pub scripts: Map<String, Value>,
     /// Settings for publishing, as npm takes them.
     pub publish_config: Map<String, Value>,
+    /// What it needs, and where each is taken from.
+    pub dependencies: Value,
+    /// The same, to be built.
+    pub dev_dependencies: Value,
+    /// The same, where it can be installed.
+    pub optional_dependencies: Value,
 }
 
 /// A tarball as npm packed it.

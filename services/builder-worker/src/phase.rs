@@ -15,7 +15,7 @@ use packline_recipe::Limits;
 use tokio::{sync::watch, time::timeout};
 
 use crate::{
-    guard::{Guard, GuardLost, PATIENCE, PhaseEnd, PhaseRun},
+    guard::{Guard, GuardLost, PATIENCE, PhaseEnd, PhaseRun, Protected},
     log::{Output, Printed, Redactor, Sink},
     npm,
 };
@@ -84,6 +84,8 @@ pub struct Runner {
     pub env: BTreeMap<String, String>,
     /// The package's folder in the copy.
     pub cwd: PathBuf,
+    /// What it may not write to.
+    pub protected: Option<Protected>,
     /// Blanks tokens.
     pub redactor: Redactor,
     /// Where lines go.
@@ -124,6 +126,7 @@ impl Runner {
             timeout_millis: millis(command.limits.timeout),
             silence_millis: command.limits.silence.map(millis),
             output_limit: command.limits.output,
+            protected: self.protected.clone(),
         };
         let mut output = Output::new(command.phase, &self.redactor, &self.sink, command.capture);
         let stopper = self.guard.stopper();

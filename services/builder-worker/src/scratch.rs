@@ -37,6 +37,11 @@ impl Scratch {
         Ok(Self { folder: folder.canonicalize()?, _lock: lock })
     }
 
+    /// All of it; resolved.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Where builds have their folders.
     pub(crate) fn builds(&self) -> PathBuf {
         self.folder.join("builds")

@@ -15,8 +15,8 @@ use packline_recipe::Step;
 use tokio::sync::watch;
 
 use crate::{
-    environment,
-    guard::Guard,
+    dependency, environment,
+    guard::{Guard, Protected},
     log::Sink,
     manifest::Manifest,
     npm::{self, Npm},
@@ -132,6 +132,9 @@ async fn run(
         let check = if by_npm { npm::check_publish_config } else { npm::check_registries };
         check(&manifest.publish_config, registry).map_err(permanent)?;
     }
+    if of_file.is_none() {
+        dependency::check(&manifest).map_err(permanent)?;
+    }
     let npm = registry.map(|registry| npm(worker, build, folder, registry, slot)).transpose().map_err(early)?;
     let phases = match (of_file, &npm) {
         (Some(phases), _) => phases.to_vec(),
@@ -219,11 +222,19 @@ fn runner(
         guard,
         env: environment::of_build(&build.order, folder, registry, |name| std::env::var(name).ok()),
         cwd: folder.package.clone(),
+        protected: protected(worker),
         redactor: worker.redactor.clone(),
         sink,
         stop: stopped,
     };
     Ok((runner, stop))
+}
+
+/// The source of all copies, but for what this worker itself has there.
+fn protected(worker: &Worker) -> Option<Protected> {
+    let except = worker.scratch.as_ref()?.folder().to_owned();
+    let folder = worker.config.workspace_root.canonicalize().ok()?;
+    Some(Protected { folder, except })
 }
 
 /// Kills the build at its deadline.

@@ -21,7 +21,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::{Pid, geteuid},
 };
-use packline_builder_worker::guard::{Guard, PhaseEnd, PhaseRun, boottime_millis};
+use packline_builder_worker::guard::{Guard, PhaseEnd, PhaseRun, Protected, boottime_millis};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -52,6 +52,7 @@ fn phase(test: &str, script: &str) -> PhaseRun {
         timeout_millis: 600_000,
         silence_millis: None,
         output_limit: 1 << 20,
+        protected: None,
     }
 }
 
@@ -136,11 +137,33 @@ fn a_frozen_workers_build_ends_with_its_fuse() {
 }
 
 #[test]
-fn a_killed_guard_takes_its_build_along_where_namespaces_are_allowed() {
+fn the_build_of_a_killed_worker_is_dead_within_a_second() {
+    // A loaded machine may be late once.
+    let mut took = Vec::new();
+    while !took.iter().any(|took| *took < Duration::from_secs(1)) {
+        assert!(took.len() < 5, "each time too late: {took:?}");
+        let mut parts = Orphanage::start("second", far(), Command::new(WORKER));
+        parts.holder.kill().unwrap();
+        let killed = Instant::now();
+        wait_until_none_is_alive("second");
+        took.push(killed.elapsed());
+    }
+}
+
+/// False where this machine allows none; then what they are for cannot be shown.
+fn namespaces_are_allowed() -> bool {
     let allowed = Command::new("unshare").args(["--pid", "--mount", "--fork", "true"]).status();
-    if !allowed.is_ok_and(|status| status.success()) {
-        assert!(std::env::var_os("CI").is_none(), "CI is to show this, and allows no PID namespaces");
-        eprintln!("this machine allows no PID namespaces");
+    let allowed = allowed.is_ok_and(|status| status.success());
+    assert!(allowed || std::env::var_os("CI").is_none(), "CI is to show this, and allows no namespaces");
+    if !allowed {
+        eprintln!("this machine allows no namespaces");
+    }
+    allowed
+}
+
+#[test]
+fn a_killed_guard_takes_its_build_along_where_namespaces_are_allowed() {
+    if !namespaces_are_allowed() {
         return;
     }
     let mut parts = Orphanage::start("killed-guard", far(), Command::new(WORKER));
@@ -276,6 +299,39 @@ async fn a_phase_sees_its_environment_and_nothing_of_ours() {
     assert_eq!(seen, env);
     let (_, printed) = run(&mut guard, phase("environment", "cat /proc/$PPID/environ")).await;
     assert!(!printed.contains("CARGO"), "{printed}");
+    guard.finish().await;
+}
+
+#[tokio::test]
+async fn the_source_is_read_only_for_a_build_and_what_it_works_in_is_not() {
+    if !namespaces_are_allowed() {
+        return;
+    }
+    let (mut guard, _fuse) = guard("protected");
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().canonicalize().unwrap();
+    // Scratch is elsewhere, or in the workspace itself.
+    for (n, scratch) in ["scratch", "workspace/.packline/scratch"].into_iter().enumerate() {
+        let (workspace, scratch) = (folder.join("workspace"), folder.join(scratch));
+        let cwd = scratch.join("build/workspace");
+        fs::create_dir_all(&cwd).unwrap();
+        fs::create_dir_all(&workspace).unwrap();
+        let up = if n == 0 { "../../../workspace" } else { "../../../.." };
+        let script = format!(
+            "for file in {0}/absolute {up}/relative {1}/own own ../../../{2}; do echo x > $file; done; true",
+            workspace.display(),
+            scratch.display(),
+            if n == 0 { "beside" } else { "../relative" },
+        );
+        let protected = Some(Protected { folder: workspace.clone(), except: scratch.clone() });
+        let run = PhaseRun { cwd: cwd.clone(), protected, ..phase("protected", &script) };
+        let (end, printed) = self::run(&mut guard, run).await;
+        assert_eq!(end, PhaseEnd::Exited { status: 0 });
+        assert_eq!(printed.matches("Read-only file system").count(), if n == 0 { 2 } else { 3 }, "{printed}");
+        assert!(!workspace.join("absolute").exists() && !workspace.join("relative").exists());
+        assert!(scratch.join("own").exists() && cwd.join("own").exists());
+    }
+    assert!(folder.join("beside").exists());
     guard.finish().await;
 }
 

@@ -9,6 +9,7 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::{net::UnixStream, process::CommandExt},
     },
+    path::Path,
     process::{Command, ExitCode},
     time::{Duration, Instant},
 };
@@ -260,9 +261,11 @@ fn start(run: Box<PhaseRun>) -> io::Result<Phase> {
     let (life, theirs) = UnixStream::pair()?;
     let (output, printing) = io::pipe()?;
     let complaining = printing.try_clone()?;
+    let protected = run.protected.as_ref();
     let launch = Command::new("/proc/self/exe")
         .arg0("packline-launch")
         .arg(LAUNCH)
+        .args(protected.map_or([Path::new(""); 2], |it| [it.folder.as_path(), it.except.as_path()]))
         .args(&run.argv)
         .current_dir(&run.cwd)
         .env_clear()

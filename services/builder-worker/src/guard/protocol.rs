@@ -35,6 +35,19 @@ pub struct PhaseRun {
     pub silence_millis: Option<u64>,
     /// The most it may print, in bytes.
     pub output_limit: u64,
+    /// What its processes may not write to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protected: Option<Protected>,
+}
+
+/// A folder that is mounted read-only for a build, where the machine allows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Protected {
+    /// The folder, resolved.
+    pub folder: PathBuf,
+    /// Stays writable, also where it lies in the folder; resolved.
+    pub except: PathBuf,
 }
 
 /// How a phase ended; when this is said, none of its processes is alive.

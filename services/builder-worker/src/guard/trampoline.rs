@@ -5,9 +5,11 @@
 //! each phase. Their stdin is a socket that the guard holds the other end of.
 
 use std::{
+    env,
     ffi::OsString,
     io::{self, ErrorKind},
     os::unix::process::{CommandExt, ExitStatusExt},
+    path::Path,
     process::{Command, ExitCode, ExitStatus, Stdio},
 };
 
@@ -18,6 +20,7 @@ use nix::{
     sys::{
         prctl,
         signal::Signal,
+        statvfs::{FsFlags, statvfs},
         wait::{WaitStatus, waitpid},
     },
     unistd::{getpid, setsid},
@@ -28,9 +31,11 @@ use super::{EXEC, INIT};
 /// EX_TEMPFAIL: the machine is at fault.
 const MACHINE_AT_FAULT: u8 = 75;
 
-/// Opens a namespace for `init`, starts it and passes on how it ended.
-pub(super) fn launch(command: &[OsString]) -> ExitCode {
+/// Opens a namespace for `init`, starts it and passes on how it ended. Before the command stand the folder
+/// that is protected from it and the exception; both are empty where there is none.
+pub(super) fn launch(arguments: &[OsString]) -> ExitCode {
     let _ = nix::sys::prctl::set_dumpable(false);
+    let [protected, except, command @ ..] = arguments else { return ExitCode::FAILURE };
     if !tied_to_guard() {
         return ExitCode::FAILURE;
     }
@@ -39,11 +44,40 @@ pub(super) fn launch(command: &[OsString]) -> ExitCode {
         // So that init's own /proc shows nowhere else.
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         let _ = mount(None::<&str>, "/", None::<&str>, private, None::<&str>);
+        if !protected.is_empty()
+            && let Err(error) = protect(Path::new(protected), Path::new(except))
+        {
+            eprintln!("the source of the workspace is not protected from this build: {error}");
+        }
     }
     match link(INIT, "packline-init").args(command).status() {
         Ok(status) => exit_code(status),
         Err(error) => unstartable(&error),
     }
+}
+
+/// Mounts `folder` read-only, in this namespace alone, and leaves `except` writable.
+fn protect(folder: &Path, except: &Path) -> io::Result<()> {
+    let bind = |place: &Path, flags: MsFlags| {
+        mount(Some(place), place, None::<&str>, MsFlags::MS_BIND | flags, None::<&str>).map_err(io::Error::from)
+    };
+    let here = env::current_dir()?;
+    // As a mount of its own it comes along, and stays as it is.
+    if except.starts_with(folder) {
+        bind(except, MsFlags::empty())?;
+    }
+    bind(folder, MsFlags::MS_REC)?;
+    // What the file system forbids already has to be said again.
+    let forbidden = statvfs(folder)?.flags();
+    let kept = [
+        (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
+        (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
+        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
+    ];
+    let kept = kept.into_iter().filter(|(flag, _)| forbidden.contains(*flag)).map(|(_, flag)| flag);
+    bind(folder, kept.fold(MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY, |all, flag| all | flag))?;
+    // Where this process is, the mounts from before would still be open to the command.
+    env::set_current_dir(here)
 }
 
 /// Starts the command and buries whatever dies until it ends; as PID 1 its own end kills the rest.

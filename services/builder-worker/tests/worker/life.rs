@@ -9,7 +9,7 @@ use crate::foreman::{Foreman, alive, until, until_alive};
 /// A package whose test leaves stubborn children and never ends.
 const ENDLESS: &str = "trap '' TERM; (setsid sh -c 'trap \"\" TERM; sleep 1000' &) ; sleep 1001 & wait";
 
-async fn endless(claim: Duration) -> (Foreman, Process, BuildOrder) {
+pub(crate) async fn endless(claim: Duration) -> (Foreman, Process, BuildOrder) {
     let mut foreman = Foreman::new(claim).await;
     foreman.package(
         "@acme/endless",

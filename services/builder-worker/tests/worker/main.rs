@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod contract;
 mod foreman;
 mod life;
 mod npm;
@@ -9,3 +10,4 @@ mod orders;
 mod readme;
 mod recipe;
 mod recipe_npm;
+mod recorder;
