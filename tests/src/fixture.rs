@@ -11,12 +11,24 @@ pub struct Fixture {
     dependencies: Vec<String>,
     scripts: Map<String, Value>,
     manifest: Map<String, Value>,
+    files: Vec<(String, String)>,
 }
 
 impl Fixture {
     /// `@acme/<name>` at version 1.0.0, with no scripts: it is installed, packed and published.
     pub fn new(name: &str) -> Self {
-        Self { name: format!("@acme/{name}"), dependencies: Vec::new(), scripts: Map::new(), manifest: Map::new() }
+        Self::unscoped(&format!("@acme/{name}"))
+    }
+
+    /// The same under the name that is given.
+    pub fn unscoped(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            dependencies: Vec::new(),
+            scripts: Map::new(),
+            manifest: Map::new(),
+            files: Vec::new(),
+        }
     }
 
     /// It needs `@acme/<dependency>`.
@@ -37,6 +49,13 @@ impl Fixture {
     #[must_use]
     pub fn field(mut self, name: &str, value: Value) -> Self {
         self.manifest.insert(name.to_owned(), value);
+        self
+    }
+
+    /// A file in its folder.
+    #[must_use]
+    pub fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.to_owned(), text.to_owned()));
         self
     }
 
@@ -71,6 +90,9 @@ impl Fixture {
         }
         fs::write(folder.join("package.json"), serde_json::to_vec_pretty(&manifest)?)?;
         fs::write(folder.join("index.js"), format!("module.exports = {:?};\n", self.name))?;
+        for (name, text) in &self.files {
+            fs::write(folder.join(name), text)?;
+        }
         Ok(())
     }
 }
