@@ -29,12 +29,14 @@ pub enum LogFormat {
 /// rustls would panic at the first connection. Call it once, first.
 pub fn init(settings: &LogSettings) {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    // Libraries that tell of every session say only what is wrong, unless they are asked by name.
+    // Libraries that tell of every session say only what is wrong, unless they are asked by name. What ends a
+    // connection to a catalogue is told by whoever wanted it, once and not at every try.
     let filter =
-        EnvFilter::try_new(format!("rmcp=warn,async_nats=warn,{}", settings.rust_log)).unwrap_or_else(|error| {
-            eprintln!("RUST_LOG `{}` is not a filter ({error}); logging at info", settings.rust_log);
-            EnvFilter::new("info")
-        });
+        EnvFilter::try_new(format!("rmcp=warn,rmcp::transport::worker=off,async_nats=warn,{}", settings.rust_log))
+            .unwrap_or_else(|error| {
+                eprintln!("RUST_LOG `{}` is not a filter ({error}); logging at info", settings.rust_log);
+                EnvFilter::new("info")
+            });
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match settings.log_format {
         LogFormat::Json => subscriber.json().flatten_event(true).init(),

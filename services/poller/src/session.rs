@@ -5,8 +5,11 @@ use std::{fmt, time::Duration};
 use rmcp::{
     Peer, RoleClient, ServiceError, ServiceExt,
     model::{CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, ErrorCode, Implementation},
-    service::RunningService,
-    transport::{StreamableHttpClientTransport, streamable_http_client::StreamableHttpClientTransportConfig},
+    service::{ClientInitializeError, RunningService},
+    transport::{
+        DynamicTransportError, StreamableHttpClientTransport,
+        streamable_http_client::{StreamableHttpClientTransportConfig, StreamableHttpError},
+    },
 };
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
@@ -93,7 +96,7 @@ async fn connect(endpoint: &Endpoint) -> Result<(RunningService<RoleClient, Clie
         Endpoint::Command { program, arguments } => {
             let (child, output, input) =
                 Program::start(program, arguments).map_err(|error| format!("failed to start `{program}`: {error}"))?;
-            let client = me.serve((output, input)).await.map_err(|error| one_line(&error))?;
+            let client = me.serve((output, input)).await.map_err(|error| not_begun(&error))?;
             Ok((client, Some(child)))
         }
         Endpoint::Http { url, token } => {
@@ -102,7 +105,7 @@ async fn connect(endpoint: &Endpoint) -> Result<(RunningService<RoleClient, Clie
                 config = config.auth_header(token.expose_secret());
             }
             let transport = StreamableHttpClientTransport::from_config(config);
-            let client = me.serve(transport).await.map_err(|error| one_line(&error))?;
+            let client = me.serve(transport).await.map_err(|error| not_begun(&error))?;
             Ok((client, None))
         }
     }
@@ -139,8 +142,38 @@ fn sort(error: &ServiceError) -> CallError {
         }
         ServiceError::McpError(said) => CallError::Failed(one_line(&said.message)),
         ServiceError::UnexpectedResponse => CallError::Failed("it answered what is no result of a tool".into()),
+        ServiceError::TransportSend(error) => CallError::Broken(failed(error)),
         other => CallError::Broken(one_line(other)),
     }
+}
+
+fn not_begun(error: &ClientInitializeError) -> String {
+    match error {
+        ClientInitializeError::TransportError { error, .. } => failed(error),
+        other => one_line(other),
+    }
+}
+
+/// What a transport failed of, in one line.
+fn failed(error: &DynamicTransportError) -> String {
+    match error.error.downcast_ref::<StreamableHttpError<reqwest::Error>>() {
+        Some(StreamableHttpError::Client(error)) => with_causes(error),
+        _ => with_causes(error.error.as_ref()),
+    }
+}
+
+/// An error and what caused it, in one line: that a request failed says little, that a certificate is unknown much.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !said.contains(&more) {
+            said = format!("{said}: {more}");
+        }
+        cause = error.source();
+    }
+    one_line(&said)
 }
 
 /// What a stranger said, as one line of a log.

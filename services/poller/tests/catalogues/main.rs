@@ -9,6 +9,7 @@ mod polling;
 mod program;
 mod reporting;
 mod scripted;
+mod secure;
 mod timing;
 
 use std::{future::Future, time::Duration};
