@@ -1,13 +1,7 @@
 //! `packline demo`: the whole line on this machine, on real parts, from nothing to nothing.
 
-mod board;
 mod expected;
-mod observer;
-mod progress;
 mod proof;
-mod row;
-mod standing;
-mod table;
 #[cfg(test)]
 mod tests;
 
@@ -31,8 +25,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use observer::Observer;
-use progress::Progress;
+use crate::view::{observer::Observer, progress::Progress, row, table};
 
 /// The bundled npm workspace.
 const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../demo");
@@ -117,7 +110,7 @@ async fn show(plant: &Plant, settings: &Settings, started: Instant) -> anyhow::R
     progress.finish();
     followed.with_context(|| format!("the line is not done after {} s", PATIENCE.as_secs()))??;
     let board = observer.final_board().await?;
-    say(&format!("\n{}\n{}\n", table::table(&board), table::verdict(&board)))?;
+    say(&format!("\n{}\n{}\n", table::table(expected::names(), &board), expected::verdict(&board)))?;
     timeout(PATIENCE, observer.all_reported()).await.context("the catalogue is not told every outcome")??;
     let mut differences = expected::differences(&board);
     differences.extend(expected::differences_in_catalogue(&plant.catalogue.packages().await?));
@@ -160,7 +153,9 @@ async fn follow(observer: &mut Observer, progress: &mut Progress, until: Until) 
                 }
             }
         }
-        progress.show(row::rows(&observer.board, crate::now())).context("nobody reads what is shown")?;
+        progress
+            .show(row::rows(expected::names(), &observer.board, crate::now()))
+            .context("nobody reads what is shown")?;
     }
 }
 

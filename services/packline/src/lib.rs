@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod recipe;
+mod view;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

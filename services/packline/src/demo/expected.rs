@@ -3,7 +3,7 @@
 use packline_domain::PackageName;
 use serde_json::Value;
 
-use super::{board::Board, standing::Standing};
+use crate::view::{board::Board, standing::Standing};
 
 /// The bundled packages in the order of the story: name, what becomes of it, attempts.
 pub(crate) const EXPECTED: [(&str, &str, u32); 8] = [
@@ -16,6 +16,11 @@ pub(crate) const EXPECTED: [(&str, &str, u32); 8] = [
     ("@demo/hen", "unresolvable", 0),
     ("@demo/egg", "unresolvable", 0),
 ];
+
+/// The names of the bundled packages, in that order.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    EXPECTED.iter().map(|(name, ..)| *name)
+}
 
 /// Whether the line knows all bundled packages.
 pub(crate) fn all_known(board: &Board) -> bool {
@@ -58,4 +63,12 @@ pub(crate) fn differences_in_catalogue(packages: &[Value]) -> Vec<String> {
         }
     }
     lines
+}
+
+/// How many are published, and whether all is as it must be.
+pub(crate) fn verdict(board: &Board) -> String {
+    let published =
+        board.queue.keys().filter(|name| matches!(Standing::of(name, board), Some(Standing::Published { .. })));
+    let end = if differences(board).is_empty() { "each outcome is the expected one" } else { "not as expected" };
+    format!("{} of {} packages are published; {end}.", published.count(), EXPECTED.len())
 }

@@ -3,7 +3,8 @@
 use packline_domain::{PackageName, Timestamp};
 use serde_json::{Value, json};
 
-use super::{board::Board, expected, row, standing::Standing, table};
+use super::expected;
+use crate::view::{board::Board, row, standing::Standing, table};
 
 const T0: i64 = 1_700_000_000_000;
 
@@ -71,13 +72,13 @@ fn standing(board: &Board, name: &str) -> Standing {
 #[test]
 fn the_table_gives_the_reason_of_each_that_is_not_published() {
     let board = end();
-    let table = table::table(&board);
+    let table = table::table(expected::names(), &board);
     let line = |name: &str| table.lines().find(|line| line.contains(&format!(" {name} "))).unwrap().to_owned();
     assert!(line("@demo/wrap").contains("published") && line("@demo/wrap").contains(" 3 "), "{table}");
     assert!(line("@demo/roman").contains("test: status 1"), "{table}");
     assert!(line("@demo/clock").contains("needs @demo/roman, which is failed"), "{table}");
     assert!(line("@demo/hen").contains("cycle: @demo/hen → @demo/egg → @demo/hen"), "{table}");
-    assert_eq!(table::verdict(&board), "4 of 8 packages are published; each outcome is the expected one.");
+    assert_eq!(expected::verdict(&board), "4 of 8 packages are published; each outcome is the expected one.");
     assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
 }
 
@@ -126,7 +127,7 @@ fn a_row_shows_who_builds_what_in_which_phase_and_for_how_long() {
     let worker = json!({ "host": "host", "version": "0.1.0", "slots": 2, "claimMillis": 30_000, "since": time(0),
         "builds": [{ "buildId": "demo/text.7", "permit": 0, "phase": "install" }] });
     board.note_worker("host-ab", Some(worker.to_string().as_bytes())).unwrap();
-    let rows = row::rows(&board, Timestamp::from_millis(T0 + 12_500));
+    let rows = row::rows(expected::names(), &board, Timestamp::from_millis(T0 + 12_500));
     let lines: Vec<String> = rows.iter().take(3).map(|row| row.line(100)).collect();
     let expected = [
         "@demo/text    building      attempt 2   2.5 s  install, host-ab",
@@ -135,7 +136,7 @@ fn a_row_shows_who_builds_what_in_which_phase_and_for_how_long() {
     ];
     assert_eq!(lines, expected);
     board.note_worker("host-ab", None).unwrap();
-    assert_eq!(row::rows(&board, Timestamp::from_millis(T0))[0].phase, "");
+    assert_eq!(row::rows(expected::names(), &board, Timestamp::from_millis(T0))[0].phase, "");
 }
 
 #[test]
@@ -143,7 +144,7 @@ fn a_retrying_package_shows_what_went_wrong_last() {
     let mut board = Board::default();
     queue(&mut board, "@demo/wrap", &[], json!({ "state": "retrying", "until": time(9) }));
     tried(&mut board, "@demo/wrap", 2, Some("attempt 2: not today\nat line 3"));
-    let rows = row::rows(&board, Timestamp::from_millis(T0));
+    let rows = row::rows(expected::names(), &board, Timestamp::from_millis(T0));
     let row = rows.iter().find(|row| row.name == "@demo/wrap").unwrap();
     assert_eq!((row.state, row.attempt, row.reason.as_str()), ("retrying", 2, "test: attempt 2: not today"));
 }

@@ -1,22 +1,18 @@
-//! The table at the end: all packages, and why those that are not published are not.
+//! The table at the end: packages, and why those that are not published are not.
 
 use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 
-use super::{
-    board::Board,
-    expected::{EXPECTED, differences},
-    standing::Standing,
-};
+use super::{board::Board, standing::Standing};
 
 /// Room that most terminals have.
 const WIDTH: u16 = 100;
 
-/// The table, as text.
-pub(crate) fn table(board: &Board) -> String {
+/// The table of these packages, as text.
+pub(crate) fn table<'a>(names: impl IntoIterator<Item = &'a str>, board: &Board) -> String {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
     table.set_header(["package", "outcome", "attempts", "version", "reason"]);
-    for (text, ..) in EXPECTED {
+    for text in names {
         let name = board.queue.keys().find(|known| known.as_str() == text);
         let standing = name.and_then(|name| Standing::of(name, board));
         let attempts = name.map_or(0, |name| board.attempts(name));
@@ -33,12 +29,4 @@ pub(crate) fn table(board: &Board) -> String {
         ]);
     }
     table.to_string()
-}
-
-/// How many are published, and whether all is as it must be.
-pub(crate) fn verdict(board: &Board) -> String {
-    let published =
-        board.queue.keys().filter(|name| matches!(Standing::of(name, board), Some(Standing::Published { .. })));
-    let end = if differences(board).is_empty() { "each outcome is the expected one" } else { "not as expected" };
-    format!("{} of {} packages are published; {end}.", published.count(), EXPECTED.len())
 }

@@ -6,7 +6,6 @@ use packline_domain::{PackageName, Timestamp};
 
 use super::{
     board::Board,
-    expected::EXPECTED,
     standing::{Standing, in_phase},
 };
 
@@ -24,9 +23,9 @@ pub(crate) struct Row {
     pub(crate) elapsed: Option<Duration>,
 }
 
-/// All bundled packages in the order of the story.
-pub(crate) fn rows(board: &Board, now: Timestamp) -> Vec<Row> {
-    EXPECTED.iter().map(|(name, ..)| row(name, board, now)).collect()
+/// The rows of these packages, in this order.
+pub(crate) fn rows<'a>(names: impl IntoIterator<Item = &'a str>, board: &Board, now: Timestamp) -> Vec<Row> {
+    names.into_iter().map(|name| row(name, board, now)).collect()
 }
 
 fn row(text: &str, board: &Board, now: Timestamp) -> Row {

@@ -1,0 +1,8 @@
+//! How a line stands, followed through its records and shown to a person.
+
+pub(crate) mod board;
+pub(crate) mod observer;
+pub(crate) mod progress;
+pub(crate) mod row;
+pub(crate) mod standing;
+pub(crate) mod table;
