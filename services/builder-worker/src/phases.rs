@@ -1,9 +1,10 @@
 //! The phases of one build, in order: skipped, run, fixed and run again, published.
 
-use std::{collections::BTreeMap, fs, sync::OnceLock, time::Instant};
+use std::{collections::BTreeMap, fs, io, sync::OnceLock, time::Instant};
 
 use packline_domain::message::PhaseReport;
 use packline_recipe::{PUBLISH, Phase, Step, When};
+use tempfile::TempDir;
 
 use crate::{
     manifest::Manifest,
@@ -86,7 +87,7 @@ impl Phases<'_> {
 
     /// Runs a phase; where it fails and has a fix, runs that and the phase again, as often as the build may.
     async fn run_and_fix(&mut self, phase: &Phase, argv: &[String]) -> (Result<(), Failure>, Option<i32>) {
-        let env = match self.env(phase).await {
+        let (env, _settings) = match self.env(phase).await {
             Ok(env) => env,
             Err(failure) => return (Err(failure), None),
         };
@@ -119,10 +120,12 @@ impl Phases<'_> {
         }
     }
 
-    /// What the commands of a phase find in their environment beside that of the build.
-    async fn env(&mut self, phase: &Phase) -> Result<BTreeMap<String, String>, Failure> {
+    /// What the commands of a phase find in their environment beside that of the build, and the folder of the
+    /// settings of `publish`, which lasts as long as that.
+    async fn env(&mut self, phase: &Phase) -> Result<(BTreeMap<String, String>, Option<TempDir>), Failure> {
         const USERCONFIG: &str = "npm_config_userconfig";
         let mut env = phase.env.clone();
+        let mut of_publish = None;
         let publishes = phase.name == PUBLISH;
         let token = self.worker.token().filter(|_| publishes);
         if let Some(token) = token {
@@ -133,18 +136,26 @@ impl Phases<'_> {
         if let Some(npm) = self.npm.filter(|_| !configured) {
             let mut userconfig = npm.userconfig.clone();
             if publishes {
-                userconfig = self.folder.settings().join("npmrc-publish");
-                let token = token.map_or("none", |_| "${NPM_TOKEN}");
-                let settings = npm.settings() + &npm::auth(&npm.registry, token);
-                fs::write(&userconfig, settings)
+                let folder = self
+                    .settings_of_publish(npm, token.is_some())
                     .map_err(|error| Failure::infrastructure(format!("failed to write npm's settings: {error}")))?;
+                userconfig = folder.path().join("npmrc");
+                of_publish = Some(folder);
             }
             env.insert(USERCONFIG.to_owned(), userconfig.display().to_string());
         }
         if publishes && !permit::confirm(self.worker, self.build, self.ended.integrity.as_deref()).await {
             return Err(Failure::killed());
         }
-        Ok(env)
+        Ok((env, of_publish))
+    }
+
+    /// In a folder of a name that no build can know: a pipe or a link in place of the file would be written to.
+    fn settings_of_publish(&self, npm: &Npm, with_token: bool) -> io::Result<TempDir> {
+        let folder = tempfile::tempdir_in(self.folder.beside())?;
+        let token = if with_token { "${NPM_TOKEN}" } else { "none" };
+        fs::write(folder.path().join("npmrc"), npm.settings() + &npm::auth(&npm.registry, token))?;
+        Ok(folder)
     }
 
     async fn command(

@@ -120,3 +120,24 @@ async fn a_command_that_publishes_starts_only_while_its_permit_stands() {
     assert_eq!(result.outcome, Outcome::Cancelled, "{result:?}");
     assert!(!published.exists());
 }
+
+#[tokio::test]
+async fn what_a_build_lays_in_wait_for_the_settings_of_publish_is_not_met() {
+    let (mut foreman, registry) = place().await;
+    foreman.crate_of("thing", &[("here", "")]);
+    let kept = foreman.folder().join("kept");
+    std::fs::write(&kept, "kept").unwrap();
+    for (name, trap) in [("pipe", "mkfifo"), ("link", "ln -s $KEPT")] {
+        let recipe = foreman.recipe(&format!(
+            "[[phase]]\nname = \"build\"\nrun = [\"sh\", \"-c\", '{trap} \"$npm_config_userconfig-publish\"']\n\
+             env = {{ KEPT = \"{}\" }}\n[[phase]]\nname = \"publish\"\nrun = [\"npm\", \"config\", \"ls\"]\n",
+            kept.display()
+        ));
+        let url = registry.url();
+        let worker = foreman.worker(name, &[("RECIPE", &recipe), ("NPM_REGISTRY", &url), ("NPM_TOKEN", TOKEN)]);
+        let result = tokio::time::timeout(Duration::from_secs(60), foreman.build("thing")).await;
+        assert_eq!(result.expect(name).outcome, Outcome::Published);
+        assert_eq!(std::fs::read_to_string(&kept).unwrap(), "kept", "{name}");
+        worker.kill().await;
+    }
+}
