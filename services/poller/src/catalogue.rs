@@ -53,7 +53,8 @@ impl Catalogue {
         Session::open(&self.endpoint, self.patience).await
     }
 
-    /// All that is to be built, in a session of its own. While an answer is full, twice as many are asked for.
+    /// All that is to be built, in a session of its own. While an answer is full, twice as many are asked for; where
+    /// the catalogue refuses so many, the last answer is what there is.
     ///
     /// # Errors
     /// When there is no answer, none that is one, or it was asked to stop.
@@ -72,13 +73,22 @@ impl Catalogue {
 
     async fn ask(&self, caller: Caller) -> Result<Vec<Value>, CallError> {
         let mut limit = self.first_limit;
+        let mut fewer: Option<Vec<Value>> = None;
         loop {
             let arguments = Map::from_iter([("limit".to_owned(), limit.into())]);
-            let items = packages_of(&caller.call(&self.queue_tool, arguments).await?).map_err(CallError::Failed)?;
+            let answer = match (caller.call(&self.queue_tool, arguments).await, fewer.take()) {
+                (Err(CallError::Refused(why)), Some(fewer)) => {
+                    tracing::warn!("the catalogue names {} packages and refuses {limit}: {why}", fewer.len());
+                    return Ok(fewer);
+                }
+                (answer, _) => answer?,
+            };
+            let items = packages_of(&answer).map_err(CallError::Failed)?;
             let full = items.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
             if !full || limit >= MAX_LIMIT {
                 return Ok(items);
             }
+            fewer = Some(items);
             limit = limit.saturating_mul(2).min(MAX_LIMIT);
         }
     }

@@ -50,6 +50,19 @@ async fn while_an_answer_is_full_twice_as_many_are_asked_for() {
 }
 
 #[tokio::test]
+async fn one_that_refuses_twice_as_many_is_taken_at_its_last_answer() {
+    let script = Script::of(&[]).await;
+    let packages: Vec<Value> = (0..300).map(|n| json!({ "name": format!("p{n}") })).collect();
+    script.answers(Reply::FirstUpTo(100, packages.clone()));
+    assert_eq!(queue(&over_http(&script, &[])).await.unwrap(), packages[..100]);
+    let limits: Vec<Value> =
+        script.calls("packages_get_build_queue").iter().map(|call| call["limit"].clone()).collect();
+    assert_eq!(limits, [50, 100, 200]);
+    let refused = queue(&over_http(&script, &["--poll-limit", "101"])).await;
+    assert_eq!(refused, Err(CallError::Refused("limit is at most 100".into())), "there is no answer before it");
+}
+
+#[tokio::test]
 async fn an_empty_answer_is_one_and_neither_errors_nor_rubbish_are() {
     let script = Script::of(&[]).await;
     let catalogue = over_http(&script, &[]);

@@ -31,6 +31,8 @@ pub(crate) enum Reply {
     Is(Value),
     /// The first of these, as many as are asked for.
     First(Vec<Value>),
+    /// The same, and an error where more than so many are asked for.
+    FirstUpTo(usize, Vec<Value>),
     Text(&'static str),
     ToolError(&'static str),
     ProtocolError(&'static str),
@@ -188,7 +190,10 @@ impl ServerHandler for Scripted {
         let limit = usize::try_from(arguments["limit"].as_u64().unwrap_or(10)).unwrap();
         self.0.calls.send_modify(|calls| calls.push((request.name.to_string(), arguments)));
         match reply {
-            Reply::First(packages) => {
+            Reply::FirstUpTo(most, _) if limit > most => {
+                Ok(CallToolResult::error(vec![ContentBlock::text(format!("limit is at most {most}"))]).into())
+            }
+            Reply::First(packages) | Reply::FirstUpTo(_, packages) => {
                 let packages = packages.get(..limit).unwrap_or(&packages);
                 Ok(CallToolResult::structured(json!({ "packages": packages })).into())
             }
