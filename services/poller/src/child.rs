@@ -19,9 +19,12 @@ impl Program {
     pub(crate) fn start(program: &str, arguments: &[String]) -> std::io::Result<(Self, ChildStdout, ChildStdin)> {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).process_group(0);
-        // The broker's and the other catalogue's secrets are none of its business.
-        for secret in ["NATS_URL", "NATS_USER", "NATS_PASSWORD", "NATS_CREDS", "NATS_NKEY", "NATS_KEY", "MCP_TOKEN"] {
-            command.env_remove(secret);
+        // The broker's and the other catalogue's secrets are none of its business, nor is where we serve our metrics:
+        // a catalogue that reads the same variable would fail to listen there.
+        for ours in
+            ["NATS_URL", "NATS_USER", "NATS_PASSWORD", "NATS_CREDS", "NATS_NKEY", "NATS_KEY", "MCP_TOKEN", "HTTP_ADDR"]
+        {
+            command.env_remove(ours);
         }
         let mut child = command.spawn()?;
         match (child.stdout.take(), child.stdin.take()) {

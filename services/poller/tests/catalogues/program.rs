@@ -117,3 +117,26 @@ async fn unusable_settings_end_it_with_status_2_and_one_line() {
         assert!(printed.contains(said) && printed.trim_end().lines().count() == 1, "{printed}");
     }
 }
+
+#[tokio::test]
+async fn a_catalogue_as_a_program_learns_none_of_our_secrets_and_not_where_we_listen() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::new().await;
+    let (learned, done) = (folder.path().join("learned"), folder.path().join("done"));
+    let command = format!("sh -c 'env > {0}; mv {0} {1}'", learned.display(), done.display());
+    let ours = ["MCP_TOKEN", "HTTP_ADDR"];
+    let settings = [("MCP_COMMAND", command.as_str()), (ours[0], "hush"), (ours[1], "127.0.0.1:0"), ("OTHER", "x")];
+    let poller = start(&place, "poller", folder.path(), &settings);
+    within("what it learns", async {
+        while !done.exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let learned = std::fs::read_to_string(&done).unwrap();
+    assert!(learned.lines().any(|line| line == "OTHER=x"), "{learned}");
+    for name in ["NATS_URL"].iter().chain(&ours) {
+        assert!(!learned.lines().any(|line| line.starts_with(&format!("{name}="))), "{learned}");
+    }
+    stop(&poller).await;
+}
