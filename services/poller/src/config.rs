@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use jiff::tz::TimeZone;
 use packline_service::{LogSettings, Unusable};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::{cron::CronSchedule, report::Patience, schedule::Schedule, session::one_line};
 
@@ -122,7 +122,7 @@ impl Config {
                 Ok(Endpoint::Command { program, arguments: words.collect() })
             }
             (None, Some(url)) if url.starts_with("http://") || url.starts_with("https://") => {
-                Ok(Endpoint::Http { url: url.trim().to_owned(), token: self.mcp_token.clone() })
+                Ok(Endpoint::Http { url: url.trim().to_owned(), token: self.token()? })
             }
             (None, Some(url)) => Err(Unusable(format!("MCP_URL is like https://catalogue.example/mcp, not `{url}`"))),
             (Some(_), Some(_)) => Err(Unusable("MCP_COMMAND and MCP_URL are both set; set one of them".into())),
@@ -130,6 +130,17 @@ impl Config {
                 "set MCP_COMMAND (a program with arguments) or MCP_URL, so that there is a catalogue to ask".into(),
             )),
         }
+    }
+
+    /// The bearer token; an empty one is none.
+    fn token(&self) -> Result<Option<SecretString>, Unusable> {
+        let token = self.mcp_token.as_ref().map(|token| token.expose_secret().trim()).filter(|token| !token.is_empty());
+        if token.is_some_and(|token| !token.bytes().all(|byte| byte.is_ascii_graphic())) {
+            return Err(Unusable(
+                "MCP_TOKEN has characters that no header can carry; a token is one word of printable ASCII".into(),
+            ));
+        }
+        Ok(token.map(SecretString::from))
     }
 }
 
@@ -179,6 +190,15 @@ mod tests {
     }
 
     #[test]
+    fn a_token_from_a_file_may_end_with_a_line_break_and_an_empty_one_is_none() {
+        for (given, expected) in [("hush\n", Some("hush")), ("", None), ("\n", None)] {
+            let found = endpoint(&["--mcp-url", "http://b", "--mcp-token", given]).unwrap();
+            let Endpoint::Http { token, .. } = found else { panic!("no URL") };
+            assert_eq!(token.as_ref().map(ExposeSecret::expose_secret), expected, "{given:?}");
+        }
+    }
+
+    #[test]
     fn unusable_settings_get_one_line_that_says_what_would_do() {
         for (arguments, said) in [
             (vec![], "set MCP_COMMAND"),
@@ -186,6 +206,8 @@ mod tests {
             (vec!["--mcp-command", "a 'b"], "a quote that is not closed"),
             (vec!["--mcp-command", "''"], "names no program"),
             (vec!["--mcp-url", "catalogue:80"], "is like https://"),
+            (vec!["--mcp-url", "http://b", "--mcp-token", "two words"], "MCP_TOKEN has characters"),
+            (vec!["--mcp-url", "http://b", "--mcp-token", "a\nb"], "MCP_TOKEN has characters"),
         ] {
             let line = endpoint(&arguments).unwrap_err().to_string();
             assert!(line.contains(said) && !line.contains('\n'), "{line}");
