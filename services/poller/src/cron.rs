@@ -50,7 +50,13 @@ impl CronSchedule {
                  or 6 with the second first"
             ));
         }
-        let cron = parser().parse(text).map_err(|error| blame(text).unwrap_or_else(|| plain(&error)))?;
+        if text.starts_with('@') && fields != 1 {
+            return Err("a nickname like @hourly stands alone".to_owned());
+        }
+        let cron = parser().parse(text).map_err(|error| match text.strip_prefix('@') {
+            Some(_) => "there are @hourly, @daily, @weekly, @monthly and @yearly; all else is a pattern".to_owned(),
+            None => blame(text).unwrap_or_else(|| plain(&error)),
+        })?;
         if !comes(&cron) {
             return Err("it never comes: there is no such day or time".to_owned());
         }

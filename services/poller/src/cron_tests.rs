@@ -89,7 +89,9 @@ fn what_is_no_pattern_is_refused_in_one_line_that_names_the_field() {
         ("*/0 * * * *", "the minute `*/0`"),
         ("5-1 * * * *", "the minute `5-1`"),
         ("a b c d e", "the minute `a`"),
-        ("@fortnightly", "fields"),
+        ("@fortnightly", "there are @hourly, @daily"),
+        ("@reboot", "there are @hourly, @daily"),
+        ("@daily * * * *", "stands alone"),
         ("0/30 * * * *", "the minute `0/30`"),
     ] {
         let line = CronSchedule::parse(pattern, TimeZone::UTC).unwrap_err();
