@@ -52,6 +52,26 @@ async fn messages_are_stored_in_their_order_singly_and_in_batches() {
 }
 
 #[tokio::test]
+async fn of_many_messages_those_that_were_stored_under_their_ids_are_stored_once() {
+    within(async {
+        let place = Place::new().await;
+        let broker = place.broker("a").await;
+        let orders = |numbers: std::ops::Range<usize>| -> Vec<Message> {
+            let order = |number| Message::json(topology::builds_start(), &json!({"number": number}));
+            numbers.map(|number| Message { id: Some(format!("order.{number}")), ..order(number) }).collect()
+        };
+        for (numbers, there) in [(0..20, 20), (0..20, 20), (10..40, 40), (39..41, 41)] {
+            broker.publish_stored(orders(numbers.clone())).await;
+            let state = broker.stream_state(StreamName::Builds).await.unwrap();
+            assert_eq!(state.messages, there, "{numbers:?}");
+        }
+        broker.publish_stored([orders(50..70), orders(50..70)].concat()).await;
+        assert_eq!(broker.stream_state(StreamName::Builds).await.unwrap().messages, 61);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn messages_of_several_streams_are_stored_together() {
     within(async {
         let place = Place::new().await;
