@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use packline_broker::{StreamName, topology};
 use serde_json::json;
 
 use crate::{
     Place, names,
     program::{lines, start, stop},
     scripted::{Script, TOKEN},
+    within,
 };
 
 #[tokio::test]
@@ -26,7 +28,7 @@ async fn a_pattern_that_is_most_likely_meant_otherwise_is_said_in_one_line_and_n
     let (mut place, script) = (Place::new().await, Script::of(&["a"]).await);
     let settings = [("MCP_URL", script.url()), ("MCP_TOKEN", TOKEN), ("POLL_CRON", "0 */30 * * *"), ("TZ", "UTC")];
     let poller = start(&place, "poller", folder.path(), &settings);
-    crate::within("when it polls next", async {
+    within("when it polls next", async {
         while lines(&poller, "polls next at") == 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -43,21 +45,41 @@ async fn a_pattern_that_is_most_likely_meant_otherwise_is_said_in_one_line_and_n
 
 #[tokio::test]
 async fn commands_given_while_no_poller_runs_are_one_poll_at_its_start() {
+    let folder = tempfile::tempdir().unwrap();
     let (mut place, script) = (Place::new().await, Script::of(&["a"]).await);
     place.poll_now().await;
     place.poll_now().await;
-    let yearly = ["--mcp-url", script.url(), "--mcp-token", TOKEN, "--poll-cron", "0 0 29 2 *"];
-    let poller = place.poller(&yearly);
+    let yearly = [("MCP_URL", script.url()), ("MCP_TOKEN", TOKEN), ("POLL_CRON", "0 0 29 2 *")];
+    let first = start(&place, "first", folder.path(), &yearly);
     assert_eq!(names(&place.announcement().await), ["a"]);
     place.note("last", |last| last["command"] == 2).await;
+    taken(&place).await;
+    stop(&first).await;
+    assert_eq!(lines(&first, "told to poll now"), 0, "{}", first.printed());
+
     // the next one has nothing left to do but what is commanded now
-    poller.stop().await;
     script.lists(&["b"]);
-    let poller = place.poller(&yearly);
+    let second = start(&place, "second", folder.path(), &yearly);
+    place.note("leader", |leader| leader["holder"].is_string()).await;
     place.poll_now().await;
     assert_eq!(names(&place.announcement().await), ["b"]);
     let last = place.note("last", |last| last["command"] == 3).await;
+    taken(&place).await;
+    stop(&second).await;
     assert_eq!((&last["packages"], place.announcements().await), (&json!(1), 2));
     assert_eq!(script.calls("packages_get_build_queue").len(), 2, "each command was done once");
-    poller.stop().await;
+}
+
+/// Waits until all commands to poll are acknowledged.
+async fn taken(place: &Place) {
+    within("all commands", async {
+        loop {
+            let state = place.broker.pending(StreamName::Control, topology::POLLER).await.unwrap();
+            if state.pending == 0 && state.ack_pending == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
 }
