@@ -9,6 +9,7 @@ mod bare;
 mod console;
 mod fixture;
 mod foreign;
+mod hostile;
 mod scene;
 mod witness;
 
@@ -18,6 +19,7 @@ pub use bare::Bare;
 pub use console::Console;
 pub use fixture::{Fixture, Gate};
 pub use foreign::{NatsPy, NatsTool, fixture};
+pub use hostile::{hostile_names, is_token};
 pub use scene::Scene;
 pub use witness::processes_of;
 
