@@ -3,6 +3,7 @@
 
 mod announce;
 mod command;
+mod contract;
 mod dependency;
 mod finish;
 mod line;
