@@ -1,6 +1,10 @@
 //! The connection: made once, kept for ever, to a broker that is new enough.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_nats::{
     Client, ConnectOptions, Event,
@@ -52,6 +56,8 @@ struct Link {
     context: Context,
     connections: watch::Receiver<u64>,
     replicas: u16,
+    /// Dead letters handed over by this process, by the last token of their subject.
+    dead: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Broker {
@@ -85,12 +91,28 @@ impl Broker {
             .max_ack_inflight(MAX_IN_FLIGHT)
             .backpressure_on_inflight(true)
             .build(client);
-        Ok(Self { link: Arc::new(Link { context, connections, replicas: settings.replicas }) })
+        Ok(Self { link: Arc::new(Link { context, connections, replicas: settings.replicas, dead: Mutex::default() }) })
     }
 
     /// Counts connections, from 1. After each change a liveness count starts anew: nothing was heard meanwhile.
     pub fn reconnects(&self) -> watch::Receiver<u64> {
         self.link.connections.clone()
+    }
+
+    /// Whether there is a connection now, as far as is known: a frozen broker is noticed after two pings.
+    pub fn is_connected(&self) -> bool {
+        self.client().connection_state() == async_nats::connection::State::Connected
+    }
+
+    /// How many dead letters this process has handed over for publishing, by the last token of their subject.
+    pub fn dead_letters(&self) -> BTreeMap<String, u64> {
+        self.link.dead.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn count_dead_letter(&self, subject: &str) {
+        let kind = subject.rsplit('.').next().unwrap_or(subject);
+        let mut dead = self.link.dead.lock().unwrap_or_else(PoisonError::into_inner);
+        *dead.entry(kind.to_owned()).or_default() += 1;
     }
 
     /// A bucket; it need not exist yet.

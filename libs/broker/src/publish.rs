@@ -70,6 +70,9 @@ impl Broker {
             // It could never be stored, and would hold up all others for ever.
             let message = if message.payload.len() > largest { too_large(message) } else { message };
             let stream = StreamName::of(&message.subject);
+            if stream == Some(StreamName::Dead) {
+                self.count_dead_letter(&message.subject);
+            }
             match queues.iter_mut().find(|(of, _)| *of == stream) {
                 Some((_, queue)) => queue.push(message.into()),
                 None => queues.push((stream, vec![message.into()])),

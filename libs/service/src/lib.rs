@@ -1,6 +1,8 @@
-//! What every service starts with: settings, shutdown, telemetry. Nothing of the domain.
+//! What every service starts with: settings, shutdown, telemetry, health. Nothing of the domain.
 
 mod address;
+mod health;
+pub mod metric;
 mod shutdown;
 mod telemetry;
 
@@ -9,6 +11,7 @@ use std::{future::Future, process::ExitCode};
 use clap::Parser;
 
 pub use address::{address, listen};
+pub use health::{Health, HealthSettings, Readiness};
 pub use shutdown::Shutdown;
 pub use telemetry::{LogFormat, LogSettings, init};
 

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::Parser;
-use packline_service::{LogSettings, duration};
+use packline_service::{HealthSettings, LogSettings, duration};
 use secrecy::SecretString;
 
 /// Takes build orders from NATS and runs their phases, each build below a guard of its own.
@@ -32,6 +32,9 @@ pub struct Config {
     /// Folder for the private copies that builds work in [default: a temporary folder]
     #[arg(long, env = "SCRATCH")]
     pub scratch: Option<PathBuf>,
+    /// Where it says how it is.
+    #[command(flatten)]
+    pub health: HealthSettings,
     /// How to reach the broker.
     #[command(flatten)]
     pub nats: packline_broker::Settings,

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use packline_broker::Message;
 use packline_domain::{SCHEMA, record};
+use packline_service::Health;
 
 use crate::{
     guard::boottime_millis,
@@ -17,10 +18,13 @@ const SHOWN_EVERY: Duration = Duration::from_secs(1);
 const LOOK_AT_FUSE: Duration = Duration::from_millis(250);
 
 /// Keeps the worker's key alive for as long as this process lives.
-pub(crate) async fn beat(worker: Arc<Worker>) {
+pub(crate) async fn beat(worker: Arc<Worker>, health: Health) {
     let mut name: Option<String> = None;
     loop {
         let life = worker.life();
+        // Six heartbeats, confirmed or not: this loop waits for nothing without a limit.
+        health.expect_within(life.claim());
+        health.turn();
         let confirmed = beat_once(&worker, &life).await;
         if confirmed && let Some(old) = name.replace(life.name.clone()).filter(|old| *old != life.name) {
             let _ = worker.workers.delete(&old).await;

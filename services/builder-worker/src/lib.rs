@@ -14,6 +14,7 @@ mod heartbeat;
 mod life;
 pub mod log;
 pub mod manifest;
+mod metrics;
 pub mod npm;
 mod orders;
 mod permit;
@@ -34,7 +35,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use packline_broker::{Broker, ConnectError};
-use packline_service::{Shutdown, Unusable};
+use packline_service::{Health, Shutdown, Unusable};
 use tokio::{
     sync::mpsc,
     task::JoinSet,
@@ -60,8 +61,9 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     check(&config, &recipe)?;
     // Builds are not to read tokens out of this process, where they run as the same user.
     nix::sys::prctl::set_dumpable(false).context("failed to close this process to others")?;
+    let health = Health::start(&config.health, Duration::from_secs(60), &shutdown).await?;
     let broker = tokio::select! {
-        broker = connect(&config) => broker?,
+        broker = health.waiting(connect(&config)) => broker?,
         () = shutdown.requested() => return Ok(()),
     };
     let scratch = scratch(&config)?;
@@ -69,6 +71,9 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let (claims, claiming) = Claims::new();
     let worker = Arc::new(Worker::new(config, recipe, broker, scratch, results, claims));
     tracing::info!("{} takes up to {} builds at a time", worker.life().name, worker.config.slots);
+    let (ready, shown) = (Arc::clone(&worker), Arc::clone(&worker));
+    health.ready_when(move || metrics::ready(&ready));
+    health.refresh_with(move || metrics::refresh(&shown));
     let mut parts = JoinSet::new();
     let mut part = |name: &'static str, task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
         parts.spawn(async move {
@@ -76,7 +81,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
             name
         });
     };
-    part("heartbeat", Box::pin(heartbeat::beat(Arc::clone(&worker))));
+    part("heartbeat", Box::pin(heartbeat::beat(Arc::clone(&worker), health)));
     part("fuse", Box::pin(heartbeat::watch_fuse(Arc::clone(&worker))));
     part("permits", Box::pin(permit::follow(Arc::clone(&worker))));
     part("nudges", Box::pin(permit::listen(Arc::clone(&worker))));

@@ -19,6 +19,7 @@ use crate::{
     guard::{Guard, Protected},
     log::Sink,
     manifest::Manifest,
+    metrics,
     npm::{self, Npm},
     permit,
     phase::{Failure, Runner},
@@ -62,6 +63,9 @@ pub(crate) async fn build(worker: Arc<Worker>, build: Arc<Build>, slot: Slot) {
         Some(result) => {
             tell(&result);
             worker.note_outcome(result.outcome);
+            if worker.config.health.http_addr.is_some() {
+                metrics::ended(&result, build.taken.elapsed());
+            }
             build.set_result(Message::json(topology::builds_result(), &result));
             let _ = worker.results.send(Outgoing { build: Arc::clone(&build), slot: Some(Arc::clone(&slot)) });
         }

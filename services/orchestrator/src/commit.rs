@@ -1,5 +1,7 @@
 //! Storing what was decided, and only then letting it out (laws 4 and 5).
 
+use std::time::Instant;
+
 use packline_broker::{CommitError, Committed, DeadLetter, Write};
 use packline_domain::{
     Effect,
@@ -89,11 +91,14 @@ impl Driver {
                 leader.positions.entry(stream.as_str().to_owned()).or_default().sequence = *sequence;
             }
         };
+        let (records, sent) = (prepared.writes.len(), Instant::now());
         let committed = self.leadership.commit(change, &prepared.writes).await?;
+        let took = sent.elapsed();
         self.effect_keys.extend(prepared.effect_keys.into_iter().map(|i| (i, commit)));
         self.liveness.readable(self.clock.monotonic(), self.config.lease);
         self.note_permits(batch, committed);
         self.release(batch, commit);
+        self.metrics.committed(records, took, &self.scheduler);
         Ok(())
     }
 
@@ -111,8 +116,12 @@ impl Driver {
             match effect {
                 Effect::Order(order) => {
                     order.permit_revision = self.permits.get(&order.permit).map_or(0, |standing| standing.revision);
+                    self.metrics.started(order, &self.scheduler);
                 }
-                Effect::Event(event) => tracing::info!("{}", event.message),
+                Effect::Event(event) => {
+                    tracing::info!("{}", event.message);
+                    self.metrics.told(event, &self.scheduler);
+                }
                 Effect::Status(_) | Effect::Wake(_) => {}
             }
         }

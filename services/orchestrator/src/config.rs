@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Parser;
-use packline_service::{LogSettings, Settings, duration};
+use packline_service::{HealthSettings, LogSettings, Settings, duration};
 
 /// Keeps the queue: priorities, dependency order, permits, retries, control. Never builds.
 ///
@@ -41,6 +41,9 @@ pub struct Config {
     /// Registry that the orders name; without it, each worker's own
     #[arg(long, env)]
     pub npm_registry: Option<String>,
+    /// Where it says how it is.
+    #[command(flatten)]
+    pub health: HealthSettings,
     /// The broker.
     #[command(flatten)]
     pub nats: packline_broker::Settings,

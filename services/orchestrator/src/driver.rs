@@ -8,7 +8,7 @@ use packline_domain::{
     record::{Intended, Leader, Worker},
 };
 use packline_scheduler::{Input, Now, Scheduler};
-use packline_service::Shutdown;
+use packline_service::{Health, Shutdown};
 
 use crate::{
     batch::{Batch, MAX_EFFECT_KEYS, Standing},
@@ -21,6 +21,7 @@ use crate::{
     intake::{Arrived, Intake, Open},
     leader::Leadership,
     liveness::Liveness,
+    metrics::Metrics,
     questions,
 };
 
@@ -65,6 +66,7 @@ pub(crate) struct Driver {
     pub(crate) config: Config,
     pub(crate) clock: Clock,
     pub(crate) shutdown: Shutdown,
+    pub(crate) metrics: Metrics,
     pub(crate) leadership: Leadership,
     pub(crate) scheduler: Scheduler,
     pub(crate) intake: Intake,
@@ -88,20 +90,21 @@ pub(crate) struct Driver {
 impl Driver {
     /// Leads until that ends. A leader that is asked to stop and cannot reach the broker goes all the same:
     /// what it leaves unfinished is what a crash would leave.
-    pub(crate) async fn lead(mut self) -> Ended {
+    pub(crate) async fn lead(mut self, health: &Health) -> Ended {
         let shutdown = self.shutdown.clone();
         let overdue = async {
             shutdown.requested().await;
             tokio::time::sleep(STOP).await;
         };
         tokio::select! {
-            ended = self.lead_on() => ended,
+            ended = self.lead_on(health) => ended,
             () = overdue => Ended::Stopped,
         }
     }
 
-    async fn lead_on(&mut self) -> Ended {
+    async fn lead_on(&mut self, health: &Health) -> Ended {
         loop {
+            health.turn();
             match self.lead_one().await {
                 Ok(()) => {}
                 Err(Ended::Reload(input)) => return self.leave(Ended::Reload(input)).await,

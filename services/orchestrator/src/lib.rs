@@ -15,6 +15,7 @@ mod inputs;
 mod intake;
 mod leader;
 mod liveness;
+mod metrics;
 mod questions;
 mod recover;
 mod standby;
@@ -26,9 +27,12 @@ use std::time::Duration;
 pub use config::Config;
 use packline_broker::{Broker, BrokerError, BucketName};
 use packline_domain::record::{LEADER, Leader};
-use packline_service::Shutdown;
+use packline_service::{Health, Shutdown, metric};
 
 use crate::{driver::Ended, standby::Vacancy};
+
+/// A leader turns at least every third of LEASE; so many times LEASE without a turn is no life.
+const LIFELESS: u32 = 10;
 
 /// Runs an orchestrator until it is asked to stop, or the line is drained.
 ///
@@ -36,23 +40,26 @@ use crate::{driver::Ended, standby::Vacancy};
 /// When the broker cannot be used, or a record of the bucket cannot be read.
 pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let me = identity();
-    let Some(broker) = until_stopped(&shutdown, Broker::connect(&config.nats, &format!("orchestrator {me}"))).await
-    else {
-        return Ok(());
-    };
+    let health = Health::start(&config.health, config.lease * LIFELESS, &shutdown).await?;
+    let name = format!("orchestrator {me}");
+    let connecting = health.waiting(Broker::connect(&config.nats, &name));
+    let Some(broker) = until_stopped(&shutdown, connecting).await else { return Ok(()) };
     let broker = broker?;
-    let Some(ensured) = until_stopped(&shutdown, broker.ensure_topology()).await else { return Ok(()) };
+    watch_connection(&health, &broker);
+    let Some(ensured) = until_stopped(&shutdown, health.waiting(broker.ensure_topology())).await else { return Ok(()) };
     ensured?;
     let bucket = broker.bucket(BucketName::Orchestrator);
     // A drain by a commit after this one is meant for this process; one before it is over.
-    let Some(leader) = until_stopped(&shutdown, standby::get_patiently(&bucket, LEADER)).await else { return Ok(()) };
+    let reading = health.waiting(standby::get_patiently(&bucket, LEADER));
+    let Some(leader) = until_stopped(&shutdown, reading).await else { return Ok(()) };
     let started_after = match leader?.and_then(|entry| entry.value) {
         Some(value) => serde_json::from_slice::<Leader>(&value)?.commit,
         None => 0,
     };
     let mut poison = None;
     loop {
-        let (observed, previous) = match standby::wait(&bucket, &me, &shutdown, started_after).await? {
+        health.ready_when(connected(&broker));
+        let (observed, previous) = match health.waiting(standby::wait(&bucket, &me, &shutdown, started_after)).await? {
             Vacancy::Free(observed, previous) => (observed, previous),
             Vacancy::Stopped => return Ok(()),
             Vacancy::Drained => {
@@ -60,12 +67,19 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
                 return Ok(());
             }
         };
+        health.ready_when(|| Err("it is taking over".into()));
         let taking = takeover::take(&broker, &config, &me, &shutdown, observed, previous, poison);
-        let Some(taken) = until_stopped(&shutdown, taking).await else { return Ok(()) };
+        let Some(taken) = until_stopped(&shutdown, health.waiting(taking)).await else { return Ok(()) };
         let ended = match taken {
             Ok(Some(driver)) => {
                 poison = None;
-                driver.lead().await
+                let (connected, lease) = (connected(&broker), driver.leadership.lease.clone());
+                health.ready_when(move || {
+                    connected()?;
+                    let late = || format!("its lease was last confirmed {} s ago", lease.age().as_secs());
+                    if lease.is_valid() { Ok(()) } else { Err(late()) }
+                });
+                driver.lead(&health).await
             }
             Ok(None) => continue,
             Err(error) => Ended::Failed(error),
@@ -90,6 +104,19 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
             Ended::Failed(error) => return Err(error),
         }
     }
+}
+
+/// What waits for a broker that is away is alive, and what the broker knows is shown.
+fn watch_connection(health: &Health, broker: &Broker) {
+    let away = broker.clone();
+    health.excuse_while(move || !away.is_connected());
+    let broker = broker.clone();
+    health.refresh_with(move || metric::set_broker(broker.is_connected(), broker.dead_letters()));
+}
+
+fn connected(broker: &Broker) -> impl Fn() -> Result<(), String> + Send + Sync + 'static {
+    let broker = broker.clone();
+    move || if broker.is_connected() { Ok(()) } else { Err("it is not connected to the broker".into()) }
 }
 
 /// Whether the broker was only out of reach: then standing by is right, and dying is not.

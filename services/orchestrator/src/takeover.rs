@@ -18,6 +18,7 @@ use crate::{
     intake::Intake,
     leader::Leadership,
     liveness::Liveness,
+    metrics::Metrics,
     recover,
 };
 
@@ -95,6 +96,7 @@ pub(crate) async fn take(
         config: config.clone(),
         clock,
         shutdown: shutdown.clone(),
+        metrics: Metrics::new(config.health.http_addr.is_some(), record.term),
         leadership,
         scheduler: recovered.scheduler,
         intake,

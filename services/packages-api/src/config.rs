@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
-use packline_service::LogSettings;
+use packline_service::{HealthSettings, LogSettings};
 use secrecy::SecretString;
 
 /// A small real catalogue: an MCP server over SQLite
@@ -19,6 +19,9 @@ pub struct Config {
     /// Whether and how it serves HTTP.
     #[command(flatten)]
     pub http: HttpSettings,
+    /// Where it says how it is.
+    #[command(flatten)]
+    pub health: HealthSettings,
     /// How it logs.
     #[command(flatten)]
     pub log: LogSettings,

@@ -15,17 +15,21 @@ pub mod scan;
 pub mod store;
 pub mod tools;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
-use packline_service::{Shutdown, Unusable};
+use metrics::gauge;
+use packline_service::{Health, Shutdown, Unusable, metric};
 use rmcp::ServiceExt;
 
 use crate::{
     config::{Command, Config},
-    store::Store,
+    store::{Status, Store},
     tools::Catalogue,
 };
+
+/// The main task is polled every second; so long without that is no life.
+const LIFELESS: Duration = Duration::from_secs(30);
 
 /// Serves or scans, as the settings say, until done or asked to stop.
 ///
@@ -35,16 +39,34 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let store = Store::open(&config.database)
         .map_err(|error| Unusable(format!("failed to open the database {}: {error}", config.database.display())))?;
     match config.command.unwrap_or(Command::Serve) {
-        Command::Serve => match config.http.address {
-            Some(address) => http::serve(Arc::new(store), &config.http, address, shutdown).await,
-            None => serve(store, shutdown).await,
-        },
+        Command::Serve => {
+            let store = Arc::new(store);
+            let health = Health::start(&config.health, LIFELESS, &shutdown).await?;
+            tell(&health, &store);
+            match config.http.address {
+                Some(address) => health.waiting(http::serve(store, &config.http, address, shutdown)).await,
+                None => health.waiting(serve(store, shutdown)).await,
+            }
+        }
         Command::Scan { dir } => scan(&store, &dir),
     }
 }
 
-async fn serve(store: Store, shutdown: Shutdown) -> anyhow::Result<()> {
-    let catalogue = Catalogue::new(Arc::new(store));
+/// It is ready while its database answers.
+fn tell(health: &Health, store: &Arc<Store>) {
+    let (asked, shown) = (Arc::clone(store), Arc::clone(store));
+    health.ready_when(move || asked.counts().map(|_| ()).map_err(|error| error.to_string()));
+    health.refresh_with(move || {
+        if let Ok(counts) = shown.counts() {
+            for status in Status::ALL {
+                gauge!(metric::CATALOGUE, "status" => status.as_str()).set(f64::from(counts.of(status)));
+            }
+        }
+    });
+}
+
+async fn serve(store: Arc<Store>, shutdown: Shutdown) -> anyhow::Result<()> {
+    let catalogue = Catalogue::new(store);
     let session = tokio::select! {
         session = catalogue.serve(rmcp::transport::stdio()) => session.context("failed to begin the MCP session")?,
         () = shutdown.requested() => return Ok(()),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use jiff::tz::TimeZone;
-use packline_service::{LogSettings, Unusable};
+use packline_service::{HealthSettings, LogSettings, Unusable};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{cron::CronSchedule, report::Patience, schedule::Schedule, session::one_line};
@@ -54,6 +54,9 @@ pub struct Config {
     /// How long things take before something else is done.
     #[arg(skip)]
     pub patience: Patience,
+    /// Where it says how it is.
+    #[command(flatten)]
+    pub health: HealthSettings,
     /// How the broker is reached.
     #[command(flatten)]
     pub nats: packline_broker::Settings,

@@ -7,6 +7,7 @@ use std::{
 
 use packline_broker::{Bucket, Chain, CommitError, Write};
 use packline_domain::{SCHEMA, record::Leader};
+use packline_service::Health;
 use tokio::sync::{mpsc, oneshot};
 
 /// A poller that is silent for so long is replaced.
@@ -103,8 +104,9 @@ impl Keeper {
     ///
     /// # Errors
     /// [`CommitError::Deposed`] when another poller is active.
-    pub(crate) async fn keep(mut self) -> Result<(), CommitError> {
+    pub(crate) async fn keep(mut self, health: &Health) -> Result<(), CommitError> {
         loop {
+            health.turn();
             let age = self.confirmed.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
             let mut requests = Vec::new();
             tokio::select! {

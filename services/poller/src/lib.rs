@@ -12,6 +12,7 @@ pub mod cron;
 mod failures;
 mod intake;
 mod lease;
+mod metrics;
 mod poll;
 mod refusal;
 pub mod report;
@@ -25,7 +26,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use packline_broker::{Broker, BucketName, CommitError, ConnectError, LeaseWatch};
-use packline_service::{Shutdown, Unusable};
+use packline_service::{Health, Shutdown, Unusable};
 use tokio::{sync::mpsc, time::timeout};
 
 use crate::{
@@ -39,6 +40,8 @@ use crate::{
 
 /// How long a poller that is asked to stop may take over what it has begun.
 const GRACE: Duration = Duration::from_secs(15);
+/// An active poller rewrites its lease every two seconds; so long without that is no life.
+const LIFELESS: Duration = Duration::from_secs(60);
 /// How long it may take to say that it is not active any more.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -54,8 +57,9 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     {
         tracing::warn!("{warning}");
     }
+    let health = Health::start(&config.health, LIFELESS, &shutdown).await?;
     tokio::select! {
-        ended = stand_by_and_work(&config, catalogue, schedule, &shutdown) => ended,
+        ended = stand_by_and_work(&config, catalogue, schedule, &health, &shutdown) => ended,
         () = given_up(&shutdown) => Ok(()),
     }
 }
@@ -71,6 +75,7 @@ async fn stand_by_and_work(
     config: &Config,
     catalogue: Catalogue,
     schedule: Schedule,
+    health: &Health,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
     let me = identity();
@@ -83,13 +88,14 @@ async fn stand_by_and_work(
         anyhow::Ok(broker)
     };
     let broker = tokio::select! {
-        broker = ready => broker?,
+        broker = health.waiting(ready) => broker?,
         () = shutdown.requested() => return Ok(()),
     };
     let bucket = broker.bucket(BucketName::Poller);
+    let _following = metrics::follow(health, &broker);
     loop {
         let vacant = tokio::select! {
-            vacant = LeaseWatch::vacant(&bucket, &me) => vacant.context("failed to see which poller is active")?,
+            vacant = health.waiting(LeaseWatch::vacant(&bucket, &me)) => vacant.context("failed to see which poller is active")?,
             () = shutdown.requested() => return Ok(()),
         };
         let (keeper, lease) = match Keeper::take(&bucket, vacant, &me).await {
@@ -98,7 +104,8 @@ async fn stand_by_and_work(
             Err(error) => return Err(error).context("failed to become the active poller"),
         };
         tracing::info!("{me} is the active poller");
-        match work(config, (&catalogue, &schedule), &broker, keeper, lease, shutdown).await {
+        let _active = metrics::Active::begin();
+        match work(config, (&catalogue, &schedule), &broker, keeper, lease, health, shutdown).await {
             Err(error) if is_deposed(&error) => tracing::warn!("{me} is not active any more: another poller is"),
             ended => return ended,
         }
@@ -112,10 +119,11 @@ async fn work(
     broker: &Broker,
     keeper: Keeper,
     lease: Lease,
+    health: &Health,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
     let through = keeper.revision();
-    let keeping = keeper.keep();
+    let keeping = keeper.keep(health);
     tokio::pin!(keeping);
     let working = async {
         let (questions, asked) = mpsc::channel(1);

@@ -24,13 +24,14 @@ use crate::{
     commands::Commands,
     failures::{Failures, Told},
     lease::{Deposed, Lease},
+    metrics,
     reporter::Question,
     schedule::{NextPoll, Schedule},
     session::CallError,
 };
 
 /// The key of [`LastPoll`].
-const LAST: &str = "last";
+pub(crate) const LAST: &str = "last";
 /// Before another look where there is no broker.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Between two questions for what waits to be reported.
@@ -98,6 +99,7 @@ impl Polls {
                 Err(PollError::Deposed(deposed)) => return Err(deposed),
                 Err(error) => last.error = Some(error.to_string()),
             }
+            metrics::polled(last.error.is_none());
             self.lease.write(LAST, serde_json::to_vec(&last).ok()).await?;
             let told = self.failures.note(last.error.as_deref());
             next = self.schedule.next(last.at, self.failures.count(), fastrand::f64());

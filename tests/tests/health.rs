@@ -1,0 +1,283 @@
+//! What the services say about themselves over HTTP.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant, SystemTime},
+};
+
+use packline_service::metric::{self, Kind, METRICS, Metric};
+use packline_testkit::process::Process;
+use packline_tests::{Fixture, PATIENCE, Scene};
+use prometheus_parse::{Sample, Scrape, Value};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+/// Every process of a line on a port of its own.
+const SERVED: [(&str, &str); 2] = [("HTTP_ADDR", "127.0.0.1:0"), ("MAX_ATTEMPTS", "1")];
+
+/// Where a process says that it answers; of its children's lines, its own comes first.
+async fn address(process: &Process) -> String {
+    let marker = "/livez, /readyz and /metrics on http://";
+    let since = Instant::now();
+    loop {
+        let printed = process.printed();
+        let line = printed.split_inclusive('\n').find(|line| line.contains(marker) && line.ends_with('\n'));
+        if let Some((_, address)) = line.and_then(|line| line.split_once(marker)) {
+            return address.trim().to_owned();
+        }
+        assert!(since.elapsed() < PATIENCE && process.is_running(), "{printed}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Status and body.
+async fn get(process: &Process, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address(process).await).await.unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    if path == "/metrics" {
+        assert!(head.to_ascii_lowercase().contains("content-type: text/plain; version=0.0.4"), "{head}");
+    }
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+/// What `/metrics` says, read as Prometheus reads it.
+struct Said {
+    samples: Vec<Sample>,
+    text: String,
+}
+
+impl Said {
+    async fn by(process: &Process) -> Self {
+        let (status, text) = get(process, "/metrics").await;
+        assert_eq!(status, 200);
+        let scrape = Scrape::parse(text.lines().map(|line| Ok(line.to_owned()))).unwrap();
+        Self { samples: scrape.samples, text }
+    }
+
+    /// The sum of the samples of a metric that have these labels; of a histogram, how many were observed.
+    fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let has = |sample: &&Sample| labels.iter().all(|(label, value)| sample.labels.get(label) == Some(value));
+        let is = |sample: &&Sample| sample.metric == name || sample.metric == format!("{name}_count");
+        let number = |sample: &Sample| match &sample.value {
+            Value::Counter(value) | Value::Gauge(value) | Value::Untyped(value) => *value,
+            Value::Histogram(_) | Value::Summary(_) => 0.0,
+        };
+        self.samples.iter().filter(is).filter(has).map(number).sum()
+    }
+}
+
+/// Scrapes until it is so.
+async fn until(process: &Process, what: &str, so: impl Fn(&Said) -> bool) -> Said {
+    let since = Instant::now();
+    loop {
+        let said = Said::by(process).await;
+        if so(&said) {
+            return said;
+        }
+        assert!(since.elapsed() < PATIENCE, "{what}\n{}", said.text);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn until_ready(process: &Process, ready: Result<(), &str>) {
+    let since = Instant::now();
+    loop {
+        let (status, line) = get(process, "/readyz").await;
+        match ready {
+            Ok(()) if status == 200 => return,
+            Err(why) if status == 503 && line.contains(why) => {
+                assert_eq!(line.lines().count(), 1, "{line}");
+                return;
+            }
+            _ => {}
+        }
+        assert!(since.elapsed() < PATIENCE, "{} says {status} {line}", process.name());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// All that is said stands in the table, as the type that the table says.
+fn is_by_the_table(said: &Said) {
+    let types: BTreeMap<&str, &str> = said
+        .text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+        .filter(|(name, _)| name.starts_with("packline_"))
+        .collect();
+    assert!(types.len() >= 2, "{}", said.text);
+    for (name, kind) in types {
+        let metric: &Metric = METRICS.iter().find(|metric| metric.name == name).unwrap_or_else(|| panic!("{name}"));
+        let expected = match metric.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram(_) => "histogram",
+        };
+        assert_eq!(kind, expected, "{name}");
+        assert!(said.text.contains(&format!("# HELP {name} {}", metric.help)), "{name}");
+    }
+    for sample in said.samples.iter().filter(|sample| sample.metric.starts_with("packline_")) {
+        for label in sample.labels.keys() {
+            let known = METRICS.iter().any(|metric| {
+                sample.metric.starts_with(metric.name) && (metric.labels.contains(&label.as_str()) || label == "le")
+            });
+            assert!(known, "{}: {label}", sample.metric);
+        }
+    }
+    assert!(said.value("process_resident_memory_bytes", &[]) > 0.0, "{}", said.text);
+    assert!((said.value(metric::BUILD_INFO, &[]) - 1.0).abs() < f64::EPSILON);
+    for acme in ["acme", "worker-1"] {
+        assert!(!said.text.contains(acme), "a series for each package or worker: {}", said.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_service_counts_what_it_does_as_prometheus_reads_it() {
+    let packages =
+        [Fixture::new("core"), Fixture::new("app").needs("core"), Fixture::new("broken").script("test", "exit 1")];
+    let mut scene = Scene::start(&packages, &SERVED).await.unwrap();
+    scene.run(1).unwrap();
+    scene.announce(r#"{"name": "../evil"}"#).await.unwrap();
+    scene.until_state("@acme/app", "published").await.unwrap();
+    scene.until_state("@acme/broken", "failed").await.unwrap();
+    let is = |said: &Said, name: &str, labels: &[(&str, &str)], expected: f64| {
+        (said.value(name, labels) - expected).abs() < f64::EPSILON
+    };
+    let settled = |said: &Said| {
+        is(said, metric::QUEUE, &[("state", "published")], 2.0) && is(said, metric::QUEUE, &[("state", "failed")], 1.0)
+    };
+    let said = until(&scene.plant.orchestrators[0], "the queue is shown", settled).await;
+    is_by_the_table(&said);
+    for (name, labels, expected) in [
+        (metric::QUEUE, &[][..], 3.0),
+        (metric::PERMITS, &[], 0.0),
+        (metric::LIMIT, &[], 4.0),
+        (metric::SLOTS, &[], 2.0),
+        (metric::LEADER, &[], 1.0),
+        (metric::TERM, &[], 1.0),
+        (metric::CONNECTED, &[], 1.0),
+        (metric::ATTEMPTS, &[], 3.0),
+        (metric::ENDED, &[("outcome", "published"), ("phase", "none")], 2.0),
+        (metric::ENDED, &[("outcome", "failed"), ("phase", "test")], 1.0),
+        (metric::ATTEMPT_TIME, &[("outcome", "published")], 2.0),
+        (metric::WAIT, &[], 3.0),
+        (metric::DEAD_LETTERS, &[("reason", "packages")], 1.0),
+    ] {
+        assert!(is(&said, name, labels, expected), "{name} {labels:?} is not {expected}:\n{}", said.text);
+    }
+    let commits = said.value(metric::COMMITS, &[]);
+    assert!(commits >= 3.0, "{commits}");
+    for name in [metric::COMMIT_RECORDS, metric::COMMIT_TIME] {
+        assert!(is(&said, name, &[], commits), "{name}:\n{}", said.text);
+    }
+
+    let said = Said::by(&scene.plant.workers[0]).await;
+    is_by_the_table(&said);
+    for (name, labels, expected) in [
+        (metric::BUILDS, &[("outcome", "published"), ("phase", "none")][..], 2.0),
+        (metric::BUILDS, &[("outcome", "failed"), ("phase", "test")], 1.0),
+        (metric::BUILD_TIME, &[], 3.0),
+        (metric::PHASE_TIME, &[("phase", "publish"), ("status", "passed")], 2.0),
+        (metric::PHASE_TIME, &[("phase", "test"), ("status", "failed")], 1.0),
+        (metric::WORKER_SLOTS, &[], 2.0),
+        (metric::WORKER_BUILDS, &[], 0.0),
+    ] {
+        assert!(is(&said, name, labels, expected), "{name} {labels:?} is not {expected}:\n{}", said.text);
+    }
+
+    let poller = &scene.plant.pollers[0];
+    let said = until(poller, "the poll is shown", |said| said.value(metric::LAST_POLL, &[]) > 0.0).await;
+    is_by_the_table(&said);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
+    let last = said.value(metric::LAST_POLL, &[]);
+    assert!((now - PATIENCE.as_secs_f64()..=now).contains(&last), "{last} is not shortly before {now}");
+    assert!(said.value(metric::POLLS, &[("result", "ok")]) >= 1.0, "{}", said.text);
+    assert!(is(&said, metric::POLLED, &[], 3.0) && is(&said, metric::LEADER, &[], 1.0), "{}", said.text);
+
+    let settings = [("DATABASE", scene.plant.folder().join("catalogue.db").display().to_string())];
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let settings = [&settings[..], &[("MCP_HTTP_ADDR", "127.0.0.1:0")]].concat();
+    let catalogue = scene.plant.line().start("packages-api", "catalogue", &settings).unwrap();
+    until_ready(&catalogue, Ok(())).await;
+    let shown = |said: &Said| is(said, metric::CATALOGUE, &[("status", "failed")], 1.0);
+    let said = until(&catalogue, "the failure is reported", shown).await;
+    is_by_the_table(&said);
+    assert!(is(&said, metric::CATALOGUE, &[], 3.0), "{}", said.text);
+    for process in [&scene.plant.orchestrators[0], &scene.plant.workers[0], poller, &catalogue] {
+        until_ready(process, Ok(())).await;
+        assert_eq!(get(process, "/livez").await, (200, "ok\n".to_owned()));
+        assert_eq!(get(process, "/elsewhere").await.0, 404);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_is_ready_only_while_it_reaches_the_broker_and_live_all_the_same() {
+    let settings = [&SERVED[..], &[("LEASE", "1s")]].concat();
+    let mut scene = Scene::start(&[Fixture::new("core")], &settings).await.unwrap();
+    scene.run(1).unwrap();
+    scene.plant.add_orchestrator().unwrap();
+    scene.plant.add_poller().unwrap();
+    scene.until_state("@acme/core", "published").await.unwrap();
+    let plant = &mut scene.plant;
+    let services = || plant.orchestrators.iter().chain(&plant.pollers).chain(&plant.workers);
+    for process in services() {
+        until_ready(process, Ok(())).await;
+    }
+    plant.broker.kill().await;
+    let since = Instant::now();
+    for process in services() {
+        until_ready(process, Err("it is not connected to the broker")).await;
+        assert_eq!(Said::by(process).await.value(metric::CONNECTED, &[]), 0.0);
+    }
+    // longer than an orchestrator may go without a turn while there is a broker
+    tokio::time::sleep_until((since + Duration::from_secs(12)).into()).await;
+    for process in services() {
+        assert_eq!(get(process, "/livez").await.0, 200, "to be restarted would not help {}", process.name());
+    }
+    plant.broker.restart().await.unwrap();
+    let plant = &scene.plant;
+    for process in plant.orchestrators.iter().chain(&plant.pollers).chain(&plant.workers) {
+        until_ready(process, Ok(())).await;
+        assert_eq!(get(process, "/livez").await.0, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_is_ready_counts_nothing_and_leads_when_the_leader_is_gone() {
+    let mut scene = Scene::start(&[Fixture::new("core")], &SERVED).await.unwrap();
+    scene.run(1).unwrap();
+    scene.until_state("@acme/core", "published").await.unwrap();
+    scene.plant.add_orchestrator().unwrap();
+    let [leader, standby] = &scene.plant.orchestrators[..] else { panic!("two orchestrators") };
+    until_ready(standby, Ok(())).await;
+    let said = Said::by(standby).await;
+    for name in [metric::LEADER, metric::QUEUE, metric::LIMIT] {
+        assert_eq!(said.value(name, &[]), 0.0, "{name}:\n{}", said.text);
+    }
+    until(leader, "the leader leads", |said| said.value(metric::LEADER, &[]) > 0.0).await;
+    leader.kill().await;
+    let leads = |said: &Said| said.value(metric::TERM, &[]) > 1.0 && said.value(metric::QUEUE, &[]) > 0.0;
+    let said = until(standby, "the standby leads", leads).await;
+    assert_eq!(said.value(metric::LEADER, &[]), 1.0);
+    until_ready(standby, Ok(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http_addr_that_cannot_be_used_is_one_line_and_exit_status_2() {
+    let scene = Scene::start(&[Fixture::new("core")], &[]).await.unwrap();
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let held = held.local_addr().unwrap().to_string();
+    for program in ["orchestrator", "poller", "builder-worker", "packages-api"] {
+        let process = scene.plant.line().start(program, program, &[("HTTP_ADDR", &held)]).unwrap();
+        let ended = tokio::time::timeout(PATIENCE, process.exited()).await.unwrap();
+        let printed = process.printed();
+        assert_eq!(ended.code(), Some(2), "{program}: {printed}");
+        assert!(printed.contains(&format!("HTTP_ADDR: failed to listen on {held}")), "{printed}");
+        assert_eq!(printed.lines().count(), 1, "{printed}");
+    }
+}
