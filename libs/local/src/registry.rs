@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
+use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -21,24 +22,53 @@ use crate::{
     tools,
 };
 
-/// Nobody but this machine reaches it, so anybody may read and publish.
-const CONFIG: &str = "\
-storage: ./storage
-uplinks: {}
-packages:
-  '**': { access: $all, publish: $all, unpublish: $all }
-web: { enable: false }
-log: { type: stdout, format: pretty, level: http, colors: false }
-";
+/// How to start a registry.
+#[derive(Clone, Debug)]
+pub struct RegistryOptions {
+    /// Where it keeps all it has.
+    pub folder: PathBuf,
+    /// Whether the folder outlives it; else it is wiped.
+    pub keep: bool,
+    /// The port it would like; any free one where there is none, or somebody has it.
+    pub port: Option<u16>,
+    /// The registry from which it takes what it does not have itself, and the names that it must never take
+    /// from there.
+    pub uplink: Option<(String, Vec<String>)>,
+}
+
+/// Nobody but this machine reaches it, so anybody may read and publish. JSON is YAML.
+fn configuration(options: &RegistryOptions) -> serde_json::Value {
+    let own = json!({"access": "$all", "publish": "$all", "unpublish": "$all"});
+    let mut packages = serde_json::Map::new();
+    let mut uplinks = json!({});
+    let mut others = own.clone();
+    if let Some((url, names)) = &options.uplink {
+        uplinks = json!({"upstream": {"url": url, "timeout": "30s", "max_fails": 5, "fail_timeout": "10s"}});
+        packages.extend(names.iter().map(|name| (name.clone(), own.clone())));
+        if let Some(fields) = others.as_object_mut() {
+            fields.insert("proxy".into(), "upstream".into());
+        }
+    }
+    packages.insert("**".into(), others);
+    json!({
+        "storage": "./storage",
+        "max_body_size": "500mb",
+        "uplinks": uplinks,
+        "packages": packages,
+        "web": {"enable": false},
+        "log": {"type": "stdout", "format": "pretty", "level": "http", "colors": false},
+    })
+}
 
 /// How long Verdaccio may take to answer; it takes a second.
 const READY: Duration = Duration::from_secs(60);
 
-/// A running registry; killed and wiped on drop.
+/// A running registry; killed on drop, and wiped where it is not to be kept.
 #[derive(Debug)]
 pub struct Registry {
     port: u16,
     folder: PathBuf,
+    keep: bool,
     process: Process,
 }
 
@@ -72,12 +102,25 @@ impl Registry {
     /// # Errors
     /// When Node or npm is missing ([`tools::Missing`]), or Verdaccio does not answer.
     pub async fn start(folder: &Path) -> anyhow::Result<Self> {
+        Self::open(&RegistryOptions { folder: folder.to_owned(), keep: false, port: None, uplink: None }).await
+    }
+
+    /// Starts a registry over what it has kept, where it has.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn open(options: &RegistryOptions) -> anyhow::Result<Self> {
         const TRIES: usize = 5;
+        let folder = &options.folder;
         fs::create_dir_all(folder).with_context(|| format!("failed to make {}", folder.display()))?;
-        fs::write(folder.join("config.yaml"), CONFIG).context("failed to configure the registry")?;
+        let config = configuration(options).to_string();
+        fs::write(folder.join("config.yaml"), config).context("failed to configure the registry")?;
+        mend(&folder.join("storage")).context("failed to look through what the registry has kept")?;
+        let mut wanted = options.port.filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
         for _ in 0..TRIES {
-            let port = free_port().context("failed to find a free port")?;
-            let registry = Self { port, folder: folder.to_owned(), process: start(folder, port).await? };
+            let port = wanted.take().map_or_else(free_port, Ok).context("failed to find a free port")?;
+            let process = start(folder, port).await?;
+            let registry = Self { port, folder: folder.clone(), keep: options.keep, process };
             if registry.ready().await? {
                 return Ok(registry);
             }
@@ -88,6 +131,11 @@ impl Registry {
     /// Its address, without a slash at the end.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Its process.
@@ -142,8 +190,37 @@ impl Registry {
 impl Drop for Registry {
     fn drop(&mut self) {
         self.process.end();
-        let _ = fs::remove_dir_all(&self.folder);
+        if !self.keep {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
     }
+}
+
+/// Removes tarballs that no version names: a publish that was killed in the middle has left them, and Verdaccio
+/// would refuse to take them again.
+fn mend(folder: &Path) -> io::Result<()> {
+    #[derive(Default, Deserialize)]
+    struct Manifest {
+        #[serde(default)]
+        versions: serde_json::Map<String, serde_json::Value>,
+    }
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    let manifest = fs::read(folder.join("package.json")).ok();
+    let manifest: Manifest = manifest.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+    for entry in entries {
+        let (entry, name) = entry.map(|entry| (entry.path(), entry.file_name().to_string_lossy().into_owned()))?;
+        if entry.is_dir() {
+            mend(&entry)?;
+        } else if name.ends_with(".tgz")
+            && !manifest.versions.keys().any(|version| name.ends_with(&format!("-{version}.tgz")))
+        {
+            fs::remove_file(&entry)?;
+        }
+    }
+    Ok(())
 }
 
 async fn start(folder: &Path, port: u16) -> anyhow::Result<Process> {
@@ -191,6 +268,24 @@ mod tests {
         npm.args(["publish", "--fetch-retries=0", "--registry", registry, "--userconfig"]);
         let ended = npm.arg(folder.join("npmrc")).current_dir(folder).output().unwrap();
         assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    }
+
+    #[tokio::test]
+    async fn a_publish_that_was_killed_in_the_middle_can_be_done_again_and_what_is_kept_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("registry");
+        let options = RegistryOptions { folder: home.clone(), keep: true, port: None, uplink: None };
+        let registry = Registry::open(&options).await.unwrap();
+        publish(&folder.path().join("core"), "@acme/core", &registry.url());
+        drop(registry);
+        let left = home.join("storage/@acme/half");
+        fs::create_dir_all(&left).unwrap();
+        fs::write(left.join("half-1.0.0.tgz"), "half").unwrap();
+        let registry = Registry::open(&options).await.unwrap();
+        assert!(registry.view("@acme/core").await.unwrap().unwrap().versions.contains_key("1.0.0"));
+        assert!(home.join("storage/@acme/core/core-1.0.0.tgz").is_file());
+        publish(&folder.path().join("half"), "@acme/half", &registry.url());
+        assert!(registry.view("@acme/half").await.unwrap().unwrap().versions.contains_key("1.0.0"));
     }
 
     #[tokio::test]

@@ -107,6 +107,7 @@ impl Member {
             "name": manifest.get("name").unwrap_or(&Value::Null),
             "priority": own.get("priority"),
             "category": own.get("category"),
+            "version": manifest.get("version"),
         }))?;
         let names = |field: &str| match manifest.get(field) {
             Some(Value::Object(entries)) => entries.keys().cloned().collect::<Vec<_>>(),

@@ -195,8 +195,8 @@ impl Store {
         Ok(updated)
     }
 
-    /// Writes what a scan found, all or nothing: new packages are to be built; known ones are described anew
-    /// and stay where they stand.
+    /// Writes what a scan found, all or nothing: new packages are to be built, and so are those that are done
+    /// and have another version since; other known ones are described anew and stay where they stand.
     ///
     /// # Errors
     /// When the database fails.
@@ -210,8 +210,12 @@ impl Store {
                     insert(&transaction, package)?;
                     merged.new += 1;
                 }
-                Some(known) if describes_the_same(&known.package, package) => merged.same += 1,
-                Some(_) => {
+                Some(known) => {
+                    let renewed = note_version(&transaction, package)?;
+                    if !renewed && describes_the_same(&known.package, package) {
+                        merged.same += 1;
+                        continue;
+                    }
                     transaction
                         .prepare_cached(
                             "UPDATE packages SET priority = ?2, category = ?3, dependencies = ?4 WHERE name = ?1",
@@ -234,11 +238,47 @@ impl Store {
 fn insert(transaction: &Transaction<'_>, package: &Package) -> Result<(), StoreError> {
     transaction
         .prepare_cached(
-            "INSERT INTO packages (name, priority, category, dependencies, status, changed_at)
-             VALUES (?1, ?2, ?3, ?4, 'ready', ?5)",
+            "INSERT INTO packages (name, priority, category, dependencies, status, changed_at, version)
+             VALUES (?1, ?2, ?3, ?4, 'ready', ?5, ?6)",
         )?
-        .execute(params![package.name.as_str(), package.priority, package.category, dependencies(package), now()])?;
+        .execute(params![
+            package.name.as_str(),
+            package.priority,
+            package.category,
+            dependencies(package),
+            now(),
+            version(package)
+        ])?;
     Ok(())
+}
+
+/// The version of a package as its scan found it.
+fn version(package: &Package) -> Option<&str> {
+    package.extra.get("version").and_then(serde_json::Value::as_str)
+}
+
+/// Notes the version that a scan found. Whether it is another than the one known before, which makes a package
+/// that was done ready again; the first that is noted changes nothing.
+fn note_version(transaction: &Transaction<'_>, package: &Package) -> Result<bool, StoreError> {
+    let Some(version) = version(package) else { return Ok(false) };
+    let name = package.name.as_str();
+    let known: Option<String> = transaction
+        .prepare_cached("SELECT version FROM packages WHERE name = ?1")?
+        .query_row([name], |row| row.get(0))?;
+    if known.as_deref() == Some(version) {
+        return Ok(false);
+    }
+    transaction.prepare_cached("UPDATE packages SET version = ?2 WHERE name = ?1")?.execute(params![name, version])?;
+    if known.is_none() {
+        return Ok(false);
+    }
+    transaction
+        .prepare_cached(
+            "UPDATE packages SET status = 'ready', metadata = NULL, changed_at = ?2
+             WHERE name = ?1 AND status IN ('published', 'failed')",
+        )?
+        .execute(params![name, now()])?;
+    Ok(true)
 }
 
 /// Milliseconds since the Unix epoch.

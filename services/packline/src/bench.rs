@@ -8,16 +8,14 @@ mod quantiles;
 mod queue;
 mod usage;
 
-use std::{
-    io::{Write, stdout},
-    time::Duration,
-};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::ValueEnum;
 use packline_service::Shutdown;
 use serde::Serialize;
 
+use crate::say;
 use bed::Bed;
 
 /// What is measured, and how much of it
@@ -129,9 +127,4 @@ impl Settings {
     fn tell(&self, text: impl std::fmt::Display) -> anyhow::Result<()> {
         if self.json { Ok(()) } else { say(&text.to_string()) }
     }
-}
-
-fn say(text: &str) -> anyhow::Result<()> {
-    let mut out = stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).context("nobody reads what is said")
 }

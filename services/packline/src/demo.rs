@@ -6,13 +6,11 @@ mod proof;
 mod tests;
 
 use std::{
-    io::{Write, stdout},
     path::Path,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
-use futures::FutureExt;
 use packline_broker::Broker;
 use packline_local::{
     line::{self, Binaries},
@@ -20,21 +18,18 @@ use packline_local::{
     tools,
 };
 use packline_service::Shutdown;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    time::{MissedTickBehavior, interval, timeout},
-};
+use tokio::time::timeout;
 
-use crate::view::{observer::Observer, progress::Progress, row, table};
+use crate::{
+    say, stop_with_the_terminal,
+    view::{follow::follow, observer::Observer, progress::Progress, table},
+};
 
 /// The bundled npm workspace.
 const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../demo");
 
 /// No line of eight packages takes so long, not even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-/// How often elapsed times are drawn anew.
-const REDRAW: Duration = Duration::from_millis(200);
 
 /// How the demo runs
 #[derive(clap::Args, Clone, Debug)]
@@ -68,17 +63,6 @@ pub(crate) async fn run(settings: &Settings, shutdown: &Shutdown) -> anyhow::Res
     shown
 }
 
-/// A closed terminal is a request to stop too.
-fn stop_with_the_terminal(shutdown: &Shutdown) -> anyhow::Result<()> {
-    let mut closed = signal(SignalKind::hangup()).context("failed to listen for signals")?;
-    let shutdown = shutdown.clone();
-    tokio::spawn(async move {
-        closed.recv().await;
-        shutdown.request();
-    });
-    Ok(())
-}
-
 /// The line, and when its first part was started.
 async fn start() -> anyhow::Result<(Plant, Instant)> {
     let node = tools::node().await?;
@@ -106,7 +90,8 @@ async fn connect(plant: &Plant) -> anyhow::Result<Observer> {
 async fn show(plant: &Plant, settings: &Settings, started: Instant) -> anyhow::Result<()> {
     let mut observer = connect(plant).await?;
     let mut progress = Progress::on_stdout();
-    let followed = timeout(PATIENCE, follow(&mut observer, &mut progress, Until::Over)).await;
+    let over = async |observer: &Observer| Ok(expected::all_known(&observer.board) && observer.is_over().await?);
+    let followed = timeout(PATIENCE, follow(&mut observer, &mut progress, |_| names(), over)).await;
     progress.finish();
     followed.with_context(|| format!("the line is not done after {} s", PATIENCE.as_secs()))??;
     let board = observer.final_board().await?;
@@ -124,39 +109,11 @@ async fn show(plant: &Plant, settings: &Settings, started: Instant) -> anyhow::R
 
 /// Shows what changes for as long as the line is kept up.
 async fn keep(plant: &Plant) -> anyhow::Result<()> {
-    follow(&mut connect(plant).await?, &mut Progress::on_stdout(), Until::Stopped).await
+    follow(&mut connect(plant).await?, &mut Progress::on_stdout(), |_| names(), async |_| Ok(false)).await
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Until {
-    /// Nothing is left to do.
-    Over,
-    /// Whoever calls has enough.
-    Stopped,
-}
-
-async fn follow(observer: &mut Observer, progress: &mut Progress, until: Until) -> anyhow::Result<()> {
-    let mut redraw = interval(REDRAW);
-    redraw.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            news = observer.news() => {
-                news?;
-                // What has come is shown together: one commit is several records.
-                while let Some(news) = observer.news().now_or_never() {
-                    news?;
-                }
-            }
-            _ = redraw.tick() => {
-                if until == Until::Over && expected::all_known(&observer.board) && observer.is_over().await? {
-                    return Ok(());
-                }
-            }
-        }
-        progress
-            .show(row::rows(expected::names(), &observer.board, crate::now()))
-            .context("nobody reads what is shown")?;
-    }
+fn names() -> Vec<String> {
+    expected::names().map(str::to_owned).collect()
 }
 
 fn what_next(plant: &Plant, settings: &Settings) -> String {
@@ -177,10 +134,4 @@ Mend @demo/roman, and see it and @demo/clock published:
   nats pub control.requeue demo/roman",
         roman.display()
     )
-}
-
-/// Prints a line, or fails where nobody reads any more.
-fn say(text: &str) -> anyhow::Result<()> {
-    let mut out = stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).context("nobody reads what is said")
 }

@@ -3,14 +3,20 @@
 mod bench;
 mod demo;
 mod recipe;
+mod up;
 mod view;
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    io::{Write, stdout},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use packline_domain::Timestamp;
 use packline_local::tools::Missing;
 use packline_service::{LogFormat, LogSettings, Shutdown, Unusable};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// The operator's command of Packline
 #[derive(Parser, Clone, Debug)]
@@ -28,6 +34,8 @@ pub struct Cli {
 enum Command {
     /// Run the whole line on this machine: eight packages, two workers, a registry, a catalogue
     Demo(demo::Settings),
+    /// Run the whole line on an npm workspace of your own, until Ctrl-C
+    Up(up::Settings),
     /// Measure the line on this machine: builds a second, latency, memory, restart
     Bench(bench::Settings),
     /// Look at a recipe file
@@ -52,6 +60,7 @@ fn quiet() -> LogSettings {
 pub async fn run(cli: Cli, shutdown: Shutdown) -> anyhow::Result<()> {
     match cli.command {
         Command::Demo(settings) => demo::run(&settings, &shutdown).await,
+        Command::Up(settings) => up::run(&settings, &shutdown).await,
         Command::Bench(settings) => bench::run(&settings, &shutdown).await,
         Command::Recipe(settings) => recipe::run(&settings),
     }
@@ -69,4 +78,21 @@ fn name_what_is_missing(error: anyhow::Error) -> anyhow::Error {
 fn now() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Prints a line, or fails where nobody reads any more.
+fn say(text: &str) -> anyhow::Result<()> {
+    let mut out = stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).context("nobody reads what is said")
+}
+
+/// A closed terminal is a request to stop too.
+fn stop_with_the_terminal(shutdown: &Shutdown) -> anyhow::Result<()> {
+    let mut closed = signal(SignalKind::hangup()).context("failed to listen for signals")?;
+    let shutdown = shutdown.clone();
+    tokio::spawn(async move {
+        closed.recv().await;
+        shutdown.request();
+    });
+    Ok(())
 }

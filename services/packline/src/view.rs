@@ -1,6 +1,7 @@
 //! How a line stands, followed through its records and shown to a person.
 
 pub(crate) mod board;
+pub(crate) mod follow;
 pub(crate) mod observer;
 pub(crate) mod progress;
 pub(crate) mod row;

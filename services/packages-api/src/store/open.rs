@@ -14,7 +14,7 @@ use super::{Store, StoreError};
 const BUSY: Duration = Duration::from_secs(5);
 
 /// What leads from each version of the tables to the next; the database keeps how many it has seen.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     "CREATE TABLE packages (
         id INTEGER PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
@@ -29,6 +29,7 @@ const STEPS: [&str; 2] = [
     DROP INDEX packages_by_status;
     CREATE INDEX packages_by_status ON packages (status, changed_at);
     CREATE INDEX packages_by_change ON packages (changed_at);",
+    "ALTER TABLE packages ADD COLUMN version TEXT;",
 ];
 
 impl Store {
@@ -114,6 +115,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("packages.db");
         Connection::open(&file).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
-        assert_eq!(Store::open(&file).unwrap_err().to_string(), "its version is 99; this program knows version 2");
+        assert_eq!(Store::open(&file).unwrap_err().to_string(), "its version is 99; this program knows version 3");
     }
 }

@@ -1,0 +1,211 @@
+//! All parts of the line of one workspace, as child processes.
+
+use std::{collections::BTreeSet, env, path::Path, process::ExitStatus, time::Duration};
+
+use anyhow::{Context, bail};
+use futures::future::{join_all, select_all};
+use packline_broker::{Broker, Message, topology};
+use packline_local::{
+    catalogue::Catalogue,
+    line::{Binaries, Line, Progress},
+    nats::{NatsOptions, NatsServer},
+    process::Process,
+    registry::{Registry, RegistryOptions},
+    tools,
+};
+use packline_service::Unusable;
+use serde::Deserialize;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use super::{
+    Settings,
+    site::{Ports, Site},
+};
+
+/// Builds at a time where nobody has said; the orchestrator's own default.
+const MAX_CONCURRENT: u32 = 4;
+/// How long a worker may take to hand back what it runs.
+const GRACE: &str = "10s";
+/// How long one program may take to stop before it is killed; longer than `GRACE`.
+const STOP: Duration = Duration::from_secs(15);
+/// How long a control command may take to show.
+const IN_FORCE: Duration = Duration::from_secs(30);
+
+/// What the person's environment may set of the programs, beyond what is set here.
+const PASSED_ON: [&str; 12] = [
+    "MAX_ATTEMPTS",
+    "MAX_LOST",
+    "MAX_INFRASTRUCTURE",
+    "RETRY_BASE",
+    "RETRY_MAX",
+    "BUILD_DEADLINE",
+    "LEASE",
+    "CLAIM",
+    "RUST_LOG",
+    "LOG_FORMAT",
+    "TZ",
+    "RUSTUP_HOME",
+];
+
+/// The parts. On drop all of them are killed; what they keep stays.
+pub(super) struct Plant {
+    workers: Vec<Process>,
+    others: Vec<Process>,
+    registry: Registry,
+    nats: NatsServer,
+    pub(super) broker: Broker,
+    uplink: String,
+    slots: u32,
+    /// Not in the workspace: node looks for modules in the folders above, and would find the siblings'.
+    _scratch: TempDir,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct State {
+    max_concurrent: u32,
+}
+
+impl Plant {
+    /// Starts all parts over what an earlier start has kept.
+    ///
+    /// # Errors
+    /// When something is missing ([`tools::Missing`]) or does not start.
+    pub(super) async fn start(site: &Site, settings: &Settings, names: &BTreeSet<String>) -> anyhow::Result<Self> {
+        tools::node().await?;
+        let uplink = uplink(&site.workspace).await?;
+        let binaries = Binaries::find(Progress::Shown).await?;
+        let wanted = site.ports().await;
+        let mut options = NatsOptions::durable(tools::nats_server().await?);
+        options.dir = Some(site.home.join("broker"));
+        options.port = wanted.broker;
+        let kept = RegistryOptions {
+            folder: site.home.join("registry"),
+            keep: true,
+            port: wanted.registry,
+            uplink: Some((uplink.clone(), names.iter().cloned().collect())),
+        };
+        let (nats, registry) = tokio::join!(NatsServer::start(options), Registry::open(&kept));
+        let (nats, registry) = (nats?, registry?);
+        site.keep_ports(Ports { broker: Some(nats.port()), registry: Some(registry.port()) })?;
+        let scratch = tempfile::Builder::new().prefix("packline-up-").tempdir().context("failed to make a folder")?;
+        let line = line(site, settings, &binaries, &nats, &registry)?;
+        let mut others = vec![line.orchestrator("orchestrator", &[])?];
+        let broker = Broker::connect(&packline_broker::Settings::at(nats.url()), "packline up").await?;
+        broker.await_topology().await?;
+        let slots = limit(&broker, settings.max_concurrent, &others).await?.div_ceil(settings.workers);
+        let mut workers = Vec::new();
+        for number in 1..=settings.workers {
+            let own = scratch.path().join(format!("worker-{number}"));
+            std::fs::create_dir_all(&own).with_context(|| format!("failed to make {}", own.display()))?;
+            let (slots, own) = (slots.to_string(), own.to_string_lossy().into_owned());
+            workers.push(line.worker(&format!("worker-{number}"), &[("SLOTS", &slots), ("SCRATCH", &own)])?);
+        }
+        others.push(line.poller("poller", &[])?);
+        Ok(Self { workers, others, registry, nats, broker, uplink, slots, _scratch: scratch })
+    }
+
+    /// What is where, for a person.
+    pub(super) fn summary(&self, site: &Site, packages: usize) -> String {
+        let (broker, registry) = (self.nats.url(), self.registry.url());
+        format!(
+            "The line is up on {} with {packages} packages: {} workers for {} builds each.
+  broker    {broker}  (for the nats tool: export NATS_URL={broker})
+  registry  {registry}  (all is published here, and nowhere else; what is not of this workspace comes from {})
+  logs      {}
+  kept in   {}
+",
+            site.workspace.display(),
+            self.workers.len(),
+            self.slots,
+            self.uplink,
+            site.logs().display(),
+            site.home.display(),
+        )
+    }
+
+    /// The first of all processes that ends.
+    pub(super) async fn first_end(&self) -> (&Process, ExitStatus) {
+        let servers = [self.registry.process(), self.nats.process()];
+        let all = self.workers.iter().chain(&self.others).chain(servers);
+        let ends = all.map(|process| Box::pin(async move { (process, process.exited().await) }));
+        select_all(ends).await.0
+    }
+
+    /// Asks all parts to stop: first who builds, last who keeps.
+    pub(super) async fn stop(self) {
+        join_all(self.workers.iter().map(|process| process.stop(STOP))).await;
+        join_all(self.others.iter().map(|process| process.stop(STOP))).await;
+        self.registry.process().stop(STOP).await;
+        self.nats.stop().await;
+    }
+}
+
+fn line(
+    site: &Site,
+    settings: &Settings,
+    binaries: &Binaries,
+    nats: &NatsServer,
+    registry: &Registry,
+) -> anyhow::Result<Line> {
+    let catalogue = Catalogue::empty(binaries, &site.database());
+    let mut line = Line::new(binaries, &site.logs(), &nats.url())
+        .with("MCP_COMMAND", &catalogue.command())
+        .with("POLL_INTERVAL", &format!("{}s", super::LOOK_EVERY.as_secs()))
+        .with("NPM_REGISTRY", &registry.url())
+        .with("WORKSPACE_ROOT", &site.workspace.to_string_lossy())
+        .with("GRACE", GRACE);
+    for name in PASSED_ON {
+        if let Ok(value) = env::var(name) {
+            line = line.with(name, &value);
+        }
+    }
+    if let Some(recipe) = settings.recipe()? {
+        line = line.with("RECIPE", &recipe);
+    }
+    Ok(line.with("MAX_CONCURRENT", &settings.max_concurrent.unwrap_or(MAX_CONCURRENT).to_string()))
+}
+
+/// The limit in force, which is `wanted` where something is wanted: after the first start only a command
+/// changes it.
+async fn limit(broker: &Broker, wanted: Option<u32>, orchestrator: &[Process]) -> anyhow::Result<u32> {
+    let mut asked = false;
+    let settle = async {
+        loop {
+            if let Some(dead) = orchestrator.iter().find(|process| !process.is_running()) {
+                bail!("{} ended at once; its last words:\n{}", dead.name(), dead.last_lines(5));
+            }
+            if let Ok(answer) = broker.ask("orchestrator.state", "").await {
+                let state: State = serde_json::from_slice(&answer).context("orchestrator.state answers strangely")?;
+                match wanted {
+                    Some(wanted) if wanted != state.max_concurrent => {
+                        if !asked {
+                            let body = json!({"maxConcurrent": wanted, "by": "packline up"});
+                            broker.publish(Message::json(topology::control("adjust-concurrency"), &body)).await?;
+                            asked = true;
+                        }
+                    }
+                    _ => return Ok(state.max_concurrent),
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(IN_FORCE, settle).await.context("the orchestrator does not answer")?
+}
+
+/// The registry that npm is set to in this workspace.
+async fn uplink(workspace: &Path) -> anyhow::Result<String> {
+    let mut npm = Command::new("npm");
+    npm.args(["config", "get", "registry", "--no-update-notifier"]).current_dir(workspace).kill_on_drop(true);
+    let ended = npm.output().await.context("failed to ask npm for its registry")?;
+    let url = String::from_utf8_lossy(&ended.stdout).trim().to_owned();
+    if ended.status.success() && url.starts_with("http") {
+        return Ok(url);
+    }
+    let said = String::from_utf8_lossy(&ended.stderr);
+    let why = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("its answer is no address");
+    Err(Unusable(format!("npm does not say which registry it is set to: {why}; `npm config get registry` must")).into())
+}

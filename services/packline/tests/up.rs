@@ -1,0 +1,193 @@
+//! `packline up` as a person starts it on a workspace of their own.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+use packline_testkit::{
+    process::{Process, command},
+    registry::Registry,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// For a whole run on a busy machine, from a build that may not be warm.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// A workspace, with a folder for temporary files beside it.
+struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let place = Self { folder: tempfile::Builder::new().prefix("up-test-").tempdir().unwrap() };
+        fs::create_dir_all(place.workspace()).unwrap();
+        fs::create_dir(place.folder.path().join("tmp")).unwrap();
+        let root = json!({"name": "own", "private": true, "workspaces": ["packages/*"]});
+        fs::write(place.workspace().join("package.json"), root.to_string()).unwrap();
+        place
+    }
+
+    fn workspace(&self) -> PathBuf {
+        self.folder.path().join("workspace")
+    }
+
+    fn package(&self, name: &str, version: &str, more: &Value) {
+        let folder = self.workspace().join("packages").join(name);
+        fs::create_dir_all(&folder).unwrap();
+        let mut manifest = json!({"name": format!("@own/{name}"), "version": version});
+        manifest.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        fs::write(folder.join("package.json"), manifest.to_string()).unwrap();
+        fs::write(folder.join("index.js"), "module.exports = 1;\n").unwrap();
+    }
+
+    /// Starts it; each start has a log of its own.
+    fn up(&self, start: &str, arguments: &[&str]) -> Process {
+        let mut up = command(env!("CARGO_BIN_EXE_packline"));
+        up.arg("up").arg("--workspace").arg(self.workspace()).args(arguments);
+        up.env("TMPDIR", self.folder.path().join("tmp")).env("RETRY_BASE", "100ms").env_remove("RUST_LOG");
+        Process::spawn("packline", up, &self.folder.path().join(format!("{start}.log"))).unwrap()
+    }
+
+    /// What the local registry keeps of a version.
+    fn tarball(&self, name: &str, version: &str) -> PathBuf {
+        let storage = self.workspace().join(".packline/registry/storage/@own");
+        storage.join(name).join(format!("{name}-{version}.tgz"))
+    }
+
+    /// How many builds were ever taken.
+    fn builds(&self) -> usize {
+        let logs = fs::read_dir(self.workspace().join(".packline/logs")).unwrap();
+        let workers = logs.map(|entry| entry.unwrap().path()).filter(|path| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("worker-")) && path.is_file()
+        });
+        workers.map(|path| fs::read_to_string(path).unwrap().matches(" took ").count()).sum()
+    }
+}
+
+async fn code(up: &Process) -> Option<i32> {
+    let ended = tokio::time::timeout(PATIENCE, up.exited()).await;
+    ended.unwrap_or_else(|_| panic!("it goes on and on:\n{}", up.printed())).code()
+}
+
+async fn until(up: &Process, what: &str, is: impl Fn() -> bool) {
+    let give_up = Instant::now() + PATIENCE;
+    while !is() {
+        assert!(up.is_running() && Instant::now() < give_up, "not {what}:\n{}", up.printed());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The programs of a place that still live.
+fn living(folder: &Path) -> Vec<String> {
+    let folder = folder.to_string_lossy().into_owned();
+    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
+    let speaks_of = |process: &PathBuf| {
+        let said = ["environ", "cmdline"].map(|file| fs::read(process.join(file)).unwrap_or_default()).concat();
+        String::from_utf8_lossy(&said).contains(&folder)
+    };
+    let named = |process: PathBuf| fs::read_to_string(process.join("comm")).ok();
+    processes.filter(speaks_of).filter_map(named).collect()
+}
+
+#[tokio::test]
+async fn once_it_is_over_with_0_when_all_is_published_and_a_second_time_nothing_is_built_again() {
+    let place = Place::new();
+    place.package("base", "1.0.0", &json!({"scripts": {"test": "node index.js"}}));
+    place.package("top", "2.0.0-rc.1", &json!({"dependencies": {"@own/base": "^1.0.0"}}));
+    let first = place.up("first", &["--once", "--workers", "1", "--max-concurrent", "2"]);
+    assert_eq!(code(&first).await, Some(0), "{}", first.printed());
+    assert!(first.printed().contains("All 2 packages are published."), "{}", first.printed());
+    assert!(place.tarball("base", "1.0.0").is_file() && place.tarball("top", "2.0.0-rc.1").is_file());
+    assert_eq!(living(place.folder.path()), [""; 0]);
+    let built = place.builds();
+    assert_eq!(built, 2);
+    let second = place.up("second", &["--once", "--max-concurrent", "3"]);
+    assert_eq!(code(&second).await, Some(0), "{}", second.printed());
+    assert_eq!(place.builds(), built, "{}", second.printed());
+    assert!(second.printed().contains("2 workers for 2 builds each"), "3 between 2 workers: {}", second.printed());
+    let ports = |text: String| text.lines().find(|line| line.contains("broker")).unwrap().to_owned();
+    assert_eq!(ports(first.printed()), ports(second.printed()), "a shell's NATS_URL goes on working");
+}
+
+#[tokio::test]
+async fn once_it_is_over_with_1_and_a_table_when_something_is_not_published() {
+    let place = Place::new();
+    place.package("good", "1.0.0", &json!({}));
+    place.package("bad", "1.0.0", &json!({"scripts": {"test": "node -e 'process.exit(3)'"}}));
+    place.package("needs-bad", "1.0.0", &json!({"dependencies": {"@own/bad": "1.0.0"}}));
+    let up = place.up("up", &["--once"]);
+    assert_eq!(code(&up).await, Some(1), "{}", up.printed());
+    let said = up.printed();
+    assert!(said.contains("2 of 3 packages are not published"), "{said}");
+    let table = said.split('┌').nth(1).unwrap();
+    for part in ["@own/bad", "failed", "test:", "@own/needs-bad", "needs @own/bad, which is failed"] {
+        assert!(table.contains(part), "{part} is not in\n{said}");
+    }
+    assert!(!table.contains("@own/good"), "{said}");
+}
+
+#[tokio::test]
+async fn while_it_runs_new_versions_and_packages_are_built_and_after_a_kill_it_goes_on() {
+    let place = Place::new();
+    place.package("base", "1.0.0", &json!({}));
+    let up = place.up("first", &[]);
+    until(&up, "published", || place.tarball("base", "1.0.0").is_file()).await;
+    let another = place.up("another", &[]);
+    assert_eq!(code(&another).await, Some(2), "{}", another.printed());
+    assert!(another.printed().contains("another `packline up` runs on"), "{}", another.printed());
+    place.package("base", "1.1.0", &json!({}));
+    place.package("late", "1.0.0", &json!({"dependencies": {"@own/base": "^1.1.0"}}));
+    until(&up, "published", || place.tarball("base", "1.1.0").is_file()).await;
+    until(&up, "published", || place.tarball("late", "1.0.0").is_file()).await;
+    up.kill().await;
+    place.package("base", "1.2.0", &json!({}));
+    let again = place.up("again", &["--once"]);
+    assert_eq!(code(&again).await, Some(0), "{}", again.printed());
+    assert!(place.tarball("base", "1.2.0").is_file());
+    assert_eq!(living(place.folder.path()), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_is_not_of_the_workspace_comes_from_the_registry_that_npm_is_set_to() {
+    let place = Place::new();
+    let upstream = Registry::start(&place.folder.path().join("upstream")).await.unwrap();
+    let outside = place.folder.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("package.json"), r#"{"name":"only-upstream","version":"4.5.6"}"#).unwrap();
+    fs::write(outside.join("index.js"), "module.exports = 'from upstream';\n").unwrap();
+    let host = upstream.url().trim_start_matches("http:").to_owned();
+    fs::write(place.folder.path().join("npmrc"), format!("{host}/:_authToken=nobody\n")).unwrap();
+    let mut npm = command("npm");
+    npm.args(["publish", "--registry", &upstream.url(), "--userconfig"]).arg(place.folder.path().join("npmrc"));
+    assert!(npm.current_dir(&outside).output().unwrap().status.success());
+    fs::write(place.workspace().join(".npmrc"), format!("registry={}\n", upstream.url())).unwrap();
+    let test = "node -e \"if (require('only-upstream') !== 'from upstream') process.exit(1)\"";
+    place.package("user", "1.0.0", &json!({"dependencies": {"only-upstream": "^4.0.0"}, "scripts": {"test": test}}));
+    let up = place.up("up", &["--once"]);
+    assert_eq!(code(&up).await, Some(0), "{}", up.printed());
+    assert_eq!(upstream.view("@own/user").await.unwrap(), None, "nothing is published upstream");
+    assert!(place.tarball("user", "1.0.0").is_file());
+}
+
+#[tokio::test]
+async fn ctrl_c_stops_everything_and_is_no_failure_and_a_folder_without_workspaces_is_one_line() {
+    let place = Place::new();
+    let slow = json!({"scripts": {"build": "node -e 'setInterval(() => {}, 1000)'"}});
+    place.package("slow", "1.0.0", &slow);
+    let up = place.up("up", &[]);
+    until(&up, "building", || up.printed().contains("building")).await;
+    up.signal(Signal::SIGINT);
+    assert_eq!(code(&up).await, Some(0), "{}", up.printed());
+    assert!(up.printed().contains("the same command goes on where this was"), "{}", up.printed());
+    assert_eq!(living(place.folder.path()), [""; 0]);
+    fs::write(place.workspace().join("package.json"), "{}").unwrap();
+    let wrong = place.up("wrong", &[]);
+    assert_eq!(code(&wrong).await, Some(2));
+    assert!(wrong.printed().contains("has no `workspaces`"), "{}", wrong.printed());
+}
