@@ -11,6 +11,7 @@ use crate::{
 /// The first `limit` packages of the build queue.
 pub(crate) fn queue(store: &Store, limit: u32) -> Result<Value, StoreError> {
     let entries = dependencies_first(store.unfinished()?, limit as usize);
+    store.note_answered(&entries)?;
     Ok(json!({ "packages": entries.iter().map(summary).collect::<Vec<_>>() }))
 }
 
@@ -32,15 +33,20 @@ pub(crate) fn counted(counts: Counts) -> Value {
 }
 
 fn summary(entry: &Entry) -> Value {
-    let Package { name, priority, dependencies, id, category, .. } = &entry.package;
-    json!({
+    let Package { name, priority, dependencies, id, category, extra } = &entry.package;
+    let mut summary = json!({
         "id": id,
         "name": name,
         "priority": priority,
         "dependencies": dependencies,
         "category": category,
         "status": entry.status.as_str(),
-    })
+    });
+    // Whoever passes it on shows that another version is to be built, also while one is being built.
+    if let (Some(fields), Some(version)) = (summary.as_object_mut(), extra.get("version")) {
+        fields.insert("version".into(), version.clone());
+    }
+    summary
 }
 
 /// A package, with what was last said about it.

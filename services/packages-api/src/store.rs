@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 
 pub use overview::{Counts, Mark};
 
-const COLUMNS: &str = "id, name, priority, category, dependencies, status, metadata, changed_at";
+const COLUMNS: &str = "id, name, priority, category, dependencies, status, metadata, changed_at, version";
 
 /// Where a package stands for the catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,7 +173,24 @@ impl Store {
         Ok(added)
     }
 
-    /// Writes where a package stands, and what is said about it.
+    /// Notes that these packages were handed out to be built, in the version that they have now.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn note_answered(&self, entries: &[Entry]) -> Result<(), StoreError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for entry in entries {
+            let Some(version) = version(&entry.package) else { continue };
+            transaction
+                .prepare_cached("UPDATE packages SET answered = ?2 WHERE name = ?1 AND answered IS NOT ?2")?
+                .execute(params![entry.package.name.as_str(), version])?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// Writes where a package stands, and what is said about it. The end of a build of an earlier version
+    /// than the one that a scan has found since leaves it to be built.
     ///
     /// # Errors
     /// When there is no such package.
@@ -188,7 +205,11 @@ impl Store {
         let name = find(&transaction, name_or_id)?.package.name;
         let metadata = metadata.map(|metadata| Value::Object(metadata.clone()).to_string());
         transaction
-            .prepare_cached("UPDATE packages SET status = ?2, metadata = ?3, changed_at = ?4 WHERE name = ?1")?
+            .prepare_cached(
+                "UPDATE packages SET metadata = ?3, changed_at = ?4, status =
+                     CASE WHEN ?2 IN ('published', 'failed') AND answered <> version THEN 'ready' ELSE ?2 END
+                 WHERE name = ?1",
+            )?
             .execute(params![name.as_str(), status.as_str(), metadata, now()])?;
         let updated = find(&transaction, name.as_str())?;
         transaction.commit()?;
@@ -331,6 +352,9 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     let status = row.get::<_, String>(5)?.parse().map_err(|error: StoreError| unreadable(5, error.to_string()))?;
     let metadata = row.get::<_, Option<String>>(6)?.map(|text| serde_json::from_str(&text)).transpose();
     let metadata = metadata.map_err(|error| unreadable(6, error.to_string()))?;
+    if let Some(version) = row.get::<_, Option<String>>(8)? {
+        package.extra.insert("version".to_owned(), version.into());
+    }
     let changed_at = Some(row.get(7)?).filter(|millis| *millis > 0).map(Timestamp::from_millis);
     Ok(Entry { package, status, metadata, changed_at })
 }

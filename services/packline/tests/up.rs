@@ -49,8 +49,8 @@ impl Place {
     /// Starts it; each start has a log of its own.
     fn up(&self, start: &str, arguments: &[&str]) -> Process {
         let mut up = command(env!("CARGO_BIN_EXE_packline"));
-        up.arg("up").arg("--workspace").arg(self.workspace()).args(arguments);
-        up.env("TMPDIR", self.folder.path().join("tmp")).env("RETRY_BASE", "100ms").env_remove("RUST_LOG");
+        up.env("MAX_ATTEMPTS", "2").arg("up").arg("--workspace").arg(self.workspace()).args(arguments);
+        up.env("TMPDIR", self.folder.path().join("tmp")).env_remove("RUST_LOG");
         Process::spawn("packline", up, &self.folder.path().join(format!("{start}.log"))).unwrap()
     }
 
@@ -121,7 +121,7 @@ async fn once_it_is_over_with_1_and_a_table_when_something_is_not_published() {
     place.package("good", "1.0.0", &json!({}));
     place.package("bad", "1.0.0", &json!({"scripts": {"test": "node -e 'process.exit(3)'"}}));
     place.package("needs-bad", "1.0.0", &json!({"dependencies": {"@own/bad": "1.0.0"}}));
-    let up = place.up("up", &["--once"]);
+    let up = place.up("up", &["--once", "--workers", "1"]);
     assert_eq!(code(&up).await, Some(1), "{}", up.printed());
     let said = up.printed();
     assert!(said.contains("2 of 3 packages are not published"), "{said}");
@@ -144,6 +144,7 @@ async fn while_it_runs_new_versions_and_packages_are_built_and_after_a_kill_it_g
     place.package("base", "1.1.0", &json!({}));
     place.package("late", "1.0.0", &json!({"dependencies": {"@own/base": "^1.1.0"}}));
     until(&up, "published", || place.tarball("base", "1.1.0").is_file()).await;
+    // Once it is announced after what it needs, or tried again: the registry has both.
     until(&up, "published", || place.tarball("late", "1.0.0").is_file()).await;
     up.kill().await;
     place.package("base", "1.2.0", &json!({}));

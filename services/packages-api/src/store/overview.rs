@@ -168,6 +168,31 @@ mod tests {
     }
 
     #[test]
+    fn another_version_is_to_be_built_also_when_the_build_of_the_last_one_ends_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("packages.db")).unwrap();
+        let scanned = |version: &str| {
+            let mut package = Package::named("core".parse().unwrap());
+            package.extra.insert("version".into(), version.into());
+            store.merge(&[package]).unwrap()
+        };
+        let status = || store.get("core").unwrap().status;
+        assert_eq!(scanned("1.0.0").new, 1);
+        store.note_answered(&store.unfinished().unwrap()).unwrap();
+        store.update("core", Status::Published, None).unwrap();
+        assert_eq!((scanned("1.0.0").same, status()), (1, Status::Published), "it is built already");
+        assert_eq!((scanned("1.1.0").changed, status()), (1, Status::Ready));
+        store.note_answered(&store.unfinished().unwrap()).unwrap();
+        store.update("core", Status::Building, None).unwrap();
+        assert_eq!((scanned("1.2.0").changed, status()), (1, Status::Building));
+        store.update("core", Status::Published, None).unwrap();
+        assert_eq!(status(), Status::Ready, "1.1.0 was built, and 1.2.0 was not");
+        store.note_answered(&store.unfinished().unwrap()).unwrap();
+        store.update("core", Status::Failed, None).unwrap();
+        assert_eq!(status(), Status::Failed);
+    }
+
+    #[test]
     fn a_mark_is_read_as_it_is_written() {
         let mark = Mark { changed_at: 1_700_000_000_000, id: 3 };
         assert_eq!(mark.to_string().parse::<Mark>().unwrap(), mark);
