@@ -196,8 +196,8 @@ impl Drop for Registry {
     }
 }
 
-/// Removes tarballs that no version names: a publish that was killed in the middle has left them, and Verdaccio
-/// would refuse to take them again.
+/// Removes what a publish that was killed in the middle has left: a lock, for which Verdaccio would wait minutes;
+/// drafts; a tarball that no version names, which it would refuse to take again; a package without a version.
 fn mend(folder: &Path) -> io::Result<()> {
     #[derive(Default, Deserialize)]
     struct Manifest {
@@ -210,14 +210,22 @@ fn mend(folder: &Path) -> io::Result<()> {
     };
     let manifest = fs::read(folder.join("package.json")).ok();
     let manifest: Manifest = manifest.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+    let is_named =
+        |tarball: &str| manifest.versions.keys().any(|version| tarball.ends_with(&format!("-{version}.tgz")));
     for entry in entries {
-        let (entry, name) = entry.map(|entry| (entry.path(), entry.file_name().to_string_lossy().into_owned()))?;
-        if entry.is_dir() {
-            mend(&entry)?;
-        } else if name.ends_with(".tgz")
-            && !manifest.versions.keys().any(|version| name.ends_with(&format!("-{version}.tgz")))
-        {
-            fs::remove_file(&entry)?;
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.file_type()?.is_dir() {
+            mend(&entry.path())?;
+            continue;
+        }
+        let is_left = match name.as_str() {
+            "package.json" => manifest.versions.is_empty(),
+            tarball if tarball.ends_with(".tgz") => !is_named(tarball),
+            other => other.starts_with("package.json."),
+        };
+        if is_left {
+            fs::remove_file(entry.path())?;
         }
     }
     Ok(())
@@ -281,6 +289,10 @@ mod tests {
         let left = home.join("storage/@acme/half");
         fs::create_dir_all(&left).unwrap();
         fs::write(left.join("half-1.0.0.tgz"), "half").unwrap();
+        fs::write(left.join("package.json"), r#"{"name":"@acme/half","versions":{},"dist-tags":{}}"#).unwrap();
+        for left_behind in [left.join("package.json.lock"), home.join("storage/@acme/core/package.json.lock")] {
+            fs::write(left_behind, "").unwrap();
+        }
         let registry = Registry::open(&options).await.unwrap();
         assert!(registry.view("@acme/core").await.unwrap().unwrap().versions.contains_key("1.0.0"));
         assert!(home.join("storage/@acme/core/core-1.0.0.tgz").is_file());
