@@ -33,20 +33,15 @@ pub(crate) fn counted(counts: Counts) -> Value {
 }
 
 fn summary(entry: &Entry) -> Value {
-    let Package { name, priority, dependencies, id, category, extra } = &entry.package;
-    let mut summary = json!({
+    let Package { name, priority, dependencies, id, category, .. } = &entry.package;
+    json!({
         "id": id,
         "name": name,
         "priority": priority,
         "dependencies": dependencies,
         "category": category,
         "status": entry.status.as_str(),
-    });
-    // Whoever passes it on shows that another version is to be built, also while one is being built.
-    if let (Some(fields), Some(version)) = (summary.as_object_mut(), extra.get("version")) {
-        fields.insert("version".into(), version.clone());
-    }
-    summary
+    })
 }
 
 /// A package, with what was last said about it.

@@ -173,14 +173,15 @@ impl Store {
         Ok(added)
     }
 
-    /// Notes that these packages were handed out to be built, in the version that they have now.
+    /// Notes that these packages were handed out to be built, in the version that they have now. What is being
+    /// built is built in the version that it had before.
     ///
     /// # Errors
     /// When the database fails.
     pub fn note_answered(&self, entries: &[Entry]) -> Result<(), StoreError> {
         let mut connection = self.connection();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for entry in entries {
+        for entry in entries.iter().filter(|entry| entry.status != Status::Building) {
             let Some(version) = version(&entry.package) else { continue };
             transaction
                 .prepare_cached("UPDATE packages SET answered = ?2 WHERE name = ?1 AND answered IS NOT ?2")?
