@@ -377,6 +377,9 @@ pub struct PackageStatus {
     /// The build that this is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build_id: Option<BuildId>,
+    /// The version that this build found in the package, where it came so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// The commit that decided it; a lower one never overwrites a higher.
     pub commit: u64,
 }

@@ -97,6 +97,7 @@ fn messages() {
             failed_phase: Some("test".into()),
             attempts: 3,
             build_id: Some("acme/core.17".parse().unwrap()),
+            version: Some("1.0.0".into()),
             commit: 12,
         },
     );

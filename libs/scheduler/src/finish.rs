@@ -166,7 +166,8 @@ impl Step<'_> {
 
     fn published(&mut self, queue: &mut Queue, permit: &Permit, version: Option<&str>, again: bool) {
         let name = &permit.package_name;
-        self.report(queue, StatusKind::Published, permit.attempt, About::build(&permit.build_id));
+        let about = About { version, ..About::build(&permit.build_id) };
+        self.report(queue, StatusKind::Published, permit.attempt, about);
         let version = version.map(|version| format!(" {version}")).unwrap_or_default();
         let took = spoken(self.now.at.since(permit.granted_at));
         let then = if again { "; newer data came meanwhile, queued again" } else { "" };
@@ -180,7 +181,8 @@ impl Step<'_> {
         let name = permit.package_name.clone();
         let failed_phase = end.failed_phase.as_deref().filter(|_| ended.ending.is_none());
         let spent = self.retries(&name).map_or(0, |retries| retries.failures);
-        let about = About { build_id: Some(&permit.build_id), error: Some(reason), failed_phase };
+        let version = end.version.as_deref();
+        let about = About { build_id: Some(&permit.build_id), error: Some(reason), failed_phase, version };
         let (kind, then) = match next {
             Next::Retry { until, retry, of } => {
                 self.report(&mut queue, StatusKind::Queued, spent, about);
@@ -250,6 +252,7 @@ impl Step<'_> {
                     failed_phase: None,
                     attempts: result.attempt,
                     build_id: Some(build_id.clone()),
+                    version: result.version.as_deref().map(one_line),
                     commit: self.now.commit,
                 })));
                 let message = format!("stale build {build_id} of an unknown package was published");
@@ -265,7 +268,9 @@ impl Step<'_> {
         let mut retries = self.retries(&name).cloned().unwrap_or_else(no_retries);
         correct(&mut retries, &result);
         self.put_retries(&name, retries);
-        self.report(&mut queue, StatusKind::Published, result.attempt, About::build(&build_id));
+        let version = result.version.as_deref().map(one_line);
+        let about = About { version: version.as_deref(), ..About::build(&build_id) };
+        self.report(&mut queue, StatusKind::Published, result.attempt, about);
         let then = match queue.state {
             State::Building { .. } => "; the build under way goes on",
             State::Queued

@@ -204,6 +204,7 @@ impl<'a> Step<'a> {
             failed_phase: about.failed_phase.map(ToOwned::to_owned),
             attempts,
             build_id: about.build_id.cloned(),
+            version: about.version.map(ToOwned::to_owned),
             commit: self.now.commit,
         })));
     }
@@ -223,6 +224,7 @@ pub(crate) struct About<'a> {
     pub(crate) build_id: Option<&'a BuildId>,
     pub(crate) error: Option<&'a str>,
     pub(crate) failed_phase: Option<&'a str>,
+    pub(crate) version: Option<&'a str>,
 }
 
 impl<'a> About<'a> {

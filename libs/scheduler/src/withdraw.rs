@@ -187,7 +187,7 @@ impl Step<'_> {
         match ending {
             Ending::Cancel(origin) => {
                 let reason = cancelled(&origin);
-                let about = About { build_id: Some(&build_id), error: Some(&reason), failed_phase: None };
+                let about = About { build_id: Some(&build_id), error: Some(&reason), ..About::default() };
                 self.report(&mut queue, StatusKind::Cancelled, spent, about);
                 queue.state = State::Cancelled { origin };
                 self.put_queue(queue);

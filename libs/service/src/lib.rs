@@ -6,7 +6,7 @@ pub mod metric;
 mod shutdown;
 mod telemetry;
 
-use std::{future::Future, process::ExitCode};
+use std::{future::Future, process::ExitCode, time::Duration};
 
 use clap::Parser;
 
@@ -15,11 +15,14 @@ pub use health::{Health, HealthSettings, Readiness};
 pub use shutdown::Shutdown;
 pub use telemetry::{LogFormat, LogSettings, init};
 
+/// How long tasks that still run at the end may take to let go of what they hold, such as a database.
+const LET_GO: Duration = Duration::from_secs(1);
+
 /// A duration as people type it: `30m`, `10s`, `500ms`. For clap's `value_parser`.
 ///
 /// # Errors
 /// When it is no duration, or zero.
-pub fn duration(text: &str) -> Result<std::time::Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(duration) if duration.is_zero() => Err("a duration is longer than nothing, for example 10s".into()),
         Ok(duration) => Ok(duration),
@@ -69,7 +72,7 @@ where
         }
     };
     let result = runtime.block_on(async { run(settings, Shutdown::on_signals()?).await });
-    runtime.shutdown_background();
+    runtime.shutdown_timeout(LET_GO);
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -52,8 +52,12 @@ impl Place {
     }
 
     fn prepare_unless(&self, stop: bool) -> Result<BuildFolder, WorkspaceError> {
+        self.prepare_in(&self.scratch(), stop)
+    }
+
+    fn prepare_in(&self, scratch: &Path, stop: bool) -> Result<BuildFolder, WorkspaceError> {
         let build = BuildId { package: "@acme/core".parse().unwrap(), serial: 1 };
-        BuildFolder::prepare(&self.scratch(), &self.root(), &build, &AtomicBool::new(stop))
+        BuildFolder::prepare(scratch, &self.root(), &build, &AtomicBool::new(stop))
     }
 
     fn refusal(&self) -> String {
@@ -282,18 +286,19 @@ fn a_copy_from_2000_packages_takes_no_longer_than_one_from_10() {
         }
         place
     });
+    // One for both: what a new file costs depends on how full its part of the disk is.
+    let scratch = tempfile::tempdir().unwrap();
     // Of this thread alone: on a loaded machine the clock on the wall shows the load.
     let spent = || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap());
     let mut fastest = [Duration::MAX; 2];
     for round in 0.. {
         for (place, fastest) in workspaces.iter().zip(&mut fastest) {
             let before = spent();
-            let copy = place.prepare().unwrap();
+            let copy = place.prepare_in(scratch.path(), false).unwrap();
             *fastest = (spent() - before).min(*fastest);
             copy.remove();
         }
-        // Caches of a loaded machine count as well; that no sibling is looked at is shown above, exactly.
-        if round >= 10 && fastest[1] < fastest[0] * 2 {
+        if round >= 10 && fastest[1] < fastest[0] * 5 / 4 {
             break;
         }
         assert!(round < 100, "from 10 packages and from 2000: {fastest:?}");

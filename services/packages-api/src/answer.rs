@@ -11,7 +11,6 @@ use crate::{
 /// The first `limit` packages of the build queue.
 pub(crate) fn queue(store: &Store, limit: u32) -> Result<Value, StoreError> {
     let entries = dependencies_first(store.unfinished()?, limit as usize);
-    store.note_answered(&entries)?;
     Ok(json!({ "packages": entries.iter().map(summary).collect::<Vec<_>>() }))
 }
 

@@ -173,23 +173,6 @@ impl Store {
         Ok(added)
     }
 
-    /// Notes that these packages were handed out to be built, in the version that they have now. What is being
-    /// built is built in the version that it had before.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub fn note_answered(&self, entries: &[Entry]) -> Result<(), StoreError> {
-        let mut connection = self.connection();
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for entry in entries.iter().filter(|entry| entry.status != Status::Building) {
-            let Some(version) = version(&entry.package) else { continue };
-            transaction
-                .prepare_cached("UPDATE packages SET answered = ?2 WHERE name = ?1 AND answered IS NOT ?2")?
-                .execute(params![entry.package.name.as_str(), version])?;
-        }
-        Ok(transaction.commit()?)
-    }
-
     /// Writes where a package stands, and what is said about it. The end of a build of an earlier version
     /// than the one that a scan has found since leaves it to be built.
     ///
@@ -204,14 +187,15 @@ impl Store {
         let mut connection = self.connection();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let name = find(&transaction, name_or_id)?.package.name;
+        let built = metadata.and_then(|metadata| metadata.get("version")).and_then(Value::as_str);
         let metadata = metadata.map(|metadata| Value::Object(metadata.clone()).to_string());
         transaction
             .prepare_cached(
                 "UPDATE packages SET metadata = ?3, changed_at = ?4, status =
-                     CASE WHEN ?2 IN ('published', 'failed') AND answered <> version THEN 'ready' ELSE ?2 END
+                     CASE WHEN ?2 IN ('published', 'failed') AND ?5 <> version THEN 'ready' ELSE ?2 END
                  WHERE name = ?1",
             )?
-            .execute(params![name.as_str(), status.as_str(), metadata, now()])?;
+            .execute(params![name.as_str(), status.as_str(), metadata, now(), built])?;
         let updated = find(&transaction, name.as_str())?;
         transaction.commit()?;
         Ok(updated)

@@ -49,7 +49,7 @@ impl Place {
     /// Starts it; each start has a log of its own.
     fn up(&self, start: &str, arguments: &[&str]) -> Process {
         let mut up = command(env!("CARGO_BIN_EXE_packline"));
-        up.env("MAX_ATTEMPTS", "2").arg("up").arg("--workspace").arg(self.workspace()).args(arguments);
+        up.arg("up").arg("--workspace").arg(self.workspace()).args(arguments);
         up.env("TMPDIR", self.folder.path().join("tmp")).env_remove("RUST_LOG");
         Process::spawn("packline", up, &self.folder.path().join(format!("{start}.log"))).unwrap()
     }
@@ -119,7 +119,7 @@ async fn once_it_is_over_with_0_when_all_is_published_and_a_second_time_nothing_
 async fn once_it_is_over_with_1_and_a_table_when_something_is_not_published() {
     let place = Place::new();
     place.package("good", "1.0.0", &json!({}));
-    place.package("bad", "1.0.0", &json!({"scripts": {"test": "node -e 'process.exit(3)'"}}));
+    place.package("bad", "1.0.0", &json!({"scripts": {"test": "node -e 'process.exit(78)'"}}));
     place.package("needs-bad", "1.0.0", &json!({"dependencies": {"@own/bad": "1.0.0"}}));
     let up = place.up("up", &["--once", "--workers", "1"]);
     assert_eq!(code(&up).await, Some(1), "{}", up.printed());
@@ -143,6 +143,28 @@ async fn while_one_runs_on_a_workspace_another_is_refused_in_one_line() {
     assert!(another.printed().contains("another `packline up` runs on"), "{}", another.printed());
     up.signal(Signal::SIGTERM);
     assert_eq!(code(&up).await, Some(0), "{}", up.printed());
+}
+
+#[tokio::test]
+async fn while_it_runs_new_versions_and_packages_are_built_and_after_a_kill_it_goes_on() {
+    let place = Place::new();
+    place.package("base", "1.0.0", &json!({}));
+    let up = place.up("first", &[]);
+    until(&up, "published", || place.tarball("base", "1.0.0").is_file()).await;
+    let another = place.up("another", &[]);
+    assert_eq!(code(&another).await, Some(2), "{}", another.printed());
+    assert!(another.printed().contains("another `packline up` runs on"), "{}", another.printed());
+    place.package("base", "1.1.0", &json!({}));
+    place.package("late", "1.0.0", &json!({"dependencies": {"@own/base": "^1.1.0"}}));
+    until(&up, "published", || place.tarball("base", "1.1.0").is_file()).await;
+    // Where its first attempt came before the report of what it needs, another one follows.
+    until(&up, "published", || place.tarball("late", "1.0.0").is_file()).await;
+    up.kill().await;
+    place.package("base", "1.2.0", &json!({}));
+    let again = place.up("again", &["--once"]);
+    assert_eq!(code(&again).await, Some(0), "{}", again.printed());
+    assert!(place.tarball("base", "1.2.0").is_file());
+    assert_eq!(living(place.folder.path()), [""; 0]);
 }
 
 #[tokio::test]

@@ -114,6 +114,7 @@ mod tests {
             failed_phase: None,
             attempts: 1,
             build_id: None,
+            version: None,
             commit,
         }
     }

@@ -223,6 +223,7 @@ pub fn arguments(status: &PackageStatus, by: UpdateId) -> Map<String, Value> {
     note("failedPhase", status.failed_phase.clone().map(Value::from));
     note("attempts", Some(status.attempts.into()));
     note("buildId", status.build_id.as_ref().map(|id| id.to_string().into()));
+    note("version", status.version.clone().map(Value::from));
     let mut arguments = Map::new();
     arguments.insert("id".into(), id.into());
     arguments.insert("data".into(), json!({ "status": word, "metadata": metadata }));

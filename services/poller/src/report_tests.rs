@@ -12,6 +12,7 @@ fn report(sequence: u64, name: &str, status: StatusKind, commit: u64) -> Report 
         failed_phase: None,
         attempts: 2,
         build_id: None,
+        version: None,
         commit,
     };
     Report { sequence, status, payload: Bytes::new() }
@@ -162,7 +163,9 @@ fn the_update_tool_gets_the_name_or_the_id_and_what_is_known() {
     status.error = Some("tests failed".into());
     status.failed_phase = Some("test".into());
     status.build_id = Some("acme/core.7".parse().unwrap());
-    let metadata = json!({"error": "tests failed", "failedPhase": "test", "attempts": 2, "buildId": "acme/core.7"});
+    status.version = Some("1.2.3".into());
+    let mut metadata = json!({"error": "tests failed", "failedPhase": "test", "attempts": 2, "buildId": "acme/core.7"});
+    metadata["version"] = "1.2.3".into();
     let expected = json!({"id": "@acme/core", "data": {"status": "failed", "metadata": metadata}});
     assert_eq!(Value::Object(arguments(&status, UpdateId::Name)), expected);
     assert_eq!(arguments(&status, UpdateId::Id)["id"], "P7");

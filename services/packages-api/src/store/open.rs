@@ -29,8 +29,7 @@ const STEPS: [&str; 3] = [
     DROP INDEX packages_by_status;
     CREATE INDEX packages_by_status ON packages (status, changed_at);
     CREATE INDEX packages_by_change ON packages (changed_at);",
-    "ALTER TABLE packages ADD COLUMN version TEXT;
-    ALTER TABLE packages ADD COLUMN answered TEXT;",
+    "ALTER TABLE packages ADD COLUMN version TEXT;",
 ];
 
 impl Store {

@@ -91,4 +91,5 @@ async fn asked_to_stop_it_ends_with_status_0_whatever_its_clients_hold_open() {
     let mut half = TcpStream::connect(served.authority()).unwrap();
     write!(half, "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{{").unwrap();
     assert_eq!(served.process.stop(Duration::from_secs(60)).await.code(), Some(0));
+    assert!(!served.database.with_extension("db-wal").exists(), "the last one to leave tidied up");
 }

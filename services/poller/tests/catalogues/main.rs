@@ -104,6 +104,7 @@ impl Place {
             failed_phase: None,
             attempts: 1,
             build_id: None,
+            version: None,
             commit,
         };
         self.broker.publish_stored(vec![Message::json(topology::packages_status(), &status)]).await;
