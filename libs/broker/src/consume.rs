@@ -21,6 +21,8 @@ const STOOD_STILL: Duration = Duration::from_secs(2);
 const PULL_EXPIRES: Duration = Duration::from_secs(30);
 /// An expired pull is answered; beyond this the answer was lost.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long a message that is here waits for those beside it.
+const SHORTLY: Duration = Duration::from_millis(200);
 
 /// How much a consumer has before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +116,12 @@ impl Broker {
     async fn bind(&self, stream: StreamName, consumer: &str) -> Result<Pull, BrokerError> {
         self.pending(stream, consumer).await?;
         let inbox = Inbox::open(self, stream, consumer).await?;
-        Ok(Pull { broker: self.clone(), what: format!("consumer {consumer} on {}", stream.as_str()), inbox })
+        Ok(Pull {
+            broker: self.clone(),
+            what: format!("consumer {consumer} on {}", stream.as_str()),
+            inbox,
+            taken: Vec::new(),
+        })
     }
 }
 
@@ -203,46 +210,69 @@ pub struct Pull {
     broker: Broker,
     what: String,
     inbox: Inbox,
+    /// Taken, and not returned yet.
+    taken: Vec<Delivery>,
 }
 
 impl Pull {
-    /// Up to `max` messages: what is there at once, else the first one that comes within `expires`, else
-    /// none. Takes no message ahead of what it returns. When dropped half-way, what arrives meanwhile is
-    /// returned by the next call or delivered again after the durable's ack wait.
+    /// Up to `max` messages: what is there at once, else the first that come within `expires`, else none.
+    /// Takes no message ahead of what it returns. Dropped half-way, it keeps what it has for the next call, or
+    /// for [`Self::give_back`].
     ///
     /// # Errors
     /// When the broker is not available, or the durable is gone.
     pub async fn fetch(&mut self, max: usize, expires: Duration) -> Result<Vec<Delivery>, BrokerError> {
-        let mut taken = Vec::new();
         self.inbox.reconnected();
-        while taken.len() < max
+        while self.taken.len() < max
             && let Some(message) = self.inbox.buffered()
         {
-            self.keep(message, &mut taken);
+            self.keep(message);
         }
-        if self.inbox.outstanding() == 0 && taken.len() < max {
-            let at_once = Request { batch: max - taken.len(), expires: None, heartbeat: None };
-            self.inbox.request(&at_once).await?;
-            self.collect(&mut taken, Instant::now() + GRACE + GRACE).await?;
-        }
-        if taken.is_empty() && max > 0 {
+        self.take_at_once(max, GRACE + GRACE).await?;
+        if self.taken.is_empty() && max > 0 {
             if self.inbox.outstanding() == 0 {
                 let first = Request { batch: 1, expires: Some(expires), heartbeat: None };
                 self.inbox.request(&first).await?;
             }
-            self.collect(&mut taken, Instant::now() + expires + GRACE).await?;
+            self.collect(expires + GRACE).await?;
+            // The first of many: the others are there by now, and can be dealt with together.
+            if !self.taken.is_empty() {
+                self.take_at_once(max, SHORTLY).await?;
+            }
         }
-        Ok(taken)
+        let rest = self.taken.split_off(max.min(self.taken.len()));
+        Ok(std::mem::replace(&mut self.taken, rest))
+    }
+
+    /// Lets others have what was taken and not returned.
+    pub async fn give_back(self) {
+        for delivery in self.taken {
+            delivery.nak(Duration::ZERO).await;
+        }
+    }
+
+    /// What is there now, up to `max` in all.
+    async fn take_at_once(&mut self, max: usize, patience: Duration) -> Result<(), BrokerError> {
+        if self.inbox.outstanding() > 0 || self.taken.len() >= max {
+            return Ok(());
+        }
+        let at_once = Request { batch: max - self.taken.len(), expires: None, heartbeat: None };
+        match self.inbox.request(&at_once).await {
+            Err(error) if self.taken.is_empty() => Err(error),
+            Err(_) => Ok(()),
+            Ok(()) => self.collect(patience).await,
+        }
     }
 
     /// Takes what the request brings, until it is over.
-    async fn collect(&mut self, taken: &mut Vec<Delivery>, until: Instant) -> Result<(), BrokerError> {
+    async fn collect(&mut self, patience: Duration) -> Result<(), BrokerError> {
+        let until = Instant::now() + patience;
         while self.inbox.outstanding() > 0 {
             match tokio::time::timeout_at(until.into(), self.inbox.next()).await {
-                Ok(Ok(Pulled::Message(message))) => self.keep(message, taken),
+                Ok(Ok(Pulled::Message(message))) => self.keep(message),
                 Ok(Ok(Pulled::Heartbeat | Pulled::Over)) => {}
                 // What was taken is ours: the caller is told of the failure by the next call.
-                _ if !taken.is_empty() => return Ok(()),
+                _ if !self.taken.is_empty() => return Ok(()),
                 Ok(Ok(Pulled::Deleted)) => return Err(BrokerError::Missing(self.what.clone())),
                 Ok(Ok(Pulled::Denied(why))) => return Err(BrokerError::unavailable(why)),
                 Ok(Err(error)) => return Err(error),
@@ -252,9 +282,9 @@ impl Pull {
         Ok(())
     }
 
-    fn keep(&self, message: async_nats::Message, taken: &mut Vec<Delivery>) {
+    fn keep(&mut self, message: async_nats::Message) {
         match Delivery::new(&self.broker, message) {
-            Some((delivery, _)) => taken.push(delivery),
+            Some((delivery, _)) => self.taken.push(delivery),
             None => tracing::warn!("{} delivered what is no message of its stream", self.what),
         }
     }

@@ -63,64 +63,84 @@ impl Broker {
     /// Stores all messages, those of each stream in their order, and returns when all are stored, however
     /// long that takes. Many of one stream go as one batch, few are pipelined. After a failure what follows
     /// it is sent again, so the last copies are in order. To give up, drop it: what was stored stays.
-    pub async fn publish_stored(&self, messages: Vec<Message>) {
+    ///
+    /// Answers their sequences, as many and in the same order; of one that was stored before under its id
+    /// that of then.
+    pub async fn publish_stored(&self, messages: Vec<Message>) -> Vec<u64> {
         let largest = self.client().max_payload().saturating_sub(HEADER_ROOM);
-        let mut queues: Vec<(Option<StreamName>, Vec<Outgoing>)> = Vec::new();
-        for message in messages {
+        let mut sequences = vec![0; messages.len()];
+        let mut queues: Vec<(Option<StreamName>, Vec<usize>, Vec<Outgoing>)> = Vec::new();
+        for (place, message) in messages.into_iter().enumerate() {
             // It could never be stored, and would hold up all others for ever.
             let message = if message.payload.len() > largest { too_large(message) } else { message };
             let stream = StreamName::of(&message.subject);
             if stream == Some(StreamName::Dead) {
                 self.count_dead_letter(&message.subject);
             }
-            match queues.iter_mut().find(|(of, _)| *of == stream) {
-                Some((_, queue)) => queue.push(message.into()),
-                None => queues.push((stream, vec![message.into()])),
+            match queues.iter_mut().find(|(of, ..)| *of == stream) {
+                Some((_, places, queue)) => {
+                    places.push(place);
+                    queue.push(message.into());
+                }
+                None => queues.push((stream, vec![place], vec![message.into()])),
             }
         }
-        join_all(queues.iter().map(|(stream, queue)| self.store_queue(*stream, queue))).await;
+        let stored = join_all(queues.iter().map(|(stream, _, queue)| self.store_queue(*stream, queue))).await;
+        for ((_, places, _), stored) in queues.iter().zip(stored) {
+            for (place, sequence) in places.iter().zip(stored) {
+                if let Some(slot) = sequences.get_mut(*place) {
+                    *slot = sequence;
+                }
+            }
+        }
+        sequences
     }
 
-    async fn store_queue(&self, stream: Option<StreamName>, queue: &[Outgoing]) {
+    async fn store_queue(&self, stream: Option<StreamName>, queue: &[Outgoing]) -> Vec<u64> {
         let mut patience = Patience::new(format!("publish to {}", stream.map_or("a stream", StreamName::as_str)));
+        let mut sequences = Vec::with_capacity(queue.len());
         for chunk in queue.chunks(MAX_BATCH) {
             // One that was stored before under its id has the whole refused: then they go singly.
             let mut whole = chunk.len() >= BATCH_FROM && stream.is_some_and(StreamName::takes_batches);
             let mut rest = chunk;
             while !rest.is_empty() {
-                let stored = if whole {
-                    batch::store_all(self, rest).await.map(|_| ()).map_err(|error| (0, error))
-                } else {
-                    self.store_singly(rest).await
-                };
-                match stored {
-                    Ok(()) => break,
-                    Err((count, error)) => {
-                        whole &= error.is_passing();
-                        rest = rest.get(count..).unwrap_or_default();
-                        patience.pause(&error).await;
+                let failed = if whole {
+                    match batch::store_all(self, rest).await {
+                        Ok(first) => {
+                            sequences.extend((first..).take(rest.len()));
+                            break;
+                        }
+                        Err(error) => error,
                     }
-                }
+                } else {
+                    let before = sequences.len();
+                    let ended = self.store_singly(rest, &mut sequences).await;
+                    rest = rest.get(sequences.len() - before..).unwrap_or_default();
+                    match ended {
+                        Ok(()) => break,
+                        Err(error) => error,
+                    }
+                };
+                whole &= failed.is_passing();
+                patience.pause(&failed).await;
             }
         }
+        sequences
     }
 
-    /// Sends all, then awaits their acks; after a failure how many were stored before it.
-    async fn store_singly(&self, messages: &[Outgoing]) -> Result<(), (usize, BrokerError)> {
-        let mut stored = 0;
+    /// Sends all, then awaits their acks; after a failure `sequences` has grown by those stored before it.
+    async fn store_singly(&self, messages: &[Outgoing], sequences: &mut Vec<u64>) -> Result<(), BrokerError> {
         let storing = async {
             let mut acks = Vec::with_capacity(messages.len());
             for message in messages {
                 acks.push(batch::send(self, message).await?);
             }
             for ack in acks {
-                ack.await?;
-                stored += 1;
+                sequences.push(ack.await?.sequence);
             }
             Ok::<(), BrokerError>(())
         };
-        let ended = self.heard(storing).await;
-        ended.map_err(|error| (stored, error))
+        self.heard(storing).await
     }
 }
 

@@ -90,13 +90,14 @@ impl Inbox {
             }
         }
         self.number += 1;
-        self.outstanding = request.batch;
         let reply = format!("{}.{}", self.prefix, self.number);
         let client = self.broker.client();
         client
             .publish_with_reply(self.next.clone(), reply, body.to_string().into())
             .await
-            .map_err(BrokerError::unavailable)
+            .map_err(BrokerError::unavailable)?;
+        self.outstanding = request.batch;
+        Ok(())
     }
 
     /// What comes next. Cancellation safe.
