@@ -5,7 +5,7 @@
 //! Whatever happens to the worker, the [`guard`] sees to it that none of the build's processes outlives
 //! the time in which the leader could give the package to somebody else.
 
-mod claims;
+mod acks;
 mod config;
 mod dependency;
 pub mod environment;
@@ -42,7 +42,6 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use claims::Claims;
 pub use config::{Config, RecipeSetting};
 use recipe::Recipe;
 use scratch::Scratch;
@@ -68,8 +67,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     };
     let scratch = scratch(&config)?;
     let (results, waiting) = mpsc::unbounded_channel();
-    let (claims, claiming) = Claims::new();
-    let worker = Arc::new(Worker::new(config, recipe, broker, scratch, results, claims));
+    let worker = Arc::new(Worker::new(config, recipe, broker, scratch, results));
     tracing::info!("{} takes up to {} builds at a time", worker.life().name, worker.config.slots);
     let (ready, shown) = (Arc::clone(&worker), Arc::clone(&worker));
     health.ready_when(move || metrics::ready(&ready));
@@ -87,7 +85,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     part("nudges", Box::pin(permit::listen(Arc::clone(&worker))));
     part("orders", Box::pin(orders::take(Arc::clone(&worker))));
     part("progress", Box::pin(orders::keep(Arc::clone(&worker))));
-    part("claims", Box::pin(claims::write(Arc::clone(&worker), claiming)));
+    part("acks", Box::pin(acks::send(Arc::clone(&worker))));
     part("results", Box::pin(results::send(Arc::clone(&worker), waiting)));
     tokio::select! {
         () = shutdown.requested() => {}
@@ -170,4 +168,6 @@ async fn stop(worker: &Worker) {
             tracing::warn!("the broker did not take all results: the leader will count those builds as lost");
         }
     }
+    // Without it they are delivered again, and dropped.
+    let _ = timeout(Duration::from_secs(2), worker.acks.flush()).await;
 }

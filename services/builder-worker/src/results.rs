@@ -1,4 +1,4 @@
-//! Results on their way: stored for certain, then the order is acknowledged.
+//! Results on their way: stored for certain, then the order is over.
 
 use std::sync::Arc;
 
@@ -15,13 +15,18 @@ const OVER: usize = 256;
 pub(crate) async fn send(worker: Arc<Worker>, mut waiting: mpsc::UnboundedReceiver<Outgoing>) {
     let mut group = Vec::new();
     while waiting.recv_many(&mut group, GROUP).await > 0 {
+        // Builds that were claimed together and end at once come along.
+        tokio::task::yield_now().await;
+        while group.len() < GROUP
+            && let Ok(more) = waiting.try_recv()
+        {
+            group.push(more);
+        }
         let messages = group.iter().filter_map(|outgoing| outgoing.build.result()).collect();
         worker.broker.publish_stored(messages).await;
         for Outgoing { build, slot } in group.drain(..) {
             build.note_stored();
-            if let Some(acker) = build.take_acker() {
-                acker.ack().await;
-            }
+            worker.acks.push(build.take_acker());
             drop(slot);
         }
         if worker.table.over() > OVER {

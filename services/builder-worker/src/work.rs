@@ -38,10 +38,11 @@ struct Remains {
     log: Option<Arc<BuildLog>>,
 }
 
-/// Takes one order to its end; the slot is free again when the result is stored and the copy removed.
-pub(crate) async fn build(worker: Arc<Worker>, build: Arc<Build>, slot: Slot) {
+/// Takes one order, `claimed` or not yet, to its end; the slot is free again when the result is stored and
+/// the copy removed.
+pub(crate) async fn build(worker: Arc<Worker>, build: Arc<Build>, slot: Slot, claimed: bool) {
     let order = &build.order;
-    if !permit::claim(&worker, &build).await {
+    if !claimed && !permit::claim(&worker, &build).await {
         tracing::debug!("build {} is another's, or nobody's", order.build_id);
         drop_order(&worker, &build).await;
         return;

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore, mpsc, watch
 
 use crate::{
     Config,
-    claims::Claims,
+    acks::Acks,
     life::{Life, host},
     log::Redactor,
     recipe::Recipe,
@@ -46,7 +46,8 @@ pub(crate) struct Worker {
     /// What npm itself is set to, asked once; `None` where there is no npm.
     pub(crate) npm_registry: OnceCell<Option<String>>,
     pub(crate) results: mpsc::UnboundedSender<Outgoing>,
-    pub(crate) claims: Claims,
+    /// Of orders that are over.
+    pub(crate) acks: Acks,
     life: watch::Sender<Arc<Life>>,
     rest: Mutex<Rest>,
     stopping: watch::Sender<bool>,
@@ -65,7 +66,6 @@ impl Worker {
         broker: Broker,
         scratch: Option<Scratch>,
         results: mpsc::UnboundedSender<Outgoing>,
-        claims: Claims,
     ) -> Self {
         let host = host();
         let life = watch::Sender::new(Arc::new(Life::new(&host, None)));
@@ -90,7 +90,7 @@ impl Worker {
             host,
             scratch,
             results,
-            claims,
+            acks: Acks::default(),
             life,
         }
     }
