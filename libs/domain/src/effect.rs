@@ -1,5 +1,7 @@
 //! What a commit implies for the outside, stored with it ready to send.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{BuildId, BuildOrder, PackageName, PackageStatus, Timestamp, schema};
@@ -49,7 +51,7 @@ pub struct Event {
 /// `i` is the lowest number whose commit is known to be out; the order is that of `commit`, then `part`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct EffectsRecord {
+pub struct EffectsRecord<'a> {
     /// Version of the record.
     #[serde(default = "schema")]
     pub schema: u32,
@@ -58,5 +60,5 @@ pub struct EffectsRecord {
     /// Which part, where they are too many for one value.
     pub part: u32,
     /// Ready to send, in order.
-    pub effects: Vec<Effect>,
+    pub effects: Cow<'a, [Effect]>,
 }

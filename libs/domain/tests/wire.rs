@@ -246,7 +246,7 @@ fn records() {
 
 #[test]
 fn effects_are_stored_ready_to_send() {
-    let effects = EffectsRecord { schema: 1, commit: 3, part: 0, effects: vec![Effect::Wake("host-1".into())] };
+    let effects = EffectsRecord { schema: 1, commit: 3, part: 0, effects: vec![Effect::Wake("host-1".into())].into() };
     let json = json!({"schema": 1, "commit": 3, "part": 0, "effects": [{"wake": "host-1"}]});
     assert_eq!(serde_json::to_value(&effects).unwrap(), json);
 }

@@ -1,12 +1,12 @@
 //! What the next commit will hold, and what follows once it is committed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io};
 
 use packline_broker::{Acker, DeadLetter, Question, StreamName, Write};
 use packline_domain::{
     Effect, SCHEMA,
     effect::EffectsRecord,
-    record::{Key, Record},
+    record::{Key, Record, State},
 };
 use packline_scheduler::{Action, Scheduler};
 
@@ -61,6 +61,11 @@ impl Batch {
         ROOM.saturating_sub(self.records.len() + self.letters.len())
     }
 
+    /// Whether an operator waits: for an answer, or for what a command does.
+    pub(crate) fn is_urgent(&self) -> bool {
+        !self.questions.is_empty() || self.positions.contains_key(&StreamName::Control)
+    }
+
     /// Whether there is nothing that must be stored.
     pub(crate) fn is_empty(&self) -> bool {
         self.records.is_empty() && self.effects.is_empty() && self.positions.is_empty()
@@ -85,26 +90,33 @@ impl Batch {
     /// The values of `effects.<i>` that this commit writes: its effects in order, in parts of a bearable size.
     pub(crate) fn effect_chunks(&self, commit: u64) -> serde_json::Result<Vec<Vec<u8>>> {
         let mut chunks = Vec::new();
-        let mut part: Vec<Effect> = Vec::new();
+        let (mut rest, mut fit) = (self.effects.as_slice(), 0);
         let mut bytes = 0;
-        let mut close = |effects: Vec<Effect>| {
-            let number = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
-            chunks.push(serde_json::to_vec(&EffectsRecord { schema: SCHEMA, commit, part: number, effects })?);
-            serde_json::Result::Ok(())
-        };
-        for effect in &self.effects {
-            let size = serde_json::to_vec(effect)?.len();
-            if bytes + size > EFFECTS_BYTES && !part.is_empty() {
-                close(std::mem::take(&mut part))?;
-                bytes = 0;
+        while let Some(effect) = rest.get(fit) {
+            let mut size = Size(0);
+            serde_json::to_writer(&mut size, effect)?;
+            if bytes + size.0 > EFFECTS_BYTES && fit > 0 {
+                let (full, others) = rest.split_at(fit);
+                chunks.push(chunk(commit, chunks.len(), full)?);
+                (rest, fit, bytes) = (others, 0, 0);
             }
-            bytes += size;
-            part.push(effect.clone());
+            bytes += size.0;
+            fit += 1;
         }
-        if !part.is_empty() {
-            close(part)?;
+        if !rest.is_empty() {
+            chunks.push(chunk(commit, chunks.len(), rest)?);
         }
         Ok(chunks)
+    }
+
+    /// The records as they are written. What starts comes last: whoever follows the bucket never sees a build
+    /// start before what it waited for is published, not even in the middle of a commit.
+    fn in_order(&self) -> impl Iterator<Item = (&Key, &Option<Record>)> {
+        let starts = |(_, record): &(&Key, &Option<Record>)| match record {
+            Some(Record::Queue(queue)) => matches!(queue.state, State::Building { .. }),
+            _ => false,
+        };
+        self.records.iter().filter(move |record| !starts(record)).chain(self.records.iter().filter(starts))
     }
 
     /// The writes of the commit; each change of a permit that stands carries the revision it relies on.
@@ -113,8 +125,7 @@ impl Batch {
         permits: &BTreeMap<u32, Standing>,
         trust_named: bool,
     ) -> serde_json::Result<Vec<Write>> {
-        self.records
-            .iter()
+        self.in_order()
             .map(|(key, record)| {
                 let expect = match key {
                     Key::Permit(n) => permits.get(n).filter(|standing| standing.stands).map(|standing| {
@@ -133,11 +144,30 @@ impl Batch {
 
     /// The permits that the commit writes (true) or deletes, with their place among its records.
     pub(crate) fn permits(&self) -> impl Iterator<Item = (usize, u32, bool)> {
-        self.records.iter().enumerate().filter_map(|(place, (key, record))| match key {
+        self.in_order().enumerate().filter_map(|(place, (key, record))| match key {
             Key::Permit(n) => Some((place, *n, record.is_some())),
             Key::Leader | Key::Control | Key::Intention | Key::Queue(_) | Key::Retries(_) | Key::Effects(_) => None,
         })
     }
+}
+
+/// How large something is as JSON.
+struct Size(usize);
+
+impl io::Write for Size {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn chunk(commit: u64, part: usize, effects: &[Effect]) -> serde_json::Result<Vec<u8>> {
+    let part = u32::try_from(part).unwrap_or(u32::MAX);
+    serde_json::to_vec(&EffectsRecord { schema: SCHEMA, commit, part, effects: effects.into() })
 }
 
 /// What the leader knows of the key of a permit.

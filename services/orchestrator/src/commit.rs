@@ -11,6 +11,7 @@ use packline_domain::{
 use crate::{
     batch::{Batch, Standing},
     driver::{Driver, Ended},
+    effects::Released,
 };
 
 /// How often one batch is committed anew because of its permits before everything is read again.
@@ -94,6 +95,7 @@ impl Driver {
         let (records, sent) = (prepared.writes.len(), Instant::now());
         let committed = self.leadership.commit(change, &prepared.writes).await?;
         let took = sent.elapsed();
+        self.pace.wrote(took);
         self.effect_keys.extend(prepared.effect_keys.into_iter().map(|i| (i, commit)));
         self.liveness.readable(self.clock.monotonic(), self.config.lease);
         self.note_permits(batch, committed);
@@ -118,14 +120,12 @@ impl Driver {
                     order.permit_revision = self.permits.get(&order.permit).map_or(0, |standing| standing.revision);
                     self.metrics.started(order, &self.scheduler);
                 }
-                Effect::Event(event) => {
-                    tracing::info!("{}", event.message);
-                    self.metrics.told(event, &self.scheduler);
-                }
+                Effect::Event(event) => self.metrics.told(event, &self.scheduler),
                 Effect::Status(_) | Effect::Wake(_) => {}
             }
         }
-        self.outbox.send((commit, effects));
+        let standing = self.scheduler.permits().map(|(_, permit)| permit.build_id.serial).min().unwrap_or(u64::MAX);
+        self.outbox.send(Released { commit, effects, standing });
     }
 
     pub(crate) fn free_effect_keys(&mut self) {

@@ -1,6 +1,9 @@
 //! The loop of a leader: gather what happened, decide, commit, release.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use packline_broker::{Broker, Bucket, CommitError, StreamName};
 use packline_domain::{
@@ -22,6 +25,7 @@ use crate::{
     leader::Leadership,
     liveness::Liveness,
     metrics::Metrics,
+    pace::Pace,
     questions,
 };
 
@@ -85,6 +89,8 @@ pub(crate) struct Driver {
     /// Streams to be read anew after the next commit.
     pub(crate) skipped: Vec<StreamName>,
     pub(crate) housekeeping: Housekeeping,
+    /// How soon one commit follows another.
+    pub(crate) pace: Pace,
 }
 
 impl Driver {
@@ -145,22 +151,42 @@ impl Driver {
     /// Waits for something to happen, where nothing is left to do, and takes all that has happened.
     async fn gather(&mut self, idle: bool) -> Result<Batch, Ended> {
         let mut batch = Batch::default();
-        if idle && self.long.is_none() && !self.requeueing() && !self.can_start() {
+        self.free_effect_keys();
+        let idle = idle && self.long.is_none() && !self.requeueing() && !self.can_start();
+        if idle {
             self.wait(&mut batch).await?;
         }
         self.announce_slice(&mut batch)?;
-        while batch.room() > 0 && !self.is_congested() {
-            let open = self.open();
-            match futures::FutureExt::now_or_never(self.intake.next(open)) {
-                Some(arrived) => self.take(arrived, &mut batch)?,
-                None => break,
+        loop {
+            while batch.room() > 0 && !self.is_congested() {
+                let open = self.open();
+                match futures::FutureExt::now_or_never(self.intake.next(open)) {
+                    Some(arrived) => self.take(arrived, &mut batch)?,
+                    None => break,
+                }
+            }
+            if batch.room() == 0 || self.is_congested() || !idle || !self.rest(&mut batch).await? {
+                return Ok(batch);
             }
         }
-        Ok(batch)
+    }
+
+    /// Waits for one thing more that may share the syncs of the next commit; whether there was one. While
+    /// builds are under way their results are to be expected; nobody who waits for an answer is kept waiting.
+    async fn rest(&mut self, batch: &mut Batch) -> Result<bool, Ended> {
+        if batch.is_urgent() || self.scheduler.permits().len() == 0 {
+            return Ok(false);
+        }
+        let (open, renewal) = (self.open(), Instant::now() + self.leadership.lease.until_renewal());
+        tokio::select! {
+            biased;
+            () = self.shutdown.requested() => Ok(false),
+            () = tokio::time::sleep_until(self.pace.ready().min(renewal).into()) => Ok(false),
+            arrived = self.intake.next(open) => self.take(arrived, batch).map(|()| true),
+        }
     }
 
     async fn wait(&mut self, batch: &mut Batch) -> Result<(), Ended> {
-        self.free_effect_keys();
         let congested = self.is_congested();
         let draining = self.scheduler.control().mode == Mode::Draining;
         let (open, until) = (self.open(), self.until_next_change());

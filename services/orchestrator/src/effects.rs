@@ -1,6 +1,6 @@
-//! What commits imply is published here, in commit order, beside the loop (law 5c).
+//! What commits imply is published here, beside the loop, each kind in commit order (law 5c).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use packline_broker::{Broker, Message, topology};
 use packline_domain::Effect;
@@ -9,20 +9,48 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::leader::Lease;
+use crate::{clearing::Clearing, leader::Lease, pace::Pace};
 
-/// The effects of one commit.
-pub(crate) type Committed = (u64, Vec<Effect>);
+/// How long reports are gathered at most: no build is waiting for them.
+const REPORTS: Duration = Duration::from_millis(250);
+
+/// What follows from one commit.
+#[derive(Debug)]
+pub(crate) struct Released {
+    /// Its number.
+    pub(crate) commit: u64,
+    /// What it implies, in order.
+    pub(crate) effects: Vec<Effect>,
+    /// The lowest serial of a build that is not over.
+    pub(crate) standing: u64,
+}
 
 /// The way out. Dropped with the leadership; what it had not sent stands in `effects.<i>`.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    queue: mpsc::UnboundedSender<Committed>,
+    /// Each in commit order; none waits for another.
+    lanes: [Lane; LANES],
+}
+
+/// Wake-ups, orders, and what others read about it.
+const LANES: usize = 3;
+
+fn lane(effect: &Effect) -> usize {
+    match effect {
+        Effect::Wake(_) => 0,
+        Effect::Order(_) => 1,
+        Effect::Status(_) | Effect::Event(_) => 2,
+    }
+}
+
+#[derive(Debug)]
+struct Lane {
+    queue: mpsc::UnboundedSender<Released>,
     through: watch::Receiver<u64>,
     task: JoinHandle<()>,
 }
 
-impl Drop for Outbox {
+impl Drop for Lane {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -30,64 +58,110 @@ impl Drop for Outbox {
 
 impl Outbox {
     /// Starts publishing; everything up to the commit `through` is out already.
-    pub(crate) fn start(broker: Broker, lease: Lease, through: u64) -> Self {
-        let (queue, queued) = mpsc::unbounded_channel();
-        let (done, through) = watch::channel(through);
-        let task = tokio::spawn(publish(broker, lease, queued, done));
-        Self { queue, through, task }
+    pub(crate) fn start(broker: &Broker, lease: &Lease, through: u64) -> Self {
+        let start = |pace, clearing| {
+            let sender = Sender { broker: broker.clone(), lease: lease.clone(), pace, clearing };
+            Lane::start(sender, through)
+        };
+        let lanes = [
+            start(Pace::at_once(), None),
+            start(Pace::at_once(), Some(Clearing::new(broker))),
+            start(Pace::new(10, REPORTS), None),
+        ];
+        Self { lanes }
     }
 
-    /// Hands over the effects of a commit, also where it has none: so `through` moves on.
-    pub(crate) fn send(&self, committed: Committed) {
-        let _ = self.queue.send(committed);
+    /// Hands over what follows from a commit, also where that is nothing: so `through` moves on.
+    pub(crate) fn send(&self, released: Released) {
+        let Released { commit, effects, standing } = released;
+        let mut parts: [Vec<Effect>; LANES] = Default::default();
+        for effect in effects {
+            if let Some(part) = parts.get_mut(lane(&effect)) {
+                part.push(effect);
+            }
+        }
+        for (lane, effects) in self.lanes.iter().zip(parts) {
+            let _ = lane.queue.send(Released { commit, effects, standing });
+        }
     }
 
     /// The commit up to which all effects are out.
     pub(crate) fn through(&self) -> u64 {
-        *self.through.borrow()
+        self.lanes.iter().map(|lane| *lane.through.borrow()).min().unwrap_or_default()
     }
 
     /// Returns when more is out than was known before.
     pub(crate) async fn progress(&mut self) {
-        if self.through.changed().await.is_err() {
+        let moved = self.lanes.iter_mut().map(|lane| Box::pin(lane.through.changed()));
+        if futures::future::select_all(moved).await.0.is_err() {
             std::future::pending::<()>().await;
         }
     }
 }
 
-async fn publish(
+impl Lane {
+    fn start(mut sender: Sender, through: u64) -> Self {
+        let (queue, mut queued) = mpsc::unbounded_channel::<Released>();
+        let (done, through) = watch::channel(through);
+        let task = tokio::spawn(async move {
+            while let Some(first) = queued.recv().await {
+                if !first.effects.is_empty() {
+                    tokio::time::sleep_until(sender.pace.ready().into()).await;
+                }
+                let Released { mut commit, mut effects, mut standing } = first;
+                while let Ok(more) = queued.try_recv() {
+                    effects.extend(more.effects);
+                    (commit, standing) = (more.commit, more.standing);
+                }
+                sender.send(effects, standing).await;
+                done.send_replace(commit);
+            }
+        });
+        Self { queue, through, task }
+    }
+}
+
+/// What sends the effects of a lane.
+struct Sender {
     broker: Broker,
     lease: Lease,
-    mut queued: mpsc::UnboundedReceiver<Committed>,
-    done: watch::Sender<u64>,
-) {
-    while let Some(first) = queued.recv().await {
-        let mut commits = vec![first];
-        while let Ok(more) = queued.try_recv() {
-            commits.push(more);
-        }
-        let mut through = *done.borrow();
-        let mut messages = Vec::new();
-        let mut wakes = Vec::new();
-        for (commit, effects) in commits {
-            through = commit;
-            for effect in effects {
-                match effect {
-                    Effect::Wake(worker) => wakes.push(worker),
-                    other => messages.extend(message(&other)),
-                }
-            }
-        }
-        while !lease.is_valid() {
+    pace: Pace,
+    /// Of the lane of orders.
+    clearing: Option<Clearing>,
+}
+
+impl Sender {
+    async fn send(&mut self, effects: Vec<Effect>, standing: u64) {
+        while !self.lease.is_valid() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        for worker in wakes {
-            broker.wake(&worker).await;
+        let (mut messages, mut serials) = (Vec::new(), Vec::new());
+        for effect in &effects {
+            match effect {
+                Effect::Wake(worker) => self.broker.wake(worker).await,
+                Effect::Order(order) => {
+                    serials.push(order.build_id.serial);
+                    messages.extend(message(effect));
+                }
+                Effect::Event(event) => {
+                    tracing::info!("{}", event.message);
+                    messages.extend(message(effect));
+                }
+                Effect::Status(_) => messages.extend(message(effect)),
+            }
         }
-        if !messages.is_empty() {
-            broker.publish_stored(messages).await;
+        if messages.is_empty() {
+            return;
         }
-        done.send_replace(through);
+        let sent = Instant::now();
+        let sequences = self.broker.publish_stored(messages).await;
+        self.pace.wrote(sent.elapsed());
+        if let Some(clearing) = &mut self.clearing {
+            for (serial, sequence) in serials.into_iter().zip(sequences) {
+                clearing.note(serial, sequence);
+            }
+            clearing.clear(standing);
+        }
     }
 }
 

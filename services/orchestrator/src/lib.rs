@@ -5,6 +5,7 @@
 //! [`leader`].
 
 mod batch;
+mod clearing;
 mod clock;
 mod commit;
 mod config;
@@ -16,6 +17,7 @@ mod intake;
 mod leader;
 mod liveness;
 mod metrics;
+mod pace;
 mod questions;
 mod recover;
 mod standby;

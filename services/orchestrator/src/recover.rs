@@ -12,7 +12,8 @@ use packline_domain::{
 };
 use packline_scheduler::{Config, Scheduler};
 
-use crate::effects::Committed;
+/// The effects of a commit that may not be out yet, with its number.
+pub(crate) type Unsent = (u64, Vec<Effect>);
 
 /// What a leader starts from.
 pub(crate) struct Recovered {
@@ -20,7 +21,7 @@ pub(crate) struct Recovered {
     /// The revision of each permit's key.
     pub(crate) permit_revisions: BTreeMap<u32, u64>,
     /// What may not be out yet, in commit order; orders with the revision of their permit.
-    pub(crate) effects: Vec<Committed>,
+    pub(crate) effects: Vec<Unsent>,
     /// Under which of `effects.<i>` they stand, with their commits.
     pub(crate) effect_keys: BTreeMap<u32, u64>,
 }
@@ -36,7 +37,7 @@ pub(crate) enum Word {
     /// A record that the scheduler decides.
     Record(Key, Record),
     /// Messages that may not be out.
-    Effects(u32, EffectsRecord),
+    Effects(u32, EffectsRecord<'static>),
 }
 
 /// Reads one key as it is loaded.
@@ -134,16 +135,16 @@ fn first_control(max_concurrent: u32, now: Timestamp, lost: bool) -> Control {
 /// Exactly what is younger than the mark, in order; an order goes out only while nobody has taken its
 /// permit.
 fn outstanding(
-    mut chunks: Vec<(u32, EffectsRecord)>,
+    mut chunks: Vec<(u32, EffectsRecord<'static>)>,
     leader: &Leader,
     permits: &BTreeMap<u32, (u64, Box<Permit>)>,
-) -> (Vec<Committed>, BTreeMap<u32, u64>) {
+) -> (Vec<Unsent>, BTreeMap<u32, u64>) {
     chunks.retain(|(_, chunk)| chunk.commit > leader.effects_through);
     chunks.sort_by_key(|(_, chunk)| (chunk.commit, chunk.part));
     let keys = chunks.iter().map(|(i, chunk)| (*i, chunk.commit)).collect();
-    let mut commits: Vec<Committed> = Vec::new();
+    let mut commits: Vec<Unsent> = Vec::new();
     for (_, chunk) in chunks {
-        let wanted = chunk.effects.into_iter().filter_map(|effect| still_wanted(effect, permits));
+        let wanted = chunk.effects.into_owned().into_iter().filter_map(|effect| still_wanted(effect, permits));
         match commits.last_mut() {
             Some((last, effects)) if *last == chunk.commit => effects.extend(wanted),
             _ => commits.push((chunk.commit, wanted.collect())),
@@ -210,8 +211,8 @@ mod tests {
         Effect::Order(Box::new(BuildOrder::new(&package, build(), 1, 0, at, config, vec![], hour)))
     }
 
-    fn chunk(commit: u64, part: u32, effects: Vec<Effect>) -> EffectsRecord {
-        EffectsRecord { schema: SCHEMA, commit, part, effects }
+    fn chunk(commit: u64, part: u32, effects: Vec<Effect>) -> EffectsRecord<'static> {
+        EffectsRecord { schema: SCHEMA, commit, part, effects: effects.into() }
     }
 
     fn wake(worker: &str) -> Effect {

@@ -1,6 +1,6 @@
 //! Taking over: the lease first, then everything that a leader needs.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Context;
 use packline_broker::{Broker, BucketName, CommitError, StreamName};
@@ -13,14 +13,19 @@ use crate::{
     clock::Clock,
     config::Config,
     driver::{Driver, Ended},
-    effects::Outbox,
+    effects::{Outbox, Released},
     housekeeping::Housekeeping,
     intake::Intake,
     leader::Leadership,
     liveness::Liveness,
     metrics::Metrics,
+    pace::Pace,
     recover,
 };
+
+/// How long results are gathered at most. Orders, claims and results take about five times as long as the
+/// commit that they follow from.
+const GATHERED: Duration = Duration::from_millis(100);
 
 /// The streams whose messages are applied in order.
 const APPLIED: [StreamName; 3] = [StreamName::Packages, StreamName::Results, StreamName::Control];
@@ -72,12 +77,11 @@ pub(crate) async fn take(
         recovered.scheduler.permits().count(),
         recovered.effects.len(),
     );
-    let outbox = Outbox::start(broker.clone(), leadership.lease.clone(), record.effects_through);
+    let outbox = Outbox::start(broker, &leadership.lease, record.effects_through);
     let through = record.commit;
-    for committed in recovered.effects {
-        outbox.send(committed);
+    for (commit, effects) in recovered.effects.into_iter().chain([(through, Vec::new())]) {
+        outbox.send(Released { commit, effects, standing: 0 });
     }
-    outbox.send((through, Vec::new()));
     let positions = record.positions.clone();
     let after = |stream: StreamName| positions.get(stream.as_str()).map_or(0, |position| position.sequence);
     let intake = Intake::open(broker, me, after).await?;
@@ -109,6 +113,7 @@ pub(crate) async fn take(
         poison,
         skipped: Vec::new(),
         housekeeping: Housekeeping::default(),
+        pace: Pace::new(5, GATHERED),
     };
     match driver.start().await {
         Ok(()) => Ok(Some(driver)),
