@@ -55,6 +55,8 @@ fn configuration(options: &RegistryOptions) -> serde_json::Value {
         "max_body_size": "500mb",
         "uplinks": uplinks,
         "packages": packages,
+        // Else nothing can be published while the uplink is away.
+        "publish": {"allow_offline": true},
         "web": {"enable": false},
         "log": {"type": "stdout", "format": "pretty", "level": "http", "colors": false},
     })
@@ -70,6 +72,7 @@ pub struct Registry {
     folder: PathBuf,
     keep: bool,
     process: Process,
+    damaged: Vec<String>,
 }
 
 /// What the registry knows of one package.
@@ -115,12 +118,13 @@ impl Registry {
         fs::create_dir_all(folder).with_context(|| format!("failed to make {}", folder.display()))?;
         let config = configuration(options).to_string();
         fs::write(folder.join("config.yaml"), config).context("failed to configure the registry")?;
-        mend(&folder.join("storage")).context("failed to look through what the registry has kept")?;
+        let mut damaged = Vec::new();
+        mend(&folder.join("storage"), &mut damaged).context("failed to look through what the registry has kept")?;
         let mut wanted = options.port.filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
         for _ in 0..TRIES {
             let port = wanted.take().map_or_else(free_port, Ok).context("failed to find a free port")?;
             let process = start(folder, port).await?;
-            let registry = Self { port, folder: folder.clone(), keep: options.keep, process };
+            let registry = Self { port, folder: folder.clone(), keep: options.keep, process, damaged: damaged.clone() };
             if registry.ready().await? {
                 return Ok(registry);
             }
@@ -141,6 +145,11 @@ impl Registry {
     /// Its process.
     pub fn process(&self) -> &Process {
         &self.process
+    }
+
+    /// What of its packages it found damaged and left as it is, a line each.
+    pub fn damaged(&self) -> &[String] {
+        &self.damaged
     }
 
     /// Kills it and starts it again on the same port and folder.
@@ -198,7 +207,8 @@ impl Drop for Registry {
 
 /// Removes what a publish that was killed in the middle has left: a lock, for which Verdaccio would wait minutes;
 /// drafts; a tarball that no version names, which it would refuse to take again; a package without a version.
-fn mend(folder: &Path) -> io::Result<()> {
+/// Where a manifest cannot be read nobody knows what it names: all beside it stays, and a line goes to `damaged`.
+fn mend(folder: &Path, damaged: &mut Vec<String>) -> io::Result<()> {
     #[derive(Default, Deserialize)]
     struct Manifest {
         #[serde(default)]
@@ -208,19 +218,28 @@ fn mend(folder: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
     };
-    let manifest = fs::read(folder.join("package.json")).ok();
-    let manifest: Manifest = manifest.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
-    let is_named =
-        |tarball: &str| manifest.versions.keys().any(|version| tarball.ends_with(&format!("-{version}.tgz")));
+    let path = folder.join("package.json");
+    let manifest = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Manifest::default()),
+        read => read.and_then(|text| serde_json::from_slice::<Manifest>(&text).map_err(io::Error::from)),
+    };
+    if let Err(error) = &manifest {
+        damaged.push(format!(
+            "{} cannot be read, so the registry does not serve this package: {error}; put it back, or remove its folder",
+            path.display()
+        ));
+    }
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if entry.file_type()?.is_dir() {
-            mend(&entry.path())?;
+            mend(&entry.path(), damaged)?;
             continue;
         }
+        let Ok(Manifest { versions }) = &manifest else { continue };
+        let is_named = |tarball: &str| versions.keys().any(|version| tarball.ends_with(&format!("-{version}.tgz")));
         let is_left = match name.as_str() {
-            "package.json" => manifest.versions.is_empty(),
+            "package.json" => versions.is_empty(),
             tarball if tarball.ends_with(".tgz") => !is_named(tarball),
             other => other.starts_with("package.json."),
         };
@@ -298,6 +317,40 @@ mod tests {
         assert!(home.join("storage/@acme/core/core-1.0.0.tgz").is_file());
         publish(&folder.path().join("half"), "@acme/half", &registry.url());
         assert!(registry.view("@acme/half").await.unwrap().unwrap().versions.contains_key("1.0.0"));
+    }
+
+    #[test]
+    fn nothing_is_removed_beside_a_manifest_that_cannot_be_read() {
+        let storage = tempfile::tempdir().unwrap();
+        let file = |path: &str, text: &str| {
+            let path = storage.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        for (package, manifest) in [("cut", r#"{"versions": {"1.0"#), ("empty", ""), ("odd", r#"{"versions": 7}"#)] {
+            file(&format!("@acme/{package}/package.json"), manifest);
+            file(&format!("@acme/{package}/{package}-1.0.0.tgz"), "tarball");
+        }
+        fs::create_dir_all(storage.path().join("folder/package.json")).unwrap();
+        file("folder/folder-1.0.0.tgz", "tarball");
+        file("whole/package.json", r#"{"versions": {"1.0.0": {}}}"#);
+        file("whole/whole-1.0.0.tgz", "tarball");
+        file("whole/whole-1.1.0.tgz", "half");
+        file("absent/absent-1.0.0.tgz", "half");
+        let mut damaged = Vec::new();
+        mend(storage.path(), &mut damaged).unwrap();
+        let is_there = |path: &str| storage.path().join(path).exists();
+        for kept in ["@acme/cut/cut", "@acme/empty/empty", "@acme/odd/odd", "folder/folder", "whole/whole"] {
+            assert!(is_there(&format!("{kept}-1.0.0.tgz")), "{kept}");
+        }
+        assert!(is_there("@acme/cut/package.json") && is_there("whole/package.json"));
+        assert!(!is_there("whole/whole-1.1.0.tgz") && !is_there("absent/absent-1.0.0.tgz"));
+        damaged.sort();
+        let named = ["@acme/cut", "@acme/empty", "@acme/odd", "folder"];
+        assert_eq!(damaged.len(), named.len(), "{damaged:?}");
+        for (line, package) in damaged.iter().zip(named) {
+            assert!(line.contains(&format!("{package}/package.json cannot be read")) && !line.contains('\n'), "{line}");
+        }
     }
 
     #[tokio::test]
