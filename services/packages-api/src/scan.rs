@@ -17,6 +17,9 @@ pub struct Found {
     pub packages: Vec<Package>,
     /// What was left out, or will surprise; one line each.
     pub notes: Vec<String>,
+    /// Folders that were left out, relative to the workspace, although others may need what they hold: they
+    /// are not private, or were not understood at all.
+    pub left_out: Vec<PathBuf>,
 }
 
 /// Why a folder cannot be scanned.
@@ -57,13 +60,19 @@ pub fn scan(root: &Path) -> Result<Found, ScanError> {
     let mut members: BTreeMap<PackageName, Member> = BTreeMap::new();
     for folder in folders.into_iter().filter(|folder| selected(&patterns, folder)) {
         match Member::read(root, &folder) {
-            Err(problem) => found.notes.push(format!("{} is left out: {problem}", folder.display())),
+            Err(refused) => {
+                found.notes.push(format!("{} is left out: {}", folder.display(), refused.problem));
+                found.left_out.extend((!refused.is_private).then_some(folder));
+            }
             Ok((name, member)) => match members.get(&name) {
-                Some(first) => found.notes.push(format!(
-                    "{} is left out: {name} stands in {} already",
-                    folder.display(),
-                    first.folder.display()
-                )),
+                Some(first) => {
+                    found.notes.push(format!(
+                        "{} is left out: {name} stands in {} already",
+                        folder.display(),
+                        first.folder.display()
+                    ));
+                    found.left_out.push(folder);
+                }
                 None => {
                     let expected = Path::new("packages").join(name.unscoped());
                     if expected != folder {
@@ -95,9 +104,22 @@ struct Member {
     needed_to_develop: BTreeSet<String>,
 }
 
+/// A folder that is no member.
+struct Refused {
+    problem: String,
+    /// It was never to be published, so nobody misses it.
+    is_private: bool,
+}
+
 impl Member {
-    fn read(root: &Path, folder: &Path) -> Result<(PackageName, Self), String> {
-        let manifest = manifest(&root.join(folder).join("package.json")).map_err(|error| error.to_string())?;
+    fn read(root: &Path, folder: &Path) -> Result<(PackageName, Self), Refused> {
+        let manifest = manifest(&root.join(folder).join("package.json"))
+            .map_err(|error| Refused { problem: error.to_string(), is_private: false })?;
+        let is_private = manifest.get("private") == Some(&Value::Bool(true));
+        Self::of(&manifest, folder).map_err(|problem| Refused { problem, is_private })
+    }
+
+    fn of(manifest: &Value, folder: &Path) -> Result<(PackageName, Self), String> {
         let own = match manifest.get("packline") {
             None => &Value::Null,
             Some(own @ Value::Object(_)) => own,

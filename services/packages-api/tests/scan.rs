@@ -123,14 +123,18 @@ fn a_member_that_is_not_understood_is_left_out_and_named() {
             ("packages/nameless", json!({"version": "1.0.0"})),
             ("packages/wrong", json!({"name": "wrong", "packline": {"priority": "high"}})),
             ("packages/list", json!(["a"])),
+            ("packages/site", json!({"name": "My Site", "private": true})),
         ],
     );
     fs::create_dir(root.path().join("packages/broken")).unwrap();
     fs::write(root.path().join("packages/broken/package.json"), "{").unwrap();
     let found = scan(root.path()).unwrap();
     assert_eq!(names(&found), ["a"]);
-    assert_eq!(found.notes.len(), 6, "{:?}", found.notes);
+    assert_eq!(found.notes.len(), 7, "{:?}", found.notes);
     assert!(found.notes.iter().all(|note| note.contains("is left out: ") && !note.contains('\n')), "{:?}", found.notes);
+    let missed =
+        ["again", "broken", "hostile", "list", "nameless", "wrong"].map(|folder| Path::new("packages").join(folder));
+    assert_eq!(found.left_out, missed, "what is private is missed by nobody");
 }
 
 #[test]
