@@ -1,6 +1,6 @@
 //! Package names and packages, hostile until parsed.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
@@ -83,6 +83,13 @@ impl PackageName {
     /// When it is not an accepted name in either form.
     pub fn from_typed(text: &str) -> Result<Self, NameError> {
         if text.contains('/') && !text.starts_with('@') { format!("@{text}").parse() } else { text.parse() }
+    }
+}
+
+/// A map by names is asked by the text of one as well.
+impl Borrow<str> for PackageName {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

@@ -6,6 +6,7 @@ mod proof;
 mod tests;
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     time::{Duration, Instant},
 };
@@ -90,12 +91,14 @@ async fn connect(plant: &Plant) -> anyhow::Result<Observer> {
 async fn show(plant: &Plant, settings: &Settings, started: Instant) -> anyhow::Result<()> {
     let mut observer = connect(plant).await?;
     let mut progress = Progress::on_stdout();
-    let over = async |observer: &Observer| Ok(expected::all_known(&observer.board) && observer.is_over().await?);
+    let over = async |observer: &Observer, _: &mut Progress| {
+        Ok(expected::all_known(&observer.board) && observer.is_over().await?)
+    };
     let followed = timeout(PATIENCE, follow(&mut observer, &mut progress, |_| names(), over)).await;
     progress.finish();
     followed.with_context(|| format!("the line is not done after {} s", PATIENCE.as_secs()))??;
     let board = observer.final_board().await?;
-    say(&format!("\n{}\n{}\n", table::table(expected::names(), &board), expected::verdict(&board)))?;
+    say(&format!("\n{}\n{}\n", table::table(expected::names(), &board, &BTreeMap::new()), expected::verdict(&board)))?;
     timeout(PATIENCE, observer.all_reported()).await.context("the catalogue is not told every outcome")??;
     let mut differences = expected::differences(&board);
     differences.extend(expected::differences_in_catalogue(&plant.catalogue.packages().await?));
@@ -109,7 +112,7 @@ async fn show(plant: &Plant, settings: &Settings, started: Instant) -> anyhow::R
 
 /// Shows what changes for as long as the line is kept up.
 async fn keep(plant: &Plant) -> anyhow::Result<()> {
-    follow(&mut connect(plant).await?, &mut Progress::on_stdout(), |_| names(), async |_| Ok(false)).await
+    follow(&mut connect(plant).await?, &mut Progress::on_stdout(), |_| names(), async |_, _| Ok(false)).await
 }
 
 fn names() -> Vec<String> {

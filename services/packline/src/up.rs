@@ -4,28 +4,41 @@ mod plant;
 mod site;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 use std::{
     collections::BTreeSet,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use anyhow::{Context, bail};
 use packline_broker::{Broker, BucketName, StreamName};
 use packline_domain::{Timestamp, record::LastPoll};
+use packline_recipe::{Recipe, RecipeError};
 use packline_service::{Shutdown, Unusable};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     say, stop_with_the_terminal,
-    view::{board::Board, follow::follow, observer::Observer, progress::Progress, standing::Standing, table},
+    view::{
+        board::Board,
+        follow::follow,
+        observer::{Observer, Rest},
+        progress::Progress,
+        table,
+    },
 };
 use plant::Plant;
 use site::Site;
+use verdict::{Held, Patience};
 
 /// How often the workspace is looked at for new packages and versions; the poller asks as often.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Recipes that are no files.
+const BUILT_IN: [&str; 2] = ["none", "npm"];
 
 /// How the line runs on a workspace
 #[derive(clap::Args, Clone, Debug)]
@@ -47,63 +60,134 @@ pub(crate) struct Settings {
     once: bool,
 }
 
+/// Why the line ends.
+enum End {
+    /// Nothing is left to do.
+    Over,
+    /// Somebody asked for it.
+    Asked,
+    /// It was drained.
+    Drained,
+}
+
 /// Runs the line until it is asked to stop, or, with `--once`, until nothing is left to do.
 pub(crate) async fn run(settings: &Settings, shutdown: &Shutdown) -> anyhow::Result<()> {
     stop_with_the_terminal(shutdown)?;
+    settings.check_recipe()?;
     let site = Site::open(&settings.workspace)?;
     let started_at = crate::now();
-    let packages = site.scan().map_err(|error| Unusable(error.to_string()))?;
-    for note in &packages.notes {
+    let found = site.scan().map_err(|error| Unusable(with_causes(&error)))?;
+    for note in &found.notes {
         say(note)?;
     }
-    let names: BTreeSet<String> = packages.packages.iter().map(|package| package.name.to_string()).collect();
+    let held = Held::of(&found, started_at);
+    if settings.once && held.versions.is_empty() {
+        bail!("{} has no packages; its `workspaces` name the folders where they would be", site.workspace.display());
+    }
     let plant = tokio::select! {
-        plant = Plant::start(&site, settings, &names) => plant.map_err(crate::name_what_is_missing)?,
-        () = shutdown.requested() => bail!("stopped before the line was up"),
+        plant = Plant::start(&site, settings, held.versions.keys()) => plant.map_err(crate::name_what_is_missing)?,
+        () = shutdown.requested() => return settings.asked_to_stop("Stopped before the line was up."),
     };
-    say(&plant.summary(&site, names.len()))?;
-    let names = Arc::new(Mutex::new(names));
-    let watched = tokio::select! {
-        watched = watch(&plant, settings, &names, started_at) => watched,
-        error = site.look_again(LOOK_EVERY, &names) => Err(error),
-        () = shutdown.requested() => if settings.once { Err(anyhow::anyhow!("stopped before the end")) } else { Ok(()) },
-        (process, status) = plant.first_end() => Err(anyhow::anyhow!(
-            "{} ended ({status}) and should not have; its last words:\n{}", process.name(), process.last_lines(10)
-        )),
+    say(&plant.summary(&site, held.versions.len()))?;
+    let held = Mutex::new(held);
+    let end = tokio::select! {
+        watched = watch(&plant, settings, &held, started_at) => watched.map(|()| End::Over),
+        error = site.look_again(LOOK_EVERY, &held) => Err(error),
+        () = shutdown.requested() => Ok(End::Asked),
+        (process, status) = plant.first_end() => if plant::is_drained(process, status) { Ok(End::Drained) } else {
+            Err(anyhow::anyhow!(
+                "{} ended ({status}) and should not have; its last words:\n{}", process.name(), process.last_lines(10)
+            ))
+        },
     };
-    plant.stop().await;
-    watched?;
-    if settings.once { Ok(()) } else { say("Stopped; the same command goes on where this was.") }
+    stop(plant, shutdown).await?;
+    match end? {
+        End::Over => Ok(()),
+        End::Asked => settings.asked_to_stop("Stopped; the same command goes on where this was."),
+        End::Drained if settings.once => bail!("drained before the end; the same command starts it again"),
+        End::Drained => say("Drained; the same command starts it again."),
+    }
 }
 
-type Names = Mutex<BTreeSet<String>>;
+/// Stops all parts; asked once more, kills them.
+async fn stop(plant: Plant, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let listening = "failed to listen for signals";
+    let mut interrupt = signal(SignalKind::interrupt()).context(listening)?;
+    let mut terminate = signal(SignalKind::terminate()).context(listening)?;
+    if shutdown.is_requested() {
+        // Who closed the terminal does not read this.
+        let _ = say(&format!("Stopping; builds get {} s, Ctrl-C again kills them.", plant::GRACE.as_secs()));
+    }
+    tokio::select! {
+        () = plant.stop() => {}
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+/// An error and its causes in one line, each once: some say theirs themselves.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !said.ends_with(&cause) {
+            said = if said.is_empty() { cause } else { format!("{said}: {cause}") };
+        }
+    }
+    said
+}
 
 /// Shows the line; with `--once` until nothing is left to do, and then what became of it.
-async fn watch(plant: &Plant, settings: &Settings, names: &Names, started_at: Timestamp) -> anyhow::Result<()> {
+async fn watch(plant: &Plant, settings: &Settings, held: &Mutex<Held>, started_at: Timestamp) -> anyhow::Result<()> {
     let mut observer = Observer::new(&plant.broker);
     let mut progress = Progress::on_stdout();
+    let broker = plant.broker_url();
     let known = |board: &Board| {
-        let mut all = names.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut all: BTreeSet<String> = lock(held).versions.keys().cloned().collect();
         all.extend(board.queue.keys().map(ToString::to_string));
         all.into_iter().collect()
     };
-    let mut said = None;
-    let over = async |observer: &Observer| {
+    let (mut said, mut halted, mut patience) = (None, None, Patience::default());
+    let over = async |observer: &Observer, progress: &mut Progress| {
+        if let Some(control) = &observer.board.control {
+            let now = verdict::halted(control, &broker);
+            if let Some(line) = now.as_ref().filter(|line| halted.as_ref() != Some(*line)) {
+                progress.say(line)?;
+            }
+            halted = now;
+        }
         if !settings.once {
             return Ok(false);
         }
-        let last = last_poll(&plant.broker).await.filter(|last| last.at >= started_at);
-        let error = last.as_ref().and_then(|last| last.error.clone());
-        if error.is_some() && error != said {
-            eprintln!("the poll failed, and goes on: {}", error.as_deref().unwrap_or_default());
-            said.clone_from(&error);
+        let since = started_at.max(lock(held).since);
+        let Some(last) = last_poll(&plant.broker).await.filter(|last| last.at >= since) else { return Ok(false) };
+        if last.error.is_some() {
+            if last.error != said {
+                progress
+                    .say(&format!("the poll failed, and goes on: {}", last.error.as_deref().unwrap_or_default()))?;
+                said = last.error;
+            }
+            return Ok(false);
         }
-        Ok(last.is_some() && error.is_none() && is_settled(&plant.broker, observer).await?)
+        match rest(&plant.broker, observer).await? {
+            Rest::Busy => Ok(false),
+            Rest::Halted => Ok(true),
+            Rest::Idle if !patience.is_news(last.at) => Ok(false),
+            Rest::Idle => {
+                let board = observer.final_board().await?;
+                Ok(patience.is_over(last.at, &lock(held), &board))
+            }
+        }
     };
     let followed = follow(&mut observer, &mut progress, known, over).await;
     progress.finish();
     followed?;
-    conclude(&observer.final_board().await?, &known(&Board::default()))
+    let held = lock(held).clone();
+    conclude(&observer.final_board().await?, &held, &broker)
+}
+
+fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The last poll, where there was one and the broker says so.
@@ -112,41 +196,69 @@ async fn last_poll(broker: &Broker) -> Option<LastPoll> {
     serde_json::from_slice(&entry.value?).ok()
 }
 
-/// Whether nothing is announced, queued, building or unreported. A broker that does not answer is a no.
-async fn is_settled(broker: &Broker, observer: &Observer) -> anyhow::Result<bool> {
+/// Whether anything is announced, queued, building or unreported. A broker that does not answer is busy.
+async fn rest(broker: &Broker, observer: &Observer) -> anyhow::Result<Rest> {
     for (stream, consumer) in [(StreamName::Packages, "orchestrator"), (StreamName::Status, "catalogue")] {
         match broker.pending(stream, consumer).await {
             Ok(state) if state.pending + state.ack_pending == 0 => {}
-            _ => return Ok(false),
+            _ => return Ok(Rest::Busy),
         }
     }
-    observer.is_over().await
+    observer.rest().await
 }
 
-/// All is published, or a table of what is not.
-fn conclude(board: &Board, names: &[String]) -> anyhow::Result<()> {
-    let published = |name: &&String| {
-        let known = board.queue.keys().find(|known| known.as_str() == name.as_str());
-        matches!(known.and_then(|known| Standing::of(known, board)), Some(Standing::Published { .. }))
-    };
-    let missing: Vec<&str> = names.iter().filter(|name| !published(name)).map(String::as_str).collect();
-    if missing.is_empty() {
-        return say(&format!("All {} packages are published.", names.len()));
+/// All is published, or a table of what is not, and how to go on.
+fn conclude(board: &Board, held: &Held, broker: &str) -> anyhow::Result<()> {
+    let (missing, all) = (held.missing(board), held.versions.len());
+    let mut wrong = Vec::new();
+    if !missing.is_empty() {
+        say(&table::table(missing.iter().copied(), board, &held.versions))?;
+        let halted = board.control.as_ref().and_then(|control| verdict::halted(control, broker));
+        for line in halted.into_iter().chain(verdict::remedy(&missing, board, broker)) {
+            say(&line)?;
+        }
+        wrong.push(format!("{} of {all} packages are not published", missing.len()));
     }
-    let count = missing.len();
-    say(&table::table(missing, board))?;
-    bail!("{count} of {} packages are not published", names.len())
+    if !held.left_out.is_empty() {
+        wrong.push(format!("left out, as said above: {}", held.left_out.join(", ")));
+    }
+    if !wrong.is_empty() {
+        bail!("{}", wrong.join("; "));
+    }
+    say(&format!("All {all} packages are published."))
 }
 
 impl Settings {
+    /// Says what is wrong with the recipe before anything is started.
+    fn check_recipe(&self) -> Result<(), Unusable> {
+        let Some(file) = self.recipe.as_deref().filter(|recipe| !BUILT_IN.contains(recipe)) else { return Ok(()) };
+        match Recipe::read(file.as_ref()) {
+            Ok(_) => Ok(()),
+            Err(RecipeError::Unreadable(why)) => Err(Unusable(format!("--recipe: {why}"))),
+            Err(RecipeError::Wrong(problems)) => {
+                let first = problems.first().map(ToString::to_string).unwrap_or_default();
+                let more = match problems.len() {
+                    0 | 1 => String::new(),
+                    count => format!("; and {} more, which `packline recipe check {file}` lists", count - 1),
+                };
+                Err(Unusable(format!("--recipe: {file}:{first}{more}")))
+            }
+        }
+    }
+
     /// The recipe as a worker takes it, which runs in another folder.
     fn recipe(&self) -> anyhow::Result<Option<String>> {
         match self.recipe.as_deref() {
-            None | Some("none" | "npm") => Ok(self.recipe.clone()),
-            Some(file) => {
+            Some(file) if !BUILT_IN.contains(&file) => {
                 let path = std::path::absolute(file).with_context(|| format!("failed to find {file}"))?;
                 Ok(Some(path.to_string_lossy().into_owned()))
             }
+            built_in => Ok(built_in.map(str::to_owned)),
         }
+    }
+
+    /// Asked to stop is no failure, unless there was an end to wait for.
+    fn asked_to_stop(&self, said: &str) -> anyhow::Result<()> {
+        if self.once { bail!("stopped before the end") } else { say(said) }
     }
 }

@@ -6,4 +6,5 @@ pub(crate) mod observer;
 pub(crate) mod progress;
 pub(crate) mod row;
 pub(crate) mod standing;
+pub(crate) mod standings;
 pub(crate) mod table;

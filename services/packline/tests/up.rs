@@ -8,6 +8,7 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
+use packline_broker::{Broker, Message, topology};
 use packline_testkit::{
     process::{Process, command},
     registry::Registry,
@@ -121,10 +122,13 @@ async fn once_it_is_over_with_1_and_a_table_when_something_is_not_published() {
     place.package("good", "1.0.0", &json!({}));
     place.package("bad", "1.0.0", &json!({"scripts": {"test": "node -e 'process.exit(78)'"}}));
     place.package("needs-bad", "1.0.0", &json!({"dependencies": {"@own/bad": "1.0.0"}}));
+    fs::create_dir(place.workspace().join("packages/broken")).unwrap();
+    fs::write(place.workspace().join("packages/broken/package.json"), "{").unwrap();
     let up = place.up("up", &["--once", "--workers", "1"]);
     assert_eq!(code(&up).await, Some(1), "{}", up.printed());
     let said = up.printed();
-    assert!(said.contains("2 of 3 packages are not published"), "{said}");
+    assert!(said.contains("2 of 3 packages are not published; left out, as said above: packages/broken"), "{said}");
+    assert!(said.contains("pub control.requeue '{\"all\":\"failed\"}'"), "{said}");
     let table = said.split('┌').nth(1).unwrap();
     for part in ["@own/bad", "failed", "test:", "@own/needs-bad", "needs @own/bad, which is failed"] {
         assert!(table.contains(part), "{part} is not in\n{said}");
@@ -143,6 +147,41 @@ async fn while_one_runs_on_a_workspace_another_is_refused_in_one_line() {
     assert!(another.printed().contains("another `packline up` runs on"), "{}", another.printed());
     up.signal(Signal::SIGTERM);
     assert_eq!(code(&up).await, Some(0), "{}", up.printed());
+}
+
+/// Commands as `nats pub` sends them, to the broker that is said.
+async fn command_line(up: &Process, command: &str, body: &serde_json::Value) {
+    until(up, "up", || up.printed().contains("The line is up")).await;
+    let printed = up.printed();
+    let url = printed.lines().find_map(|line| line.trim().strip_prefix("broker")).unwrap();
+    let url = url.split_whitespace().next().unwrap();
+    let broker = Broker::connect(&packline_broker::Settings::at(url), "test").await.unwrap();
+    broker.publish(Message::json(topology::control(command), body)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_paused_line_says_so_and_is_not_waited_for_and_a_drained_one_ends_with_0() {
+    let place = Place::new();
+    place.package("base", "1.0.0", &json!({}));
+    let up = place.up("first", &["--workers", "1"]);
+    command_line(&up, "pause", &json!({"by": "ops", "reason": "the disk is full"})).await;
+    until(&up, "paused", || up.printed().contains("The line is paused by ops (the disk is full); it goes on with"))
+        .await;
+    place.package("late", "1.0.0", &json!({}));
+    up.signal(Signal::SIGINT);
+    assert_eq!(code(&up).await, Some(0), "{}", up.printed());
+    assert!(up.printed().contains("Stopping; builds get 10 s, Ctrl-C again kills them."), "{}", up.printed());
+    let once = place.up("once", &["--once", "--workers", "1"]);
+    assert_eq!(code(&once).await, Some(1), "{}", once.printed());
+    let end = once.printed();
+    let end = end.split('└').nth(1).unwrap();
+    assert!(end.contains("The line is paused by ops") && end.contains("packages are not published"), "{end}");
+    let drained = place.up("drained", &["--workers", "1"]);
+    command_line(&drained, "drain", &json!({})).await;
+    assert_eq!(code(&drained).await, Some(0), "{}", drained.printed());
+    assert!(drained.printed().contains("Drained; the same command starts it again."), "{}", drained.printed());
+    assert!(!place.tarball("late", "1.0.0").is_file());
+    assert_eq!(living(place.folder.path()), [""; 0]);
 }
 
 #[tokio::test]

@@ -1,9 +1,8 @@
 //! What must become of each of the bundled packages.
 
-use packline_domain::PackageName;
 use serde_json::Value;
 
-use crate::view::{board::Board, standing::Standing};
+use crate::view::{board::Board, standing::Standing, standings::Standings};
 
 /// The bundled packages in the order of the story: name, what becomes of it, attempts.
 pub(crate) const EXPECTED: [(&str, &str, u32); 8] = [
@@ -24,21 +23,20 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 
 /// Whether the line knows all bundled packages.
 pub(crate) fn all_known(board: &Board) -> bool {
-    EXPECTED.iter().all(|(name, ..)| board.queue.keys().any(|known| known.as_str() == *name))
+    EXPECTED.iter().all(|(name, ..)| board.queue.contains_key(*name))
 }
 
 /// What is not as it must be, a line each.
 pub(crate) fn differences(board: &Board) -> Vec<String> {
-    let expected = |name: &PackageName| EXPECTED.iter().find(|(expected, ..)| name.as_str() == *expected);
-    let missing = EXPECTED.iter().filter(|(name, ..)| !board.queue.keys().any(|known| known.as_str() == *name));
+    let expected = |name: &str| EXPECTED.iter().find(|(expected, ..)| name == *expected);
+    let missing = EXPECTED.iter().filter(|(name, ..)| !board.queue.contains_key(*name));
     let mut lines: Vec<String> = missing.map(|(name, ..)| format!("{name} never reached the queue")).collect();
-    for name in board.queue.keys() {
+    for (name, standing) in Standings::of(board).iter() {
         let Some((_, word, attempts)) = expected(name) else {
             lines.push(format!("{name} is not of the demo"));
             continue;
         };
-        let found = Standing::of(name, board).map_or("unknown", |standing| standing.word());
-        let tried = board.attempts(name);
+        let (found, tried) = (standing.word(), board.attempts(name));
         if (found, tried) != (*word, *attempts) {
             lines.push(format!("{name} is {found} after {tried} attempts; expected: {word} after {attempts}"));
         }
@@ -67,8 +65,8 @@ pub(crate) fn differences_in_catalogue(packages: &[Value]) -> Vec<String> {
 
 /// How many are published, and whether all is as it must be.
 pub(crate) fn verdict(board: &Board) -> String {
-    let published =
-        board.queue.keys().filter(|name| matches!(Standing::of(name, board), Some(Standing::Published { .. })));
+    let standings = Standings::of(board);
+    let published = standings.iter().filter(|(_, standing)| matches!(standing, Standing::Published { .. }));
     let end = if differences(board).is_empty() { "each outcome is the expected one" } else { "not as expected" };
     format!("{} of {} packages are published; {end}.", published.count(), EXPECTED.len())
 }

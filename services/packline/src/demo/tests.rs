@@ -4,7 +4,7 @@ use packline_domain::{PackageName, Timestamp};
 use serde_json::{Value, json};
 
 use super::expected;
-use crate::view::{board::Board, row, standing::Standing, table};
+use crate::view::{board::Board, row, standing::Standing, standings::Standings, table};
 
 const T0: i64 = 1_700_000_000_000;
 
@@ -66,13 +66,13 @@ fn end() -> Board {
 }
 
 fn standing(board: &Board, name: &str) -> Standing {
-    Standing::of(&name.parse::<PackageName>().unwrap(), board).unwrap()
+    Standings::of(board).get(name).unwrap().clone()
 }
 
 #[test]
 fn the_table_gives_the_reason_of_each_that_is_not_published() {
     let board = end();
-    let table = table::table(expected::names(), &board);
+    let table = table::table(expected::names(), &board, &std::collections::BTreeMap::new());
     let line = |name: &str| table.lines().find(|line| line.contains(&format!(" {name} "))).unwrap().to_owned();
     assert!(line("@demo/wrap").contains("published") && line("@demo/wrap").contains(" 3 "), "{table}");
     assert!(line("@demo/roman").contains("test: status 1"), "{table}");
@@ -161,7 +161,7 @@ fn what_follows_from_other_packages_is_blocked_waiting_or_a_cycle() {
     let name = |text: &str| text.parse::<PackageName>().unwrap();
     assert_eq!(standing(&board, "a"), Standing::Waiting { on: name("b") });
     assert_eq!(standing(&board, "c"), Standing::Queued);
-    assert_eq!(standing(&board, "self"), Standing::Unresolvable { cycle: vec![name("self")] });
+    assert_eq!(standing(&board, "self"), Standing::Unresolvable { cycle: vec![name("self")], length: 1 });
     assert_eq!(standing(&board, "after"), Standing::Blocked { on: name("self"), which_is: "unresolvable" });
     queue(&mut board, "c", &[], json!({ "state": "failed", "error": "" }));
     assert_eq!(standing(&board, "a"), Standing::Blocked { on: name("b"), which_is: "blocked" });

@@ -1,6 +1,6 @@
 //! All parts of the line of one workspace, as child processes.
 
-use std::{collections::BTreeSet, env, path::Path, process::ExitStatus, time::Duration};
+use std::{env, path::Path, process::ExitStatus, time::Duration};
 
 use anyhow::{Context, bail};
 use futures::future::{join_all, select_all};
@@ -26,8 +26,10 @@ use super::{
 
 /// Builds at a time where nobody has said; the orchestrator's own default.
 const MAX_CONCURRENT: u32 = 4;
+/// The only orchestrator.
+const ORCHESTRATOR: &str = "orchestrator";
 /// How long a worker may take to hand back what it runs.
-const GRACE: &str = "10s";
+pub(super) const GRACE: Duration = Duration::from_secs(10);
 /// How long one program may take to stop before it is killed; longer than `GRACE`.
 const STOP: Duration = Duration::from_secs(15);
 /// How long a control command may take to show.
@@ -48,6 +50,11 @@ const PASSED_ON: [&str; 12] = [
     "TZ",
     "RUSTUP_HOME",
 ];
+
+/// Authorities that signed the certificates of proxies and registries.
+const CERTIFICATES: [&str; 3] = ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+/// What stands between this machine and the outside.
+const PROXIES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
 
 /// The parts. On drop all of them are killed; what they keep stays.
 pub(super) struct Plant {
@@ -73,7 +80,11 @@ impl Plant {
     ///
     /// # Errors
     /// When something is missing ([`tools::Missing`]) or does not start.
-    pub(super) async fn start(site: &Site, settings: &Settings, names: &BTreeSet<String>) -> anyhow::Result<Self> {
+    pub(super) async fn start(
+        site: &Site,
+        settings: &Settings,
+        names: impl IntoIterator<Item = &String>,
+    ) -> anyhow::Result<Self> {
         tools::node().await?;
         let uplink = uplink(&site.workspace).await?;
         let binaries = Binaries::find(Progress::Shown).await?;
@@ -85,14 +96,17 @@ impl Plant {
             folder: site.home.join("registry"),
             keep: true,
             port: wanted.registry,
-            uplink: Some((uplink.clone(), names.iter().cloned().collect())),
+            uplink: Some((uplink.clone(), names.into_iter().cloned().collect())),
         };
         let (nats, registry) = tokio::join!(NatsServer::start(options), Registry::open(&kept));
         let (nats, registry) = (nats?, registry?);
         site.keep_ports(Ports { broker: Some(nats.port()), registry: Some(registry.port()) })?;
+        for line in registry.damaged() {
+            crate::say(line)?;
+        }
         let scratch = tempfile::Builder::new().prefix("packline-up-").tempdir().context("failed to make a folder")?;
         let line = line(site, settings, &binaries, &nats, &registry)?;
-        let mut others = vec![line.orchestrator("orchestrator", &[])?];
+        let mut others = vec![line.orchestrator(ORCHESTRATOR, &[])?];
         let broker = Broker::connect(&packline_broker::Settings::at(nats.url()), "packline up").await?;
         broker.await_topology().await?;
         let slots = limit(&broker, settings.max_concurrent, &others).await?.div_ceil(settings.workers);
@@ -126,6 +140,11 @@ impl Plant {
         )
     }
 
+    /// Where the broker is.
+    pub(super) fn broker_url(&self) -> String {
+        self.nats.url()
+    }
+
     /// The first of all processes that ends.
     pub(super) async fn first_end(&self) -> (&Process, ExitStatus) {
         let servers = [self.registry.process(), self.nats.process()];
@@ -143,6 +162,12 @@ impl Plant {
     }
 }
 
+/// Whether a process that ended did so because the line was drained: an orchestrator that nobody asked to
+/// stop ends well for no other reason.
+pub(super) fn is_drained(process: &Process, status: ExitStatus) -> bool {
+    process.name() == ORCHESTRATOR && status.success()
+}
+
 fn line(
     site: &Site,
     settings: &Settings,
@@ -156,16 +181,34 @@ fn line(
         .with("POLL_INTERVAL", &format!("{}s", super::LOOK_EVERY.as_secs()))
         .with("NPM_REGISTRY", &registry.url())
         .with("WORKSPACE_ROOT", &site.workspace.to_string_lossy())
-        .with("GRACE", GRACE);
+        .with("GRACE", &format!("{}s", GRACE.as_secs()));
     for name in PASSED_ON {
         if let Ok(value) = env::var(name) {
             line = line.with(name, &value);
         }
     }
+    for (name, value) in network(|name| env::var(name).ok()) {
+        line = line.with(name, &value);
+    }
     if let Some(recipe) = settings.recipe()? {
         line = line.with("RECIPE", &recipe);
     }
     Ok(line.with("MAX_CONCURRENT", &settings.max_concurrent.unwrap_or(MAX_CONCURRENT).to_string()))
+}
+
+/// How the person's machine reaches the outside, which is not how it reaches itself.
+fn network(own: impl Fn(&str) -> Option<String>) -> Vec<(&'static str, String)> {
+    let mut variables: Vec<_> = CERTIFICATES.iter().filter_map(|name| Some((*name, own(name)?))).collect();
+    let proxies: Vec<_> = PROXIES.iter().filter_map(|name| Some((*name, own(name)?))).collect();
+    if !proxies.is_empty() {
+        // Some programs look at the one, some at the other, and none at both.
+        for (name, other) in [("NO_PROXY", "no_proxy"), ("no_proxy", "NO_PROXY")] {
+            let set = own(name).or_else(|| own(other)).filter(|value| !value.trim().is_empty());
+            variables.push((name, format!("{}127.0.0.1,localhost", set.map(|set| set + ",").unwrap_or_default())));
+        }
+        variables.extend(proxies);
+    }
+    variables
 }
 
 /// The limit in force, which is `wanted` where something is wanted: after the first start only a command
@@ -208,4 +251,31 @@ async fn uplink(workspace: &Path) -> anyhow::Result<String> {
     let said = String::from_utf8_lossy(&ended.stderr);
     let why = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("its answer is no address");
     Err(Unusable(format!("npm does not say which registry it is set to: {why}; `npm config get registry` must")).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxies_and_authorities_are_passed_on_and_this_machine_needs_no_proxy() {
+        let of = |own: &[(&str, &str)]| {
+            let own: Vec<(String, String)> =
+                own.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            network(move |name| own.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone()))
+        };
+        let shown = |variables: Vec<(&str, String)>| {
+            variables.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(shown(of(&[("no_proxy", "corp")])), "");
+        assert_eq!(shown(of(&[("SSL_CERT_FILE", "/ca.pem")])), "SSL_CERT_FILE=/ca.pem");
+        assert_eq!(
+            shown(of(&[("HTTPS_PROXY", "http://proxy:3128")])),
+            "NO_PROXY=127.0.0.1,localhost no_proxy=127.0.0.1,localhost HTTPS_PROXY=http://proxy:3128"
+        );
+        assert_eq!(
+            shown(of(&[("https_proxy", "http://proxy:3128"), ("no_proxy", "corp")])),
+            "NO_PROXY=corp,127.0.0.1,localhost no_proxy=corp,127.0.0.1,localhost https_proxy=http://proxy:3128"
+        );
+    }
 }

@@ -5,7 +5,7 @@ use std::{
     fs::{self, File, TryLockError},
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
-    sync::PoisonError,
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -17,7 +17,7 @@ use packline_packages_api::{
 use packline_service::Unusable;
 use serde::{Deserialize, Serialize};
 
-use super::Names;
+use super::verdict::Held;
 
 /// How long a port may stay taken by what an earlier start has left; its parts die with it.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -89,18 +89,17 @@ impl Site {
     ///
     /// # Errors
     /// When looking itself ends, which is a fault of ours.
-    pub(super) async fn look_again(&self, every: Duration, names: &Names) -> anyhow::Error {
+    pub(super) async fn look_again(&self, every: Duration, held: &Mutex<Held>) -> anyhow::Error {
         let mut said = BTreeSet::new();
         loop {
             tokio::time::sleep(every).await;
             let looked = tokio::task::block_in_place(|| self.scan());
             let lines = match looked {
                 Ok(found) => {
-                    let found_names = found.packages.iter().map(|package| package.name.to_string()).collect();
-                    *names.lock().unwrap_or_else(PoisonError::into_inner) = found_names;
+                    super::lock(held).renew(Held::of(&found, crate::now()));
                     found.notes
                 }
-                Err(error) => vec![format!("the workspace cannot be read now: {error:#}")],
+                Err(error) => vec![format!("the workspace cannot be read now: {}", super::with_causes(&error))],
             };
             for line in &lines {
                 if !said.contains(line)

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use packline_domain::{
     PackageName,
-    record::{Key, Permit, Queue, Record, Retries},
+    record::{Control, Key, Permit, Queue, Record, Retries, State},
 };
 
 /// The newest word of every record that shows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Board {
+    pub(crate) control: Option<Control>,
     pub(crate) queue: BTreeMap<PackageName, Queue>,
     pub(crate) retries: BTreeMap<PackageName, Retries>,
     pub(crate) permits: BTreeMap<u32, Permit>,
@@ -22,6 +23,7 @@ impl Board {
         let Ok(key) = key.parse::<Key>() else { return Ok(()) };
         let record = value.map(|value| Record::decode(&key, value)).transpose()?.flatten();
         match (key, record) {
+            (Key::Control, Some(Record::Control(control))) => self.control = Some(*control),
             (Key::Queue(name), Some(Record::Queue(queue))) => drop(self.queue.insert(name, *queue)),
             (Key::Queue(name), None) => drop(self.queue.remove(&name)),
             (Key::Retries(name), Some(Record::Retries(retries))) => drop(self.retries.insert(name, *retries)),
@@ -47,9 +49,16 @@ impl Board {
         Ok(())
     }
 
-    /// The permit that a package holds.
-    pub(crate) fn permit_of(&self, name: &PackageName) -> Option<&Permit> {
-        self.permits.values().find(|permit| permit.package_name == *name)
+    /// What a package needs, as announced.
+    pub(crate) fn dependencies(&self, name: &PackageName) -> &[PackageName] {
+        self.queue.get(name).map_or(&[], |record| &record.package.dependencies)
+    }
+
+    /// The permit of a package's build. Records of one commit arrive one by one: a permit counts only while
+    /// its package is building.
+    pub(crate) fn permit_of(&self, name: &str) -> Option<&Permit> {
+        let State::Building { permit, .. } = self.queue.get(name)?.state else { return None };
+        self.permits.get(&permit).filter(|permit| permit.package_name.as_str() == name)
     }
 
     /// The phase that a build is in, as its worker last said.
@@ -59,7 +68,7 @@ impl Board {
     }
 
     /// How many attempts a package has had, the running one included.
-    pub(crate) fn attempts(&self, name: &PackageName) -> u32 {
+    pub(crate) fn attempts(&self, name: &str) -> u32 {
         let finished =
             self.retries.get(name).and_then(|retries| retries.attempts.last()).map_or(0, |last| last.attempt);
         finished.max(self.permit_of(name).map_or(0, |permit| permit.attempt))

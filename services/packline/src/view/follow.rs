@@ -16,7 +16,7 @@ pub(crate) async fn follow(
     observer: &mut Observer,
     progress: &mut Progress,
     names: impl Fn(&Board) -> Vec<String>,
-    mut over: impl AsyncFnMut(&Observer) -> anyhow::Result<bool>,
+    mut over: impl AsyncFnMut(&Observer, &mut Progress) -> anyhow::Result<bool>,
 ) -> anyhow::Result<()> {
     let mut redraw = interval(REDRAW);
     redraw.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -30,7 +30,7 @@ pub(crate) async fn follow(
                 }
             }
             _ = redraw.tick() => {
-                if over(observer).await? {
+                if over(observer, progress).await? {
                     return Ok(());
                 }
             }

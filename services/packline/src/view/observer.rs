@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use packline_broker::{Broker, BucketName, StreamName, Watch, Watched};
+use packline_domain::Mode;
 use serde::Deserialize;
 
 use super::board::Board;
@@ -17,9 +18,21 @@ pub(crate) struct Observer {
     pub(crate) board: Board,
 }
 
+/// Whether anything moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Something is built, or will be.
+    Busy,
+    /// Nothing is left to do.
+    Idle,
+    /// Something is left, and nothing of it starts before a command.
+    Halted,
+}
+
 /// The part of the answer of `orchestrator.state` that says whether anything is left to do.
 #[derive(Debug, Default, Deserialize)]
 struct State {
+    mode: Mode,
     counts: Counts,
 }
 
@@ -57,11 +70,21 @@ impl Observer {
         Ok(())
     }
 
-    /// Whether the leader says that nothing is left to do. Nobody answering is a no.
+    /// What the leader says of it. Nobody answering is busy.
+    pub(crate) async fn rest(&self) -> anyhow::Result<Rest> {
+        let Ok(answer) = self.broker.ask("orchestrator.state", "").await else { return Ok(Rest::Busy) };
+        let State { mode, counts } = serde_json::from_slice(&answer).context("orchestrator.state answers strangely")?;
+        Ok(match mode {
+            _ if counts.building > 0 => Rest::Busy,
+            _ if counts.ready == 0 && counts.retrying == 0 => Rest::Idle,
+            Mode::Paused | Mode::Stopped => Rest::Halted,
+            Mode::Running | Mode::Draining | Mode::Drained => Rest::Busy,
+        })
+    }
+
+    /// Whether the leader says that nothing is left to do.
     pub(crate) async fn is_over(&self) -> anyhow::Result<bool> {
-        let Ok(answer) = self.broker.ask("orchestrator.state", "").await else { return Ok(false) };
-        let state: State = serde_json::from_slice(&answer).context("orchestrator.state answers strangely")?;
-        Ok(state.counts.ready == 0 && state.counts.building == 0 && state.counts.retrying == 0)
+        Ok(self.rest().await? == Rest::Idle)
     }
 
     /// All records as they are now, read anew.

@@ -1,6 +1,9 @@
 //! Progress: lines that move on a terminal, else a new line for each change.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    collections::BTreeMap,
+    io::{self, IsTerminal, Write},
+};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -59,6 +62,21 @@ impl Progress {
         }
     }
 
+    /// Says a line above what moves.
+    ///
+    /// # Errors
+    /// When nobody reads any more.
+    pub(crate) fn say(&mut self, line: &str) -> io::Result<()> {
+        match self {
+            Self::Terminal { screen, .. } => screen.println(line),
+            Self::Plain { .. } => {
+                let mut out = io::stdout().lock();
+                writeln!(out, "{line}")?;
+                out.flush()
+            }
+        }
+    }
+
     /// Takes the moving lines away; what comes now is for good.
     pub(crate) fn finish(self) {
         if let Self::Terminal { screen, lines } = self {
@@ -72,8 +90,9 @@ impl Progress {
 
 /// The lines of those rows that differ from what was shown.
 fn changes(shown: &[Row], rows: &[Row]) -> Vec<String> {
+    let shown: BTreeMap<&str, &Row> = shown.iter().map(|row| (row.name.as_str(), row)).collect();
     let changed = rows.iter().filter(|row| {
-        let before = shown.iter().find(|before| before.name == row.name);
+        let before = shown.get(row.name.as_str());
         before.map_or(row.state != "not announced", |before| row.differs(before))
     });
     changed.map(|row| row.line(usize::MAX)).collect()

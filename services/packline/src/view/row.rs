@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use packline_domain::{PackageName, Timestamp};
+use packline_domain::Timestamp;
 
 use super::{
     board::Board,
     standing::{Standing, in_phase},
+    standings::Standings,
 };
 
 /// What is shown of one package.
@@ -25,34 +26,31 @@ pub(crate) struct Row {
 
 /// The rows of these packages, in this order.
 pub(crate) fn rows<'a>(names: impl IntoIterator<Item = &'a str>, board: &Board, now: Timestamp) -> Vec<Row> {
-    names.into_iter().map(|name| row(name, board, now)).collect()
+    let standings = Standings::of(board);
+    names.into_iter().map(|name| row(name, board, standings.get(name), now)).collect()
 }
 
-fn row(text: &str, board: &Board, now: Timestamp) -> Row {
-    let name = board.queue.keys().find(|known| known.as_str() == text);
-    let standing = name.and_then(|name| Standing::of(name, board));
-    // Records of one commit arrive one by one: a permit counts only while its package is building.
-    let builds = standing == Some(Standing::Building);
-    let permit = name.filter(|_| builds).and_then(|name| board.permit_of(name));
-    let reason = match &standing {
+fn row(name: &str, board: &Board, standing: Option<&Standing>, now: Timestamp) -> Row {
+    let permit = board.permit_of(name);
+    let reason = match standing {
         Some(Standing::Building | Standing::Queued) | None => String::new(),
         Some(Standing::Published { version }) => version.clone().unwrap_or_default(),
         Some(Standing::Retrying) => last_error(name, board),
         Some(other) => other.to_string(),
     };
     Row {
-        name: text.to_owned(),
-        state: standing.as_ref().map_or("not announced", Standing::word),
+        name: name.to_owned(),
+        state: standing.map_or("not announced", Standing::word),
         reason,
-        attempt: name.map_or(0, |name| board.attempts(name)),
+        attempt: board.attempts(name),
         worker: permit.and_then(|permit| permit.worker.clone()).unwrap_or_default(),
         phase: permit.and_then(|permit| board.phase_of(permit)).unwrap_or_default().to_owned(),
         elapsed: permit.map(|permit| now.since(permit.granted_at)),
     }
 }
 
-fn last_error(name: Option<&PackageName>, board: &Board) -> String {
-    let last = name.and_then(|name| board.retries.get(name)).and_then(|retries| retries.attempts.last());
+fn last_error(name: &str, board: &Board) -> String {
+    let last = board.retries.get(name).and_then(|retries| retries.attempts.last());
     let error = last.and_then(|attempt| attempt.error.as_deref()).unwrap_or_default();
     in_phase(last.and_then(|attempt| attempt.failed_phase.as_deref()), error)
 }
