@@ -130,5 +130,13 @@ async fn commands_and_questions_work_with_the_real_tool() {
     nats.run(&["pub", "control.resume", ""]).await.unwrap();
     line.until("control", |control| control.is_some_and(|control| control["mode"] == "running")).await.unwrap();
     let micro = nats.run(&["micro", "info", "orchestrator"]).await.unwrap();
-    assert!(micro.contains("orchestrator.state"), "{micro}");
+    for question in ["state", "queue", "why", "history"] {
+        assert!(micro.contains(&format!("orchestrator.{question}")), "{micro}");
+    }
+    let why = nats.json(&["req", "orchestrator.why", "acme/core", "--raw"]).await.unwrap();
+    assert_eq!(why["reasons"][0]["kind"], "noWorker", "{why}");
+    let queue = nats.json(&["req", "orchestrator.queue", "", "--raw"]).await.unwrap();
+    assert_eq!(queue["packages"][0]["packageName"], "@acme/core", "{queue}");
+    let history = nats.json(&["req", "orchestrator.history", "acme/core", "--raw"]).await.unwrap();
+    assert_eq!(history["attempts"], json!([]), "{history}");
 }

@@ -79,13 +79,7 @@ impl Command {
     /// # Errors
     /// One line that says what is wrong and what would be right.
     pub fn parse(name: &str, body: &[u8]) -> Result<(Self, Origin), String> {
-        let text = std::str::from_utf8(body).map_err(|_| "the body is not UTF-8".to_owned())?.trim();
-        let value = match serde_json::from_str::<Value>(text) {
-            _ if text.is_empty() => Value::Object(Map::new()),
-            Ok(value) => value,
-            Err(error) if text.starts_with(['{', '[', '"']) => return Err(format!("the body is not JSON: {error}")),
-            Err(_) => Value::String(text.to_owned()),
-        };
+        let value = typed(body)?;
         let origin = origin(&value)?;
         let plain = |command: Self| match &value {
             Value::Object(_) => Ok(command),
@@ -112,6 +106,26 @@ impl Command {
         };
         Ok((command, origin))
     }
+}
+
+/// A body as a person types it: JSON, or plain text, or nothing.
+fn typed(body: &[u8]) -> Result<Value, String> {
+    let text = std::str::from_utf8(body).map_err(|_| "the body is not UTF-8".to_owned())?.trim();
+    match serde_json::from_str::<Value>(text) {
+        _ if text.is_empty() => Ok(Value::Object(Map::new())),
+        Ok(value) => Ok(value),
+        Err(error) if text.starts_with(['{', '[', '"']) => Err(format!("the body is not JSON: {error}")),
+        Err(_) => Ok(Value::String(text.to_owned())),
+    }
+}
+
+/// The package that a body names as a person types it: `acme/core`, `"@acme/core"` or
+/// `{"packageName": "@acme/core"}`.
+///
+/// # Errors
+/// One line that says what is wrong and what would be right.
+pub fn typed_package(body: &[u8]) -> Result<PackageName, String> {
+    package(&typed(body)?)
 }
 
 fn origin(value: &Value) -> Result<Origin, String> {

@@ -73,6 +73,7 @@ mod step;
 mod text;
 mod view;
 mod waiters;
+mod why;
 mod withdraw;
 
 pub use action::Action;
@@ -80,4 +81,5 @@ pub use input::{Config, Input, Now, Refusal, Slice};
 pub use order::{Counts, Standing};
 pub use restore::Impossible;
 pub use scheduler::Scheduler;
+pub use why::{Holder, Reason};
 pub use withdraw::Withdrawal;

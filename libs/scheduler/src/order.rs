@@ -1,9 +1,9 @@
 //! The order of building: who is ready, and who comes first.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, fmt};
 
 use packline_domain::record::{Queue, State};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::node::{Id, Node};
 
@@ -27,7 +27,7 @@ impl Rank {
 }
 
 /// Where a package stands, seen together with all others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Standing {
     /// Could start at once.
@@ -46,6 +46,22 @@ pub enum Standing {
     Failed,
     /// An operator dropped it.
     Cancelled,
+}
+
+/// As it is written in answers.
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ready => "ready",
+            Self::Blocked => "blocked",
+            Self::Unresolvable => "unresolvable",
+            Self::Building => "building",
+            Self::Retrying => "retrying",
+            Self::Published => "published",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        })
+    }
 }
 
 /// How many packages stand where.

@@ -121,6 +121,12 @@ impl Scheduler {
         ranks.filter_map(|rank| self.packages.node(rank.id).queue.as_deref())
     }
 
+    /// How many are ready and come before this one.
+    pub fn ahead_of(&self, name: &PackageName) -> usize {
+        let rank = self.packages.find(name).and_then(|node| node.rank);
+        rank.map_or(0, |rank| self.packages.ready.range(..rank).count())
+    }
+
     /// All packages of the queue in the order of names, whatever their state.
     pub fn packages(&self) -> impl Iterator<Item = &Queue> {
         self.packages.ids.values().filter_map(|id| self.packages.node(*id).queue.as_deref())

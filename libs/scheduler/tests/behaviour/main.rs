@@ -11,6 +11,7 @@ mod property;
 mod restore;
 mod start;
 mod transition;
+mod why;
 mod withdraw;
 mod worker;
 mod world;
