@@ -63,11 +63,16 @@ impl Place {
 
     /// How many builds were ever taken.
     fn builds(&self) -> usize {
-        let logs = fs::read_dir(self.workspace().join(".packline/logs")).unwrap();
+        self.said_by_workers(" took ")
+    }
+
+    /// How often a worker ever said this.
+    fn said_by_workers(&self, text: &str) -> usize {
+        let logs = fs::read_dir(self.workspace().join(".packline/logs")).into_iter().flatten();
         let workers = logs.map(|entry| entry.unwrap().path()).filter(|path| {
             path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("worker-")) && path.is_file()
         });
-        workers.map(|path| fs::read_to_string(path).unwrap().matches(" took ").count()).sum()
+        workers.map(|path| fs::read_to_string(path).unwrap().matches(text).count()).sum()
     }
 }
 
@@ -234,10 +239,27 @@ async fn ctrl_c_stops_everything_and_is_no_failure_and_a_folder_without_workspac
     let slow = json!({"scripts": {"build": "node -e 'setInterval(() => {}, 1000)'"}});
     place.package("slow", "1.0.0", &slow);
     let up = place.up("up", &[]);
-    until(&up, "building", || up.printed().contains("building")).await;
+    until(&up, "building", || place.builds() == 1).await;
     up.signal(Signal::SIGINT);
     assert_eq!(code(&up).await, Some(0), "{}", up.printed());
     assert!(up.printed().contains("the same command goes on where this was"), "{}", up.printed());
+    assert_eq!(living(place.folder.path()), [""; 0]);
+    fs::create_dir(place.workspace().join("packages/broken")).unwrap();
+    fs::write(place.workspace().join("packages/broken/package.json"), "{").unwrap();
+    let early = place.up("early", &[]);
+    until(&early, "starting", || early.printed().contains("packages/broken is left out")).await;
+    early.signal(Signal::SIGINT);
+    assert_eq!(code(&early).await, Some(0), "also during the start: {}", early.printed());
+    let handed_back = place.said_by_workers("ended as Returned");
+    assert_eq!(handed_back, 1, "by the first");
+    let built = place.builds();
+    let twice = place.up("twice", &[]);
+    until(&twice, "building", || place.builds() > built).await;
+    twice.signal(Signal::SIGINT);
+    until(&twice, "stopping", || twice.printed().contains("Ctrl-C again kills them")).await;
+    twice.signal(Signal::SIGINT);
+    assert_eq!(code(&twice).await, Some(0), "{}", twice.printed());
+    assert_eq!(place.said_by_workers("ended as Returned"), handed_back, "nothing is handed back, all is killed");
     assert_eq!(living(place.folder.path()), [""; 0]);
     fs::write(place.workspace().join("package.json"), "{}").unwrap();
     let wrong = place.up("wrong", &[]);
