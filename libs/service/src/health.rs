@@ -78,16 +78,7 @@ impl Health {
     /// # Errors
     /// When the address cannot be listened on.
     pub async fn start(settings: &HealthSettings, patience: Duration, shutdown: &Shutdown) -> Result<Self, Unusable> {
-        let check: Check = Arc::new(|| Err("it is starting".into()));
-        let inner = Inner {
-            began: Instant::now(),
-            turned: AtomicU64::new(0),
-            patience: AtomicU64::new(millis(patience)),
-            check: Mutex::new(check),
-            refresh: Mutex::default(),
-            shutdown: shutdown.clone(),
-        };
-        let health = Self { inner: Arc::new(inner) };
+        let health = Self::new(Instant::now(), patience, shutdown);
         if let Some(address) = settings.http_addr {
             let listener = listen("HTTP_ADDR", address).await?;
             let bound = listener.local_addr().map_err(|error| Unusable(format!("HTTP_ADDR: {error}")))?;
@@ -96,6 +87,20 @@ impl Health {
             tracing::info!("serving /livez, /readyz and /metrics on http://{bound}");
         }
         Ok(health)
+    }
+
+    /// It has not turned since `began`.
+    fn new(began: Instant, patience: Duration, shutdown: &Shutdown) -> Self {
+        let check: Check = Arc::new(|| Err("it is starting".into()));
+        let inner = Inner {
+            began,
+            turned: AtomicU64::new(0),
+            patience: AtomicU64::new(millis(patience)),
+            check: Mutex::new(check),
+            refresh: Mutex::default(),
+            shutdown: shutdown.clone(),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// The main loop has turned: one store, for the hottest loop.
@@ -251,56 +256,104 @@ fn said(readiness: Readiness) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
+
     use super::*;
 
-    async fn of(patience: Duration) -> (Health, Shutdown) {
-        let shutdown = Shutdown::default();
-        (Health::start(&HealthSettings::default(), patience, &shutdown).await.unwrap(), shutdown)
+    /// One whose loop may stand still for a minute, and has not turned for an hour.
+    fn still() -> (Health, Shutdown) {
+        let (hour, shutdown) = (Duration::from_hours(1), Shutdown::default());
+        let began = Instant::now().checked_sub(hour).unwrap();
+        (Health::new(began, Duration::from_mins(1), &shutdown), shutdown)
+    }
+
+    /// As if its loop had not turned for an hour.
+    fn stand_still(health: &Health) {
+        health.inner.turned.store(0, Ordering::Relaxed);
+        assert!(health.live().is_err());
+    }
+
+    async fn until_live(health: &Health) {
+        let since = Instant::now();
+        while health.live().is_err() {
+            assert!(since.elapsed() < Duration::from_secs(30), "it does not turn");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
 
     #[tokio::test]
-    async fn a_loop_that_no_longer_turns_is_not_live_and_not_ready_and_says_for_how_long() {
-        let (health, _) = of(Duration::from_millis(50)).await;
+    async fn a_loop_that_no_longer_turns_is_not_live_and_not_ready_over_http_and_says_for_how_long() {
+        let (health, _) = still();
         health.ready_when(|| Ok(()));
-        health.turn();
-        assert_eq!((health.live(), health.ready()), (Ok(()), Ok(())));
-        std::thread::sleep(Duration::from_millis(60));
-        assert_eq!(health.live(), Err("the main loop has not turned for 0 s".into()));
-        assert_eq!(health.ready(), health.live());
-        health.turn();
-        assert_eq!(health.live(), Ok(()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = router(health.clone(), None);
+        let served = tokio::spawn(async move { axum::serve(listener, router).await });
+        for path in ["/livez", "/readyz"] {
+            stand_still(&health);
+            let (status, line) = get(address, path).await;
+            assert_eq!(status, 503, "{path}: {line}");
+            assert!(line.starts_with("the main loop has not turned for 36"), "{path}: {line}");
+            assert_eq!(line.lines().count(), 1, "{path}: {line}");
+            health.turn();
+            assert_eq!(get(address, path).await, (200, "ok\n".to_owned()), "{path}");
+        }
+        served.abort();
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[tokio::test]
     async fn a_wait_is_live_for_as_long_as_its_task_is_polled_and_no_longer() {
-        let (health, _) = of(Duration::from_millis(1500)).await;
-        let waits = health.clone();
-        let (block, blocked) = tokio::sync::oneshot::channel::<()>();
-        let wedged = async move {
-            let _ = blocked.await;
-            std::thread::sleep(Duration::from_millis(2500));
-            std::future::pending::<()>().await;
-        };
-        let waiting = tokio::spawn(async move { waits.waiting(wedged).await });
-        tokio::time::sleep(Duration::from_millis(2500)).await;
-        assert_eq!(health.live(), Ok(()), "it waits for what may never come");
-        block.send(()).unwrap();
-        tokio::time::sleep(Duration::from_millis(2300)).await;
-        assert!(health.live().is_err(), "its thread is held");
-        waiting.abort();
+        let (health, _) = still();
+        let mut waiting = std::pin::pin!(health.waiting(std::future::pending::<()>()));
+        for _ in 0..2 {
+            stand_still(&health);
+            tokio::select! {
+                () = &mut waiting => {}
+                () = until_live(&health) => {}
+            }
+        }
+        stand_still(&health);
+        tokio::time::sleep(2 * BEAT).await;
+        assert!(health.live().is_err(), "nobody polls it, and all the same it turns");
     }
 
     #[tokio::test]
     async fn an_excused_loop_is_live_although_it_does_not_turn() {
-        let (health, _) = of(Duration::from_millis(1500)).await;
-        health.excuse_while(|| true);
-        tokio::time::sleep(Duration::from_millis(2500)).await;
-        assert_eq!(health.live(), Ok(()));
+        let (health, _) = still();
+        let excused = Arc::new(std::sync::atomic::AtomicBool::new(true));
+        let asked = Arc::clone(&excused);
+        let (ask, mut asks) = tokio::sync::mpsc::unbounded_channel();
+        health.excuse_while(move || {
+            let _ = ask.send(());
+            asked.load(Ordering::Relaxed)
+        });
+        for _ in 0..2 {
+            stand_still(&health);
+            until_live(&health).await;
+        }
+        excused.store(false, Ordering::Relaxed);
+        stand_still(&health);
+        while asks.try_recv().is_ok() {}
+        asks.recv().await.unwrap();
+        assert!(health.live().is_err(), "it is excused no longer");
     }
 
     #[tokio::test]
     async fn it_is_ready_neither_before_its_first_check_nor_once_asked_to_stop() {
-        let (health, shutdown) = of(Duration::from_secs(60)).await;
+        let (health, shutdown) = still();
+        health.turn();
         assert_eq!(health.ready(), Err("it is starting".into()));
         health.ready_when(|| Err("not connected".into()));
         assert_eq!(health.ready(), Err("not connected".into()));
