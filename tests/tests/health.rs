@@ -8,8 +8,9 @@ use std::{
 
 use packline_service::metric::{self, Kind, METRICS, Metric};
 use packline_testkit::process::Process;
-use packline_tests::{Fixture, PATIENCE, Scene};
-use prometheus_parse::{Sample, Scrape, Value};
+use packline_tests::{Bare, Fixture, Gate, PATIENCE, Scene};
+use prometheus_parse::{Sample, Scrape};
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -46,6 +47,9 @@ async fn get(process: &Process, path: &str) -> (u16, String) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
+/// A metric, labels, and what the samples with these labels add up to.
+type Sum<'a> = (&'a str, &'a [(&'a str, &'a str)], f64);
+
 /// What `/metrics` says, read as Prometheus reads it.
 struct Said {
     samples: Vec<Sample>,
@@ -61,14 +65,31 @@ impl Said {
     }
 
     /// The sum of the samples of a metric that have these labels; of a histogram, how many were observed.
-    fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+    /// None where there is no such sample.
+    fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let has = |sample: &&Sample| labels.iter().all(|(label, value)| sample.labels.get(label) == Some(value));
         let is = |sample: &&Sample| sample.metric == name || sample.metric == format!("{name}_count");
+        use prometheus_parse::Value::{Counter, Gauge, Histogram, Summary, Untyped};
         let number = |sample: &Sample| match &sample.value {
-            Value::Counter(value) | Value::Gauge(value) | Value::Untyped(value) => *value,
-            Value::Histogram(_) | Value::Summary(_) => 0.0,
+            Counter(value) | Gauge(value) | Untyped(value) => *value,
+            Histogram(_) | Summary(_) => 0.0,
         };
-        self.samples.iter().filter(is).filter(has).map(number).sum()
+        self.samples.iter().filter(is).filter(has).map(number).reduce(|sum, value| sum + value)
+    }
+
+    fn is(&self, name: &str, labels: &[(&str, &str)], expected: f64) -> bool {
+        self.value(name, labels).is_some_and(|value| (value - expected).abs() < f64::EPSILON)
+    }
+
+    fn is_over(&self, name: &str, least: f64) -> bool {
+        self.value(name, &[]).is_some_and(|value| value > least)
+    }
+
+    /// Each metric has samples with these labels, and this sum of them.
+    fn shows(&self, all: &[Sum<'_>]) {
+        for (name, labels, expected) in all {
+            assert!(self.is(name, labels, *expected), "{name} {labels:?} is not {expected}:\n{}", self.text);
+        }
     }
 }
 
@@ -129,8 +150,8 @@ fn is_by_the_table(said: &Said) {
             assert!(known, "{}: {label}", sample.metric);
         }
     }
-    assert!(said.value("process_resident_memory_bytes", &[]) > 0.0, "{}", said.text);
-    assert!((said.value(metric::BUILD_INFO, &[]) - 1.0).abs() < f64::EPSILON);
+    assert!(said.is_over("process_resident_memory_bytes", 0.0), "{}", said.text);
+    assert!(said.is(metric::BUILD_INFO, &[], 1.0), "{}", said.text);
     for acme in ["acme", "worker-1"] {
         assert!(!said.text.contains(acme), "a series for each package or worker: {}", said.text);
     }
@@ -145,16 +166,13 @@ async fn every_service_counts_what_it_does_as_prometheus_reads_it() {
     scene.announce(r#"{"name": "../evil"}"#).await.unwrap();
     scene.until_state("@acme/app", "published").await.unwrap();
     scene.until_state("@acme/broken", "failed").await.unwrap();
-    let is = |said: &Said, name: &str, labels: &[(&str, &str)], expected: f64| {
-        (said.value(name, labels) - expected).abs() < f64::EPSILON
-    };
     let settled = |said: &Said| {
-        is(said, metric::QUEUE, &[("state", "published")], 2.0) && is(said, metric::QUEUE, &[("state", "failed")], 1.0)
+        said.is(metric::QUEUE, &[("state", "published")], 2.0) && said.is(metric::QUEUE, &[("state", "failed")], 1.0)
     };
     let said = until(&scene.plant.orchestrators[0], "the queue is shown", settled).await;
     is_by_the_table(&said);
-    for (name, labels, expected) in [
-        (metric::QUEUE, &[][..], 3.0),
+    said.shows(&[
+        (metric::QUEUE, &[], 3.0),
         (metric::PERMITS, &[], 0.0),
         (metric::LIMIT, &[], 4.0),
         (metric::SLOTS, &[], 2.0),
@@ -167,47 +185,48 @@ async fn every_service_counts_what_it_does_as_prometheus_reads_it() {
         (metric::ATTEMPT_TIME, &[("outcome", "published")], 2.0),
         (metric::WAIT, &[], 3.0),
         (metric::DEAD_LETTERS, &[("reason", "packages")], 1.0),
-    ] {
-        assert!(is(&said, name, labels, expected), "{name} {labels:?} is not {expected}:\n{}", said.text);
-    }
-    let commits = said.value(metric::COMMITS, &[]);
+    ]);
+    let commits = said.value(metric::COMMITS, &[]).unwrap();
     assert!(commits >= 3.0, "{commits}");
     for name in [metric::COMMIT_RECORDS, metric::COMMIT_TIME] {
-        assert!(is(&said, name, &[], commits), "{name}:\n{}", said.text);
+        assert!(said.is(name, &[], commits), "{name}:\n{}", said.text);
     }
+    let last = scene.leader().await.unwrap().commit;
+    let renewed = |leader: Option<&Value>| leader.is_some_and(|leader| leader["commit"].as_u64() > Some(last + 3));
+    scene.until("leader", renewed).await.unwrap();
+    let said = Said::by(&scene.plant.orchestrators[0]).await;
+    assert!(said.is(metric::COMMITS, &[], commits), "a lease that is renewed counts as a commit:\n{}", said.text);
 
     let said = Said::by(&scene.plant.workers[0]).await;
     is_by_the_table(&said);
-    for (name, labels, expected) in [
-        (metric::BUILDS, &[("outcome", "published"), ("phase", "none")][..], 2.0),
+    said.shows(&[
+        (metric::BUILDS, &[("outcome", "published"), ("phase", "none")], 2.0),
         (metric::BUILDS, &[("outcome", "failed"), ("phase", "test")], 1.0),
         (metric::BUILD_TIME, &[], 3.0),
         (metric::PHASE_TIME, &[("phase", "publish"), ("status", "passed")], 2.0),
         (metric::PHASE_TIME, &[("phase", "test"), ("status", "failed")], 1.0),
         (metric::WORKER_SLOTS, &[], 2.0),
         (metric::WORKER_BUILDS, &[], 0.0),
-    ] {
-        assert!(is(&said, name, labels, expected), "{name} {labels:?} is not {expected}:\n{}", said.text);
-    }
+    ]);
 
     let poller = &scene.plant.pollers[0];
-    let said = until(poller, "the poll is shown", |said| said.value(metric::LAST_POLL, &[]) > 0.0).await;
+    let said = until(poller, "the poll is shown", |said| said.is_over(metric::LAST_POLL, 0.0)).await;
     is_by_the_table(&said);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
-    let last = said.value(metric::LAST_POLL, &[]);
+    let last = said.value(metric::LAST_POLL, &[]).unwrap();
     assert!((now - PATIENCE.as_secs_f64()..=now).contains(&last), "{last} is not shortly before {now}");
-    assert!(said.value(metric::POLLS, &[("result", "ok")]) >= 1.0, "{}", said.text);
-    assert!(is(&said, metric::POLLED, &[], 3.0) && is(&said, metric::LEADER, &[], 1.0), "{}", said.text);
+    assert!(said.value(metric::POLLS, &[("result", "ok")]) >= Some(1.0), "{}", said.text);
+    said.shows(&[(metric::POLLED, &[], 3.0), (metric::LEADER, &[], 1.0)]);
 
     let settings = [("DATABASE", scene.plant.folder().join("catalogue.db").display().to_string())];
     let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let settings = [&settings[..], &[("MCP_HTTP_ADDR", "127.0.0.1:0")]].concat();
     let catalogue = scene.plant.line().start("packages-api", "catalogue", &settings).unwrap();
     until_ready(&catalogue, Ok(())).await;
-    let shown = |said: &Said| is(said, metric::CATALOGUE, &[("status", "failed")], 1.0);
+    let shown = |said: &Said| said.is(metric::CATALOGUE, &[("status", "failed")], 1.0);
     let said = until(&catalogue, "the failure is reported", shown).await;
     is_by_the_table(&said);
-    assert!(is(&said, metric::CATALOGUE, &[], 3.0), "{}", said.text);
+    said.shows(&[(metric::CATALOGUE, &[], 3.0)]);
     for process in [&scene.plant.orchestrators[0], &scene.plant.workers[0], poller, &catalogue] {
         until_ready(process, Ok(())).await;
         assert_eq!(get(process, "/livez").await, (200, "ok\n".to_owned()));
@@ -232,7 +251,7 @@ async fn a_service_is_ready_only_while_it_reaches_the_broker_and_live_all_the_sa
     let since = Instant::now();
     for process in services() {
         until_ready(process, Err("it is not connected to the broker")).await;
-        assert_eq!(Said::by(process).await.value(metric::CONNECTED, &[]), 0.0);
+        Said::by(process).await.shows(&[(metric::CONNECTED, &[], 0.0)]);
     }
     // longer than an orchestrator may go without a turn while there is a broker
     tokio::time::sleep_until((since + Duration::from_secs(12)).into()).await;
@@ -248,6 +267,72 @@ async fn a_service_is_ready_only_while_it_reaches_the_broker_and_live_all_the_sa
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_broker_stores_nothing_more_is_live_and_not_ready() {
+    let settings = [&SERVED[..], &[("LEASE", "1s")]].concat();
+    let line = Bare::start(&settings).await.unwrap();
+    until_ready(&line.orchestrator, Ok(())).await;
+    // the connection stays, and reads are answered
+    set_limits(&line, &json!({"max_bytes": 1, "discard": "new"})).await;
+    let age = |line: &str| line.strip_prefix("its lease was last confirmed ")?.split(' ').next()?.parse::<u64>().ok();
+    // longer than an orchestrator may go without a turn
+    let since = Instant::now();
+    loop {
+        let (_, said) = get(&line.orchestrator, "/readyz").await;
+        if age(&said) > Some(11) {
+            break;
+        }
+        assert!(since.elapsed() < PATIENCE, "{said}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Said::by(&line.orchestrator).await.shows(&[(metric::CONNECTED, &[], 1.0)]);
+    assert_eq!(get(&line.orchestrator, "/livez").await.0, 200, "to be restarted would not help");
+    set_limits(&line, &json!({"max_bytes": -1})).await;
+    until_ready(&line.orchestrator, Ok(())).await;
+}
+
+/// Changes the stream behind the bucket of the orchestrator.
+async fn set_limits(line: &Bare, limits: &Value) {
+    let ask = async |what: &str, body: String| -> Value {
+        let answer = line.broker.ask(&format!("$JS.API.STREAM.{what}.KV_orchestrator"), body).await.unwrap();
+        serde_json::from_slice(&answer).unwrap()
+    };
+    let mut found = ask("INFO", String::new()).await;
+    let config = found.get_mut("config").and_then(Value::as_object_mut).unwrap();
+    config.extend(limits.as_object().unwrap().clone());
+    let answer = ask("UPDATE", json!(config).to_string()).await;
+    assert_eq!(answer.get("error"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_lost_worker_counts_and_the_build_after_it_is_no_first_one() {
+    let gate = Gate::closed().unwrap();
+    let mut scene = Scene::start(&[Fixture::new("core").stops_at(&gate)], &SERVED).await.unwrap();
+    scene.run(1).unwrap();
+    scene.until_reached(&gate, 1).await.unwrap();
+    scene.plant.workers[0].kill().await;
+    let lost = [("outcome", "workerLost")];
+    let orchestrator = &scene.plant.orchestrators[0];
+    let said = until(orchestrator, "the worker is lost", |said| said.is(metric::ENDED, &lost, 1.0)).await;
+    said.shows(&[(metric::ATTEMPT_TIME, &lost, 1.0), (metric::PERMITS, &[], 0.0)]);
+    gate.open().unwrap();
+    scene.plant.add_worker(2).unwrap();
+    scene.until_state("@acme/core", "published").await.unwrap();
+    let published = [("outcome", "published")];
+    let orchestrator = &scene.plant.orchestrators[0];
+    let said = until(orchestrator, "it is published", |said| said.is(metric::ENDED, &published, 1.0)).await;
+    said.shows(&[(metric::ATTEMPTS, &[], 2.0), (metric::ENDED, &[], 2.0), (metric::WAIT, &[], 1.0)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poller_that_has_not_polled_yet_says_so() {
+    let line = Bare::start(&[]).await.unwrap();
+    let settings = [SERVED[0], ("MCP_COMMAND", "sleep 600")];
+    let poller = line.line().poller("poller", &settings).unwrap();
+    let said = until(&poller, "it is active", |said| said.is(metric::LEADER, &[], 1.0)).await;
+    said.shows(&[(metric::LAST_POLL, &[], 0.0)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_standby_is_ready_counts_nothing_and_leads_when_the_leader_is_gone() {
     let mut scene = Scene::start(&[Fixture::new("core")], &SERVED).await.unwrap();
     scene.run(1).unwrap();
@@ -256,14 +341,14 @@ async fn a_standby_is_ready_counts_nothing_and_leads_when_the_leader_is_gone() {
     let [leader, standby] = &scene.plant.orchestrators[..] else { panic!("two orchestrators") };
     until_ready(standby, Ok(())).await;
     let said = Said::by(standby).await;
-    for name in [metric::LEADER, metric::QUEUE, metric::LIMIT] {
-        assert_eq!(said.value(name, &[]), 0.0, "{name}:\n{}", said.text);
+    for name in [metric::LEADER, metric::QUEUE, metric::PERMITS, metric::LIMIT, metric::SLOTS] {
+        said.shows(&[(name, &[], 0.0)]);
     }
-    until(leader, "the leader leads", |said| said.value(metric::LEADER, &[]) > 0.0).await;
+    until(leader, "the leader leads", |said| said.is_over(metric::LEADER, 0.0)).await;
     leader.kill().await;
-    let leads = |said: &Said| said.value(metric::TERM, &[]) > 1.0 && said.value(metric::QUEUE, &[]) > 0.0;
+    let leads = |said: &Said| said.is_over(metric::TERM, 1.0) && said.is_over(metric::QUEUE, 0.0);
     let said = until(standby, "the standby leads", leads).await;
-    assert_eq!(said.value(metric::LEADER, &[]), 1.0);
+    said.shows(&[(metric::LEADER, &[], 1.0)]);
     until_ready(standby, Ok(())).await;
 }
 

@@ -63,7 +63,7 @@ metrics! {
     ENDED = "packline_attempts_ended_total", Kind::Counter, ["outcome", "phase"], "Builds ended, by how, and by the phase that failed";
     ATTEMPT_TIME = "packline_attempt_duration_seconds", LONG, ["outcome"], "From the permit to the end that the leader decided";
     WAIT = "packline_announcement_to_start_seconds", LONG, [], "From the announcement (or requeueing) of a package to its first build";
-    COMMITS = "packline_commits_total", Kind::Counter, [], "Commits of this leader that were stored";
+    COMMITS = "packline_commits_total", Kind::Counter, [], "Commits of this leader that stored records; not those that only renew the lease";
     COMMIT_RECORDS = "packline_commit_records", COUNT, [], "Records in one commit, besides the leader's own";
     COMMIT_TIME = "packline_commit_duration_seconds", SHORT, [], "From sending a commit to its acknowledgement";
     // builder-worker

@@ -1,6 +1,6 @@
 //! Storing what was decided, and only then letting it out (laws 4 and 5).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use packline_broker::{CommitError, Committed, DeadLetter, Write};
 use packline_domain::{
@@ -21,6 +21,13 @@ const TRIES: u32 = 5;
 pub(crate) struct Prepared {
     writes: Vec<Write>,
     effect_keys: Vec<u32>,
+}
+
+/// A commit that is stored and not released.
+pub(crate) struct Stored {
+    commit: u64,
+    records: usize,
+    took: Duration,
 }
 
 impl Driver {
@@ -57,7 +64,10 @@ impl Driver {
         for tries in 0..TRIES {
             let prepared = self.prepare(batch, tries == 0)?;
             match self.store(batch, prepared).await {
-                Ok(()) => return Ok(()),
+                Ok(stored) => {
+                    self.release(batch, stored);
+                    return Ok(());
+                }
                 Err(CommitError::Conflict) => {
                     self.read_permits().await?;
                     batch.renew_permits(&self.scheduler);
@@ -80,8 +90,8 @@ impl Driver {
         Ok(Prepared { writes, effect_keys })
     }
 
-    /// Stores a batch as one commit and hands its effects to the outbox.
-    pub(crate) async fn store(&mut self, batch: &mut Batch, prepared: Prepared) -> Result<(), CommitError> {
+    /// Stores a batch as one commit; release it when the scheduler knows all that it decided.
+    pub(crate) async fn store(&mut self, batch: &Batch, prepared: Prepared) -> Result<Stored, CommitError> {
         let commit = self.leadership.next_commit();
         let (through, serial) = (self.outbox.through(), self.scheduler.serial());
         let positions = &batch.positions;
@@ -99,9 +109,7 @@ impl Driver {
         self.effect_keys.extend(prepared.effect_keys.into_iter().map(|i| (i, commit)));
         self.liveness.readable(self.clock.monotonic(), self.config.lease);
         self.note_permits(batch, committed);
-        self.release(batch, commit);
-        self.metrics.committed(records, took, &self.scheduler);
-        Ok(())
+        Ok(Stored { commit, records, took })
     }
 
     fn note_permits(&mut self, batch: &Batch, committed: Committed) {
@@ -111,8 +119,9 @@ impl Driver {
         }
     }
 
-    /// Sends what the commit implies; an order carries the revision of its permit.
-    fn release(&mut self, batch: &mut Batch, commit: u64) {
+    /// Hands what the commit implies to the outbox, and counts it; an order carries the revision of its permit.
+    pub(crate) fn release(&mut self, batch: &mut Batch, stored: Stored) {
+        let Stored { commit, records, took } = stored;
         let mut effects = batch.take_effects();
         for effect in &mut effects {
             match effect {
@@ -126,6 +135,7 @@ impl Driver {
         }
         let standing = self.scheduler.permits().map(|(_, permit)| permit.build_id.serial).min().unwrap_or(u64::MAX);
         self.outbox.send(Released { commit, effects, standing });
+        self.metrics.committed(records, took, &self.scheduler);
     }
 
     pub(crate) fn free_effect_keys(&mut self) {

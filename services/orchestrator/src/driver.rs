@@ -111,23 +111,28 @@ impl Driver {
     async fn lead_on(&mut self, health: &Health) -> Ended {
         loop {
             health.turn();
-            match self.lead_one().await {
+            match self.lead_one(health).await {
                 Ok(()) => {}
-                Err(Ended::Reload(input)) => return self.leave(Ended::Reload(input)).await,
+                Err(Ended::Reload(input)) => return health.waiting(self.leave(Ended::Reload(input))).await,
                 Err(ended) => return ended,
             }
         }
     }
 
     /// One turn: each ends with all that it took committed, sent, acknowledged and answered.
-    async fn lead_one(&mut self) -> Result<(), Ended> {
-        let withdrew = self.withdraw_one().await?;
+    /// All but gathering waits for nothing but the broker.
+    async fn lead_one(&mut self, health: &Health) -> Result<(), Ended> {
+        let withdrew = health.waiting(self.withdraw_one()).await?;
         let mut batch = self.gather(!withdrew).await?;
-        self.decide(&mut batch).await?;
+        health.waiting(self.settle(&mut batch)).await
+    }
+
+    async fn settle(&mut self, batch: &mut Batch) -> Result<(), Ended> {
+        self.decide(batch).await?;
         if !batch.is_empty() || self.leadership.lease.until_renewal().is_zero() {
-            self.commit(&mut batch).await?;
+            self.commit(batch).await?;
         }
-        self.answer(&batch).await;
+        self.answer(batch).await;
         self.keep_house().await;
         self.end().await
     }
@@ -140,8 +145,11 @@ impl Driver {
         let mut batch = Batch::default();
         batch.absorb(plan.actions());
         let writes = self.prepare(&batch, true)?;
-        match self.store(&mut batch, writes).await {
-            Ok(()) => self.feed(&mut Batch::default(), &now, Input::Withdrawn(plan))?,
+        match self.store(&batch, writes).await {
+            Ok(stored) => {
+                self.feed(&mut Batch::default(), &now, Input::Withdrawn(plan))?;
+                self.release(&mut batch, stored);
+            }
             Err(CommitError::Conflict) => self.read_permits().await?,
             Err(error) => return Err(commit::ended(error)),
         }

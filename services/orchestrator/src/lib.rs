@@ -43,6 +43,7 @@ const LIFELESS: u32 = 10;
 pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let me = identity();
     let health = Health::start(&config.health, config.lease * LIFELESS, &shutdown).await?;
+    metrics::stand_by();
     let name = format!("orchestrator {me}");
     let connecting = health.waiting(Broker::connect(&config.nats, &name));
     let Some(broker) = until_stopped(&shutdown, connecting).await else { return Ok(()) };

@@ -18,11 +18,24 @@ const ENDS: [&str; 6] = ["published", "retrying", "workerLost", "failed", "retur
 /// Phases that are told apart; those of recipes count as `other` here, and by name on their workers.
 const PHASES: [&str; 5] = ["install", "build", "lint", "test", "publish"];
 
+/// States in which a package may stand.
+const STATES: [&str; 8] =
+    ["ready", "blocked", "unresolvable", "building", "retrying", "published", "failed", "cancelled"];
+
+/// What a process shows that does not lead.
+pub(crate) fn stand_by() {
+    for name in [metric::LEADER, metric::PERMITS, metric::LIMIT, metric::SLOTS] {
+        gauge!(name).set(0.0);
+    }
+    for state in STATES {
+        gauge!(metric::QUEUE, "state" => state).set(0.0);
+    }
+}
+
 /// The handles of one term; dropped with the leadership, which leaves the gauges of a standby.
 pub(crate) struct Metrics {
     /// Whether anybody may ask.
     on: bool,
-    leader: Gauge,
     queue: [Gauge; 8],
     permits: Gauge,
     limit: Gauge,
@@ -40,13 +53,10 @@ impl Metrics {
     /// For the leader of `term`.
     pub(crate) fn new(on: bool, term: u64) -> Self {
         gauge!(metric::TERM).set(term as f64);
-        let leader = gauge!(metric::LEADER);
-        leader.set(1.0);
-        let states = ["ready", "blocked", "unresolvable", "building", "retrying", "published", "failed", "cancelled"];
+        gauge!(metric::LEADER).set(1.0);
         Self {
             on,
-            leader,
-            queue: states.map(|state| gauge!(metric::QUEUE, "state" => state)),
+            queue: STATES.map(|state| gauge!(metric::QUEUE, "state" => state)),
             permits: gauge!(metric::PERMITS),
             limit: gauge!(metric::LIMIT),
             slots: gauge!(metric::SLOTS),
@@ -65,9 +75,12 @@ impl Metrics {
         if !self.on {
             return;
         }
-        self.commits.increment(1);
-        self.records.record(count(records));
-        self.commit_time.record(took);
+        // Without records it only renews the lease, or says how far the streams are read.
+        if records > 0 {
+            self.commits.increment(1);
+            self.records.record(count(records));
+            self.commit_time.record(took);
+        }
         let counts = scheduler.counts();
         let standing = [
             counts.ready,
@@ -93,15 +106,12 @@ impl Metrics {
             return;
         }
         self.attempts.increment(1);
-        let first = order.attempt == 1;
-        let queue: Option<&Queue> = scheduler.package(&order.package_name).filter(|_| first);
-        let permit = scheduler.permit(order.permit).filter(|permit| permit.build_id == order.build_id);
-        if let (Some(queue), Some(permit)) = (queue, permit) {
-            self.wait.record(permit.granted_at.since(queue.queued_at));
+        if let Some(waited) = waited(order, scheduler) {
+            self.wait.record(waited);
         }
     }
 
-    /// A committed event goes out; where it tells of an end, the attempt stands among the last ones.
+    /// A committed event goes out; where it tells of an end, the scheduler has the attempt among the last ones.
     pub(crate) fn told(&mut self, event: &Event, scheduler: &Scheduler) {
         if !self.on || !ENDS.contains(&event.kind.as_str()) {
             return;
@@ -126,11 +136,21 @@ impl Metrics {
 
 impl Drop for Metrics {
     fn drop(&mut self) {
-        let gauges = [&self.leader, &self.permits, &self.limit, &self.slots];
-        for gauge in gauges.into_iter().chain(&self.queue) {
-            gauge.set(0.0);
-        }
+        stand_by();
     }
+}
+
+/// How long a package waited for the first of its builds since it was queued afresh; `None` for a later one.
+/// The number of an attempt does not tell: one that was lost or returned leaves it as it is.
+fn waited(order: &BuildOrder, scheduler: &Scheduler) -> Option<Duration> {
+    let queue: &Queue = scheduler.package(&order.package_name)?;
+    let retries: Option<&Retries> = scheduler.retries(&order.package_name);
+    let attempts = retries.map(|retries| retries.attempts.as_slice()).unwrap_or_default();
+    if attempts.iter().any(|attempt| attempt.started_at >= queue.queued_at) {
+        return None;
+    }
+    let permit = scheduler.permit(order.permit).filter(|permit| permit.build_id == order.build_id)?;
+    Some(permit.granted_at.since(queue.queued_at))
 }
 
 /// How an attempt ended, as a label.

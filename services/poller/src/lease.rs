@@ -115,13 +115,13 @@ impl Keeper {
             }
             let (writes, done): (Vec<_>, Vec<_>) =
                 requests.into_iter().map(|request| (request.write, request.done)).unzip();
-            self.commit(&writes).await?;
+            health.waiting(self.commit(&writes)).await?;
             for done in done.into_iter().flatten() {
                 let _ = done.send(());
             }
         }
         self.record.holder = None;
-        self.commit(&[]).await
+        health.waiting(self.commit(&[])).await
     }
 
     async fn commit(&mut self, writes: &[Write]) -> Result<(), CommitError> {

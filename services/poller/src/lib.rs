@@ -98,7 +98,7 @@ async fn stand_by_and_work(
             vacant = health.waiting(LeaseWatch::vacant(&bucket, &me)) => vacant.context("failed to see which poller is active")?,
             () = shutdown.requested() => return Ok(()),
         };
-        let (keeper, lease) = match Keeper::take(&bucket, vacant, &me).await {
+        let (keeper, lease) = match health.waiting(Keeper::take(&bucket, vacant, &me)).await {
             Ok(taken) => taken,
             Err(CommitError::Deposed) => continue,
             Err(error) => return Err(error).context("failed to become the active poller"),

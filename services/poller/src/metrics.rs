@@ -20,6 +20,8 @@ pub(crate) fn follow(health: &Health, broker: &Broker) -> JoinSet<()> {
     );
     health.refresh_with(move || metric::set_broker(shown.is_connected(), shown.dead_letters()));
     let mut watch = broker.bucket(BucketName::Poller).watch(LAST);
+    gauge!(metric::LEADER).set(0.0);
+    gauge!(metric::LAST_POLL).set(0.0);
     let mut following = JoinSet::new();
     following.spawn(async move {
         loop {
