@@ -37,6 +37,7 @@ fn newest_data_replace_those_of_a_queued_package_and_its_place_stays() {
     line.announce(&[package("a", 0, &[]), package("b", 0, &[])]);
     let before = line.queue("a");
     line.poll(&[package("a", 0, &["x"])], 0);
+    assert_eq!(line.queue("a").package, package("a", 0, &["x"]), "by a poll as well");
     line.announce(&[with_ref("a", "main")]);
     let after = line.queue("a");
     assert_eq!(after.package, with_ref("a", "main"));
@@ -65,7 +66,10 @@ fn newest_data_replace_those_of_a_retrying_package_and_its_pause_stays() {
     line.announce(&[package("a", 0, &[])]);
     line.build("a", Outcome::Failed);
     let before = line.state("a");
+    line.poll(&[package("a", 0, &["x"])], 0);
+    assert_eq!(line.queue("a").package, package("a", 0, &["x"]), "by a poll as well");
     line.announce(&[with_ref("a", "main")]);
+    assert_eq!(line.queue("a").package, with_ref("a", "main"));
     assert_eq!(line.state("a"), before);
     assert_eq!(line.scheduler.retries(&name("a")).unwrap().failures, 1);
 }

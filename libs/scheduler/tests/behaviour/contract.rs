@@ -3,13 +3,17 @@
 //!
 //! | sentence | test |
 //! |---|---|
+//! | one package, an array of packages, or a poll's object | `tests/tests/foreign.rs`: `packages_that_nats_py_announces_are_built_and_it_reads_the_records_back` |
+//! | of a batch only the bad items are refused | `libs/domain/tests/wire.rs`: `of_a_batch_only_the_bad_items_are_refused` |
+//! | higher priority first | `start::higher_priority_first_then_more_waiters_then_first_come` |
+//! | the serial of a `buildId` grows with every start of any build | `start::serials_grow_with_every_start_of_any_build` |
 //! | unknown: queued, by hand and by poll | `announce::an_unknown_package_is_queued_by_hand_and_by_poll` |
 //! | queued: newest data replace the old | `announce::newest_data_replace_those_of_a_queued_package_and_its_place_stays`, `announce::of_two_in_one_announcement_the_last_counts` |
 //! | retrying: the same | `announce::newest_data_replace_those_of_a_retrying_package_and_its_pause_stays` |
 //! | building: data replaced, built again if anything but priority, id, category and status changed | `contract::a_building_package_is_built_again_for_all_but_priority_id_category_and_status` |
 //! | published, failed: queued again with fresh attempts | `announce::a_settled_package_is_queued_again_with_fresh_attempts` |
 //! | … by a poll ignored when decided by a commit later than `reportedThrough` | `announce::a_poll_that_did_not_know_the_outcome_yet_is_ignored` |
-//! | cancelled: queued again by hand, ignored by poll | `announce::a_cancelled_package_is_queued_by_hand_and_not_by_poll`; over the wire `tests/tests/foreign.rs` |
+//! | cancelled: queued again by hand, ignored by poll | `announce::a_cancelled_package_is_queued_by_hand_and_not_by_poll`; over the wire `tests/tests/foreign.rs`: `what_nats_py_announces_as_a_poll_obeys_the_rules_of_a_poll` |
 //! | what a poll does not name stays as it is | `announce::what_a_poll_does_not_name_stays` |
 //! | a poll too long for one message is split, dependencies first | `services/poller/src/announce.rs`: `a_long_answer_is_split_with_dependencies_first` |
 //! | the poller leaves out packages whose report waits or was refused | `services/poller/src/announce.rs`: `what_the_catalogue_does_not_know_yet_is_left_out` |
@@ -23,9 +27,12 @@
 //! | `error` is cut to 4 KiB | `contract::the_error_of_a_result_is_cut_to_4_kib_at_a_character` |
 //! | a stale result changes nothing | `finish::a_stale_failure_changes_nothing` |
 //! | … but a stale `published` is reported | `finish::a_stale_published_is_a_fact_unless_the_package_is_building` |
-//! | `permitRevision` is that of the worker's last write | `tests/tests/refusal.rs`: `a_result_that_lies_about_its_permit_stops_nobody` |
+//! | `permitRevision` is that of the worker's last write | `services/builder-worker/tests/worker/orders.rs`: `an_order_is_claimed_built_answered_and_forgotten` |
+//! | … and a lie about it harms nobody | `tests/tests/refusal.rs`: `a_result_that_lies_about_its_permit_stops_nobody` |
 //! | a lost worker is said by the orchestrator alone | `contract::no_worker_can_say_that_it_was_lost` |
 //! | `attempt` is 1 plus the package's own failures since it was last queued afresh | `finish::infrastructure_has_a_budget_of_its_own`, `announce::newer_data_are_built_with_all_attempts_whatever_became_of_the_old` |
+
+use std::{fs, path::Path};
 
 use packline_domain::{
     BuildResult, Outcome, Package,
@@ -36,6 +43,29 @@ use packline_scheduler::{Input, Standing};
 use serde_json::json;
 
 use crate::line::{Line, name, package};
+
+#[test]
+fn every_sentence_names_tests_that_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let rows = include_str!("contract.rs").lines().filter(|line| line.starts_with("//! | ")).skip(1);
+    let mut named = 0;
+    for cell in rows.filter_map(|row| row.rsplit('|').nth(1)) {
+        let mut file = None;
+        for word in cell.split('`').skip(1).step_by(2) {
+            if word.ends_with(".rs") {
+                file = Some(root.join("../..").join(word));
+                continue;
+            }
+            let (module, test) = word.split_once("::").unwrap_or(("", word));
+            let path = if module.is_empty() { file.take() } else { None };
+            let path = path.unwrap_or_else(|| root.join("tests/behaviour").join(module).with_extension("rs"));
+            let source = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            assert!(source.contains(&format!("fn {test}(")), "{} has no test {test}", path.display());
+            named += 1;
+        }
+    }
+    assert!(named > 25, "{named} tests are named");
+}
 
 #[test]
 fn a_building_package_is_built_again_for_all_but_priority_id_category_and_status() {

@@ -5,6 +5,7 @@ use std::{env, path::Path, process::ExitStatus, time::Duration};
 use anyhow::{Context, bail};
 use futures::future::{join_all, select_all};
 use packline_broker::{Broker, Message, topology};
+use packline_domain::SCHEMA;
 use packline_local::{
     catalogue::Catalogue,
     line::{Binaries, Line, Progress},
@@ -225,7 +226,7 @@ async fn limit(broker: &Broker, wanted: Option<u32>, orchestrator: &[Process]) -
                 match wanted {
                     Some(wanted) if wanted != state.max_concurrent => {
                         if !asked {
-                            let body = json!({"maxConcurrent": wanted, "by": "packline up"});
+                            let body = json!({"schema": SCHEMA, "maxConcurrent": wanted, "by": "packline up"});
                             broker.publish(Message::json(topology::control("adjust-concurrency"), &body)).await?;
                             asked = true;
                         }
