@@ -63,6 +63,11 @@ impl Scheduler {
         &self.permits.live
     }
 
+    /// Slots of all live workers.
+    pub fn slots(&self) -> u64 {
+        self.workers().values().copied().map(u64::from).sum()
+    }
+
     /// A package and its state.
     pub fn package(&self, name: &PackageName) -> Option<&Queue> {
         self.packages.find(name)?.queue.as_deref()

@@ -9,7 +9,10 @@ use packline_domain::{
 };
 use serde::Serialize;
 
-use crate::{Scheduler, Standing};
+use crate::{
+    Scheduler, Standing,
+    text::{by, cancelled, one_line},
+};
 
 /// The most names that one answer lists: dependencies, members of a cycle, holders of permits.
 const NAMED: usize = 100;
@@ -166,11 +169,10 @@ impl Scheduler {
             let holders = self.permits().take(NAMED).map(|(number, permit)| holder(number, permit));
             reasons.push(Reason::NoPermit { limit, holders: holders.collect() });
         }
-        let slots: u64 = self.workers().values().copied().map(u64::from).sum();
         if self.workers().is_empty() {
             reasons.push(Reason::NoWorker);
         } else if held < limit as usize && self.room() == 0 {
-            reasons.push(Reason::NoSlot { slots });
+            reasons.push(Reason::NoSlot { slots: self.slots() });
         }
     }
 }
@@ -221,21 +223,15 @@ impl fmt::Display for Reason {
             Self::Ending { holder, ending } => {
                 let why = match ending {
                     Ending::Stop => "stopped".to_owned(),
-                    Ending::Cancel(origin) => format!("cancelled{}", by(origin)),
+                    Ending::Cancel(origin) => cancelled(origin),
                     Ending::Deadline => "over its deadline".to_owned(),
                 };
                 write!(f, "its build on {} is {why} and has not ended", holder.worker.as_deref().unwrap_or("no worker"))
             }
             Self::Published { version: Some(version) } => write!(f, "published as {version}"),
             Self::Published { version: None } => f.write_str("published"),
-            Self::Failed { error, .. } => f.write_str(error.lines().next().unwrap_or_default()),
-            Self::Cancelled(origin) => write!(f, "cancelled{}", by(origin)),
+            Self::Failed { error, .. } => f.write_str(&one_line(error)),
+            Self::Cancelled(origin) => f.write_str(&cancelled(origin)),
         }
     }
-}
-
-fn by(origin: &Origin) -> String {
-    let by = origin.by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
-    let reason = origin.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    by + &reason
 }

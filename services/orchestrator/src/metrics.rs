@@ -97,7 +97,7 @@ impl Metrics {
         }
         self.permits.set(count(scheduler.permits().len()));
         self.limit.set(f64::from(scheduler.control().max_concurrent));
-        self.slots.set(scheduler.workers().values().copied().map(f64::from).sum::<f64>());
+        self.slots.set(scheduler.slots() as f64);
     }
 
     /// A committed order goes out.

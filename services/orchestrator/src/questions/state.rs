@@ -83,7 +83,7 @@ pub(super) fn state(driver: &Driver) -> StateAnswer<'_> {
             max_concurrent: control.max_concurrent,
             complete: control.complete,
         },
-        slots: scheduler.workers().values().copied().map(u64::from).sum(),
+        slots: scheduler.slots(),
         counts: scheduler.counts(),
         active: active.collect(),
         retrying: retrying.collect(),
