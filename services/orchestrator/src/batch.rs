@@ -178,3 +178,30 @@ pub(crate) struct Standing {
     /// Whether it has a value.
     pub(crate) stands: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn queue(name: &str, state: &serde_json::Value) -> Action {
+        let time = packline_domain::Timestamp::from_millis(0);
+        let mut record =
+            json!({"package": {"name": name}, "arrival": 1, "commit": 1, "queuedAt": time, "announcedAt": time});
+        record.as_object_mut().unwrap().extend(state.as_object().unwrap().clone());
+        let key = Key::Queue(name.parse().unwrap());
+        Action::Put(key.clone(), Record::decode(&key, record.to_string().as_bytes()).unwrap().unwrap())
+    }
+
+    #[test]
+    fn what_starts_is_written_after_all_that_it_may_have_waited_for() {
+        let mut batch = Batch::default();
+        batch.absorb(vec![
+            queue("a-dependent", &json!({"state": "building", "buildId": "a-dependent.2", "permit": 0})),
+            queue("z-dependency", &json!({"state": "published"})),
+        ]);
+        let writes = batch.writes(&BTreeMap::new(), true).unwrap();
+        let keys: Vec<&str> = writes.iter().map(|write| write.key.as_str()).collect();
+        assert_eq!(keys, ["queue.z-dependency", "queue.a-dependent"]);
+    }
+}

@@ -10,8 +10,6 @@ use std::{
 use packline_broker::{Broker, StreamName};
 use tokio::task::JoinHandle;
 
-use crate::pace::Pace;
-
 /// How long orders that are over are gathered at most.
 const GATHERED: Duration = Duration::from_millis(100);
 
@@ -50,13 +48,12 @@ impl Clearing {
         let Some(before) = self.handed.over(standing) else { return };
         let broker = self.broker.clone();
         self.task = tokio::spawn(async move {
-            let (sent, mut pace) = (Instant::now(), Pace::new(20, GATHERED));
+            let sent = Instant::now();
             if let Err(error) = broker.purge_before(StreamName::Builds, before).await {
                 tracing::debug!("orders that are over are left to their workers: {error}");
                 tokio::time::sleep(REFUSED).await;
             }
-            pace.wrote(sent.elapsed());
-            tokio::time::sleep_until(pace.ready().into()).await;
+            tokio::time::sleep((sent.elapsed() * 20).min(GATHERED)).await;
         });
     }
 }

@@ -123,9 +123,11 @@ impl Driver {
     pub(crate) fn release(&mut self, batch: &mut Batch, stored: Stored) {
         let Stored { commit, records, took } = stored;
         let mut effects = batch.take_effects();
+        let mut orders = false;
         for effect in &mut effects {
             match effect {
                 Effect::Order(order) => {
+                    orders = true;
                     order.permit_revision = self.permits.get(&order.permit).map_or(0, |standing| standing.revision);
                     self.metrics.started(order, &self.scheduler);
                 }
@@ -133,7 +135,8 @@ impl Driver {
                 Effect::Status(_) | Effect::Wake(_) => {}
             }
         }
-        let standing = self.scheduler.permits().map(|(_, permit)| permit.build_id.serial).min().unwrap_or(u64::MAX);
+        let serials = self.scheduler.permits().map(|(_, permit)| permit.build_id.serial);
+        let standing = if orders { serials.min() } else { None }.unwrap_or(0);
         self.outbox.send(Released { commit, effects, standing });
         self.metrics.committed(records, took, &self.scheduler);
     }

@@ -21,7 +21,7 @@ pub(crate) struct Released {
     pub(crate) commit: u64,
     /// What it implies, in order.
     pub(crate) effects: Vec<Effect>,
-    /// The lowest serial of a build that is not over.
+    /// No build with a lower serial than this stands; looked up where something is ordered, else 0.
     pub(crate) standing: u64,
 }
 
@@ -111,7 +111,7 @@ impl Lane {
                 let Released { mut commit, mut effects, mut standing } = first;
                 while let Ok(more) = queued.try_recv() {
                     effects.extend(more.effects);
-                    (commit, standing) = (more.commit, more.standing);
+                    (commit, standing) = (more.commit, standing.max(more.standing));
                 }
                 sender.send(effects, standing).await;
                 done.send_replace(commit);
