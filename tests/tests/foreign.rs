@@ -3,7 +3,7 @@
 
 use packline_broker::BucketName;
 use packline_domain::record::State;
-use packline_tests::{Bare, Console, NatsPy, NatsTool};
+use packline_tests::{Bare, Console, NatsPy, NatsTool, PATIENCE};
 use serde_json::{Value, json};
 
 /// A value as our own client reads it.
@@ -83,13 +83,16 @@ async fn the_commands_of_the_readme_work_with_the_real_tool() {
     let permit = nats.json(&["kv", "get", "--raw", "orchestrator", "permits.0"]).await.unwrap();
     assert_eq!((&permit["packageName"], permit.get("worker")), (&json!("@acme/core"), None));
     // The order follows the commit that granted the permit; with it goes that of the build that is over.
-    loop {
-        let builds = nats.json(&["stream", "info", "BUILDS", "--json"]).await.unwrap();
-        if builds["state"]["first_seq"] == 2 {
-            assert_eq!(builds["state"]["messages"], 1, "one build is handed out and unfinished: {builds}");
-            break;
+    let cleared = async {
+        loop {
+            let builds = nats.json(&["stream", "info", "BUILDS", "--json"]).await.unwrap();
+            if builds["state"]["first_seq"] == 2 {
+                return builds;
+            }
         }
-    }
+    };
+    let builds = tokio::time::timeout(PATIENCE, cleared).await.expect("the order of a build that is over stays");
+    assert_eq!(builds["state"]["messages"], 1, "one build is handed out and unfinished: {builds}");
     line.workers[0].thaw();
     line.until_state("@acme/core", "published").await.unwrap();
 
