@@ -1,5 +1,7 @@
 //! What people see.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use packline_domain::Package;
 use packline_packages_api::store::{Status, Store};
 use reqwest::StatusCode;
@@ -19,6 +21,15 @@ fn add(store: &Store, name: &str) {
     store.add(&Package::named(name.parse().unwrap())).unwrap();
 }
 
+/// Returns when the clock shows another millisecond: changes of one and the same have no order.
+fn the_next_millisecond() {
+    let millis = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let began = millis();
+    while millis() == began {
+        std::thread::yield_now();
+    }
+}
+
 /// The names in the table, from above.
 fn rows(page: &str) -> Vec<&str> {
     page.split("<tr><td>").skip(1).map(|row| row.split("</td>").next().unwrap()).collect()
@@ -33,8 +44,9 @@ async fn the_page_counts_by_status_and_lists_what_changed_last_first() {
         add(&store, name);
     }
     let metadata = json!({"error": "tests failed", "failedPhase": "test", "attempts": 3, "buildId": "acme/app.7"});
+    the_next_millisecond();
     store.update("@acme/base", Status::Published, None).unwrap();
-    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    the_next_millisecond();
     store.update("@acme/app", Status::Failed, metadata.as_object()).unwrap();
     let page = get(&served, "").await;
     assert_eq!(rows(&page)[..2], ["@acme/app", "@acme/base"]);
