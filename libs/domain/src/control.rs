@@ -175,6 +175,12 @@ pub struct LastControl {
     pub origin: Origin,
     /// When it was applied.
     pub at: Timestamp,
+    /// Its sequence in `CONTROL`.
+    #[serde(default)]
+    pub sequence: u64,
+    /// What it did, in one line for people.
+    #[serde(default)]
+    pub effect: String,
     /// Whether all that it withdraws is withdrawn.
     pub complete: bool,
 }

@@ -42,6 +42,9 @@ pub struct Event {
     /// Who commanded it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// Sequence in `CONTROL` of the command that did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<u64>,
     /// What happened and why, in one line for people.
     pub message: String,
 }

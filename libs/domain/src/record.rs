@@ -313,6 +313,9 @@ pub enum Intended {
         /// The last package done, in the order of names.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         done: Option<PackageName>,
+        /// How many packages it has changed so far.
+        #[serde(default)]
+        changed: usize,
     },
 }
 

@@ -111,6 +111,7 @@ fn messages() {
             package_name: Some(package().name),
             build_id: None,
             by: Some("ada".into()),
+            command: Some(12),
             message: "paused by ada: release".into(),
         },
     );
@@ -138,6 +139,8 @@ fn records() {
         command: Command::Cancel { package_name: package().name },
         origin: origin(),
         at: at(3),
+        sequence: 12,
+        effect: "cancelled by ops: release: @acme/core".into(),
         complete: true,
     };
     golden(
@@ -216,7 +219,12 @@ fn records() {
         ("announce", Intended::Announce { done: 400 }),
         (
             "control",
-            Intended::Control { command: Command::RequeueFailed, origin: origin(), done: Some(package().name) },
+            Intended::Control {
+                command: Command::RequeueFailed,
+                origin: origin(),
+                done: Some(package().name),
+                changed: 100,
+            },
         ),
     ] {
         golden(

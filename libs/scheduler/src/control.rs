@@ -22,12 +22,12 @@ enum Course {
     /// It is done, or changes nothing.
     Complete,
     /// Permits are to be withdrawn, or records to be touched after this one.
-    Remains { done: Option<PackageName> },
+    Remains { done: Option<PackageName>, changed: usize },
 }
 
 impl Course {
     fn of(remaining: usize) -> Self {
-        if remaining == 0 { Self::Complete } else { Self::Remains { done: None } }
+        if remaining == 0 { Self::Complete } else { Self::Remains { done: None, changed: 0 } }
     }
 }
 
@@ -54,6 +54,7 @@ impl Step<'_> {
         if let Some(Intention { stream, sequence, .. }) = self.intention() {
             return Err(Refusal::Busy { stream: stream.clone(), sequence: *sequence });
         }
+        self.command = Some(sequence);
         let course = match &command {
             Command::Poll => return Ok(()),
             Command::Resume => self.resume(&origin),
@@ -63,19 +64,20 @@ impl Step<'_> {
             Command::AdjustConcurrency { max_concurrent } => self.limit(*max_concurrent, &origin)?,
             Command::Cancel { package_name } => self.cancel(package_name, &origin),
             Command::Requeue { package_name } => self.requeue(package_name, &origin),
-            Command::RequeueFailed => self.requeue_failed(None, self.now.commit, AT_ONCE, &origin),
+            Command::RequeueFailed => self.requeue_failed(None, 0, self.now.commit, AT_ONCE, &origin),
         };
+        let effect = self.told().unwrap_or_default().to_owned();
         let mut control = self.control().clone();
         let complete = match course {
             Course::Complete => true,
-            Course::Remains { done } => {
-                let what = Intended::Control { command: command.clone(), origin: origin.clone(), done };
+            Course::Remains { done, changed } => {
+                let what = Intended::Control { command: command.clone(), origin: origin.clone(), done, changed };
                 self.put_intention(Intention { schema: SCHEMA, stream, sequence, commit: self.now.commit, what });
                 control.complete &= !changes_mode(&command);
                 false
             }
         };
-        control.last = Some(LastControl { command, origin, at: self.now.at, complete });
+        control.last = Some(LastControl { command, origin, at: self.now.at, sequence, effect, complete });
         self.put_control(control);
         Ok(())
     }
@@ -83,14 +85,17 @@ impl Step<'_> {
     /// The next slice of a command that touches many records.
     pub(crate) fn continued(&mut self, limit: usize) {
         let Some(intention) = self.intention().cloned() else { return };
-        let (origin, done) = match &intention.what {
-            Intended::Control { command: Command::RequeueFailed, origin, done } => (origin.clone(), done.clone()),
+        let (origin, done, changed) = match &intention.what {
+            Intended::Control { command: Command::RequeueFailed, origin, done, changed } => {
+                (origin.clone(), done.clone(), *changed)
+            }
             Intended::Control { .. } | Intended::Announce { .. } => return,
         };
-        match self.requeue_failed(done, intention.commit, limit, &origin) {
+        self.command = Some(intention.sequence);
+        match self.requeue_failed(done, changed, intention.commit, limit, &origin) {
             Course::Complete => self.complete(&Command::RequeueFailed),
-            Course::Remains { done } => {
-                let what = Intended::Control { command: Command::RequeueFailed, origin, done };
+            Course::Remains { done, changed } => {
+                let what = Intended::Control { command: Command::RequeueFailed, origin, done, changed };
                 self.put_intention(Intention { what, ..intention });
             }
         }
@@ -102,6 +107,9 @@ impl Step<'_> {
         control.complete |= changes_mode(command);
         if let Some(last) = &mut control.last {
             last.complete = true;
+            if let Some(effect) = self.told() {
+                effect.clone_into(&mut last.effect);
+            }
         }
         self.put_control(control);
         self.delete(Key::Intention);
@@ -227,22 +235,30 @@ impl Step<'_> {
 
     /// Queues failed packages afresh, in the order of names after `done`, leaving out those that failed
     /// after the commit in which the command began.
-    fn requeue_failed(&mut self, done: Option<PackageName>, began: u64, limit: usize, origin: &Origin) -> Course {
+    fn requeue_failed(
+        &mut self,
+        done: Option<PackageName>,
+        mut changed: usize,
+        began: u64,
+        limit: usize,
+        origin: &Origin,
+    ) -> Course {
         let after = done.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
         let mut failed = self.state.packages.failed.range::<PackageName, _>((after, Bound::Unbounded));
-        let (mut queued, mut last) = (0, done.clone());
+        let mut last = done.clone();
         for name in failed.by_ref().take(limit.max(1)) {
             last = Some(name.clone());
             if let Some(queue) = self.queue(name).filter(|queue| queue.commit <= began).cloned() {
                 self.queue_afresh(queue);
-                queued += 1;
+                changed += 1;
             }
         }
-        let complete = failed.next().is_none();
-        let then = if complete { "" } else { "; more follow" };
-        let message = format!("requeued {}{}{then}", counted(queued, "failed package"), by(origin));
+        if failed.next().is_some() {
+            return Course::Remains { done: last, changed };
+        }
+        let message = format!("requeued {}{}", counted(changed, "failed package"), by(origin));
         self.tell_command("requeued", None, origin, message);
-        if complete { Course::Complete } else { Course::Remains { done: last } }
+        Course::Complete
     }
 
     fn unchanged(&mut self, about: Option<&PackageName>, origin: &Origin, message: String) -> Course {

@@ -40,11 +40,21 @@ pub(crate) struct Step<'a> {
     effects: Vec<Effect>,
     pub(crate) serial: u64,
     arrival: u64,
+    /// Sequence of the command that is being worked off.
+    pub(crate) command: Option<u64>,
 }
 
 impl<'a> Step<'a> {
     pub(crate) fn new(state: &'a Scheduler, now: &'a Now) -> Self {
-        Self { state, now, changes: BTreeMap::new(), effects: Vec::new(), serial: state.serial, arrival: state.arrival }
+        Self {
+            state,
+            now,
+            changes: BTreeMap::new(),
+            effects: Vec::new(),
+            serial: state.serial,
+            arrival: state.arrival,
+            command: None,
+        }
     }
 
     /// Runs one rule to its decision.
@@ -213,8 +223,20 @@ impl<'a> Step<'a> {
         self.effects.push(event(self.now, kind, Some(about), build_id, None, message));
     }
 
+    /// What the command that is being worked off has told in this step.
+    pub(crate) fn told(&self) -> Option<&str> {
+        self.effects.iter().rev().find_map(|effect| match effect {
+            Effect::Event(event) if self.command.is_some() && event.command == self.command => Some(&*event.message),
+            _ => None,
+        })
+    }
+
     pub(crate) fn tell_command(&mut self, kind: &str, about: Option<&PackageName>, origin: &Origin, message: String) {
-        self.effects.push(event(self.now, kind, about, None, Some(origin), message));
+        let mut told = event(self.now, kind, about, None, Some(origin), message);
+        if let Effect::Event(event) = &mut told {
+            event.command = self.command;
+        }
+        self.effects.push(told);
     }
 }
 
@@ -250,6 +272,7 @@ pub(crate) fn event(
         package_name: about.cloned(),
         build_id: build_id.cloned(),
         by: origin.and_then(|origin| origin.by.clone()),
+        command: None,
         message,
     }))
 }

@@ -208,6 +208,7 @@ impl Step<'_> {
     }
 
     fn complete_withdrawal(&mut self, command: &Command) {
+        self.command = self.intention().map(|intention| intention.sequence);
         self.complete(command);
         let origin = self.control().last.as_ref().map(|last| last.origin.clone()).unwrap_or_default();
         let (about, message) = match command {

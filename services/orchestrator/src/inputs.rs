@@ -264,6 +264,7 @@ impl Driver {
             package_name: None,
             build_id: None,
             by: None,
+            command: None,
             message,
         };
         batch.absorb(vec![Action::Effect(Effect::Event(Box::new(event)))]);

@@ -40,6 +40,7 @@ fn paused_starts_nothing_until_resumed() {
     );
     let last = control.last.unwrap();
     assert_eq!((last.command, last.complete), (Command::Pause, true));
+    assert_eq!((last.sequence, last.effect.as_str()), (1, "paused by ops: a reason"));
     assert_eq!(line.last_event(), ("paused", "paused by ops: a reason"));
     assert_eq!(line.dispatch(), Vec::<String>::new());
     line.command(Command::Resume);
@@ -246,6 +247,9 @@ fn many_failed_packages_are_requeued_in_slices_that_leave_out_what_failed_since(
     assert_eq!(slices, 3);
     assert_eq!(line.standing("p129"), Some(Standing::Failed), "it failed after the command");
     assert_eq!(line.scheduler.counts().failed, 1);
-    assert!(line.scheduler.control().last.clone().unwrap().complete);
+    let last = line.scheduler.control().last.clone().unwrap();
+    assert!(last.complete);
+    assert_eq!(last.effect, "requeued 129 failed packages by ops: a reason");
+    assert_eq!(line.last_event(), ("requeued", last.effect.as_str()), "one event for all of them");
     assert_eq!(line.feed(Input::Continued { limit: 10 }), []);
 }

@@ -34,7 +34,7 @@ fn pause_and_drain_withdraw_the_orders_that_nobody_has_taken() {
         assert!(line.last_event().1.ends_with("; 1 order that no worker has taken to be withdrawn first"));
         let intention = line.scheduler.intention().unwrap().clone();
         assert_eq!((intention.stream.as_str(), intention.sequence, intention.commit), ("CONTROL", 1, line.now.commit));
-        let what = Intended::Control { command, origin: by_ops(), done: None };
+        let what = Intended::Control { command, origin: by_ops(), done: None, changed: 0 };
         assert_eq!(intention.what, what);
         assert_eq!(line.withdraw(100), 1);
         assert_eq!(line.scheduler.intention(), None);
