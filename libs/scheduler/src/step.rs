@@ -227,7 +227,7 @@ impl<'a> Step<'a> {
     pub(crate) fn told(&self) -> Option<&str> {
         self.effects.iter().rev().find_map(|effect| match effect {
             Effect::Event(event) if self.command.is_some() && event.command == self.command => Some(&*event.message),
-            _ => None,
+            Effect::Order(_) | Effect::Status(_) | Effect::Event(_) | Effect::Wake(_) => None,
         })
     }
 
