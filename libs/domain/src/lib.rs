@@ -2,6 +2,7 @@
 //!
 //! Everything that crosses a process border is defined here once, as JSON in camelCase; no I/O.
 
+pub mod answer;
 pub mod build;
 pub mod control;
 pub mod effect;
@@ -9,6 +10,7 @@ pub mod key;
 pub mod message;
 pub mod package;
 pub mod record;
+pub mod text;
 pub mod time;
 mod worker;
 

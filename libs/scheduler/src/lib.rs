@@ -78,8 +78,7 @@ mod withdraw;
 
 pub use action::Action;
 pub use input::{Config, Input, Now, Refusal, Slice};
-pub use order::{Counts, Standing};
+pub use packline_domain::answer::{Counts, Holder, Reason, Standing};
 pub use restore::Impossible;
 pub use scheduler::Scheduler;
-pub use why::{Holder, Reason};
 pub use withdraw::Withdrawal;

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use packline_domain::{
     PackageName, Timestamp,
+    answer::{Counts, Standing},
     record::{Queue, Retries, State},
 };
 
 use crate::{
-    order::{Counts, Rank, Standing, holds_back, waits},
+    order::{Rank, holds_back, waits},
     waiters::Waiters,
 };
 

@@ -1,8 +1,12 @@
 //! `orchestrator.queue`: the packages, page by page.
 
-use packline_domain::{PackageName, SCHEMA, control::typed_package, record::Queue};
-use packline_scheduler::{Scheduler, Standing};
-use serde::{Deserialize, Serialize};
+use packline_domain::{
+    SCHEMA,
+    answer::{self, QueueQuestion, QueueRow, Standing},
+    control::typed_package,
+    record::Queue,
+};
+use packline_scheduler::Scheduler;
 
 /// The most packages of one page, and how many it has where nobody says.
 const MOST: usize = 200;
@@ -10,49 +14,17 @@ const USUAL: usize = 50;
 /// A page ends when it has so many bytes, whatever its limit; a package more may have 128 KiB.
 const BYTES: usize = 96 * 1024;
 
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Asked {
-    /// Only those that stand so. Where nothing is said: all that wait.
-    state: Option<Standing>,
-    limit: Option<usize>,
-    /// The last package of the page before.
-    cursor: Option<String>,
-}
-
-/// The answer.
-#[derive(Serialize)]
-pub(super) struct Page<'a> {
-    schema: u32,
-    packages: Vec<Row<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cursor: Option<&'a PackageName>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Row<'a> {
-    package_name: &'a PackageName,
-    state: Option<Standing>,
-    /// Its own or the highest of those that wait for it.
-    priority: i64,
-    dependencies: &'a [PackageName],
-    attempts: u32,
-    /// The first that `orchestrator.why` answers, for a person.
-    reason: String,
-}
-
 /// Those that wait in the order in which they will be built, all others in the order of names.
-pub(super) fn queue<'a>(scheduler: &'a Scheduler, body: &[u8]) -> Result<Page<'a>, String> {
-    let asked = if body.trim_ascii().is_empty() { Asked::default() } else { read(body)? };
+pub(super) fn queue(scheduler: &Scheduler, body: &[u8]) -> Result<answer::Queue, String> {
+    let asked = if body.trim_ascii().is_empty() { QueueQuestion::default() } else { read(body)? };
     let limit = asked.limit.unwrap_or(USUAL);
     if !(1..=MOST).contains(&limit) {
         return Err(format!("`limit` is a whole number from 1 to {MOST}"));
     }
     let after = asked.cursor.as_deref().map(|name| typed_package(name.as_bytes())).transpose()?;
     let standing = |queue: &Queue| scheduler.standing(&queue.package.name);
-    let wanted = |queue: &&'a Queue| asked.state.is_none_or(|state| standing(queue) == Some(state));
-    let mut found: Box<dyn Iterator<Item = &'a Queue>> = match asked.state {
+    let wanted = |queue: &&Queue| asked.state.is_none_or(|state| standing(queue) == Some(state));
+    let mut found: Box<dyn Iterator<Item = &Queue>> = match asked.state {
         None | Some(Standing::Ready | Standing::Blocked | Standing::Unresolvable | Standing::Retrying) => {
             Box::new(scheduler.upcoming(after.as_ref()).filter(wanted))
         }
@@ -69,23 +41,24 @@ pub(super) fn queue<'a>(scheduler: &'a Scheduler, body: &[u8]) -> Result<Page<'a
         packages.push(row);
     }
     let more = found.next().is_some();
-    let cursor = packages.last().filter(|_| more).map(|row| row.package_name);
-    Ok(Page { schema: SCHEMA, packages, cursor })
+    let cursor = packages.last().filter(|_| more).map(|row: &QueueRow| row.package_name.clone());
+    Ok(answer::Queue { schema: SCHEMA, packages, cursor })
 }
 
-fn read(body: &[u8]) -> Result<Asked, String> {
+fn read(body: &[u8]) -> Result<QueueQuestion, String> {
     let right = r#"{"state": "ready", "limit": 50, "cursor": "@acme/core"}"#;
     serde_json::from_slice(body).map_err(|error| format!("{error}; the body is empty, or has some of {right}"))
 }
 
-fn row<'a>(scheduler: &'a Scheduler, queue: &'a Queue) -> Row<'a> {
+fn row(scheduler: &Scheduler, queue: &Queue) -> QueueRow {
     let name = &queue.package.name;
-    Row {
-        package_name: name,
+    QueueRow {
+        package_name: name.clone(),
         state: scheduler.standing(name),
         priority: scheduler.priority(name).unwrap_or(queue.package.priority),
-        dependencies: &queue.package.dependencies,
+        dependencies: queue.package.dependencies.clone(),
         attempts: scheduler.retries(name).map_or(0, |retries| retries.failures),
         reason: scheduler.why(name).first().map(ToString::to_string).unwrap_or_default(),
+        estimated_seconds: None,
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use packline_broker::{Broker, Message, topology};
-use packline_domain::Timestamp;
+use packline_domain::{Timestamp, answer::State};
 use packline_local::{
     catalogue::Catalogue,
     line::{Binaries, Line, Progress},
@@ -12,7 +12,6 @@ use packline_local::{
     process::Process,
     tools,
 };
-use serde::Deserialize;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -28,22 +27,6 @@ pub(super) struct Bed {
     pub(super) broker: Broker,
     line: Line,
     folder: TempDir,
-}
-
-/// The part of `orchestrator.state` that is looked at.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct State {
-    pub(super) slots: u64,
-    pub(super) counts: Counts,
-    pub(super) commit: u64,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Counts {
-    pub(super) ready: u64,
-    pub(super) published: u64,
 }
 
 impl Bed {

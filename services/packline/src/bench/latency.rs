@@ -40,7 +40,7 @@ pub(super) async fn measure(settings: &Settings) -> anyhow::Result<Latency> {
         bed.announce(round, round + 1, 1).await;
         let claimed = timeout(PATIENCE, claimed(&mut permits)).await.context("nobody claimed")??;
         claims.push((claimed - began).as_secs_f64() * 1000.0);
-        let published = u64::from(round) + 1;
+        let published = round as usize + 1;
         timeout(PATIENCE, bed.until(|state| state.counts.published == published)).await.context("no end")??;
         ends.push(began.elapsed().as_secs_f64() * 1000.0);
     }

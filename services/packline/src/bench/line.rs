@@ -59,7 +59,7 @@ pub(super) async fn measure(settings: &Settings) -> anyhow::Result<Line> {
     }
     let seconds = began.elapsed().as_secs_f64();
     let parts = Usage::of_all(&bed)?.into_iter().map(|usage| usage.since(&used)).collect();
-    let after = bed.until(|state| state.counts.published == u64::from(settings.packages)).await?;
+    let after = bed.until(|state| state.counts.published == settings.packages as usize).await?;
     let commits = after.commit - before.commit;
     // Each build's claim is a record too, and its worker's.
     let written = (bed.records().await? - records).saturating_sub(u64::from(settings.packages));

@@ -35,13 +35,13 @@ pub(super) async fn measure(settings: &Settings) -> anyhow::Result<Queue> {
     let rss_before_bytes = orchestrator(&bed)?.rss_bytes;
     let began = Instant::now();
     bed.announce(0, packages, settings.batch).await;
-    bed.until(|state| state.counts.ready == u64::from(packages)).await?;
+    bed.until(|state| state.counts.ready == packages as usize).await?;
     let seconds = began.elapsed().as_secs_f64();
     let rss_queued_bytes = orchestrator(&bed)?.rss_bytes;
     bed.stop_last().await;
     let restart_seconds = bed.add_orchestrator().await?.as_secs_f64();
     let state = bed.until(|_| true).await?;
-    anyhow::ensure!(state.counts.ready == u64::from(packages), "{} are queued after the restart", state.counts.ready);
+    anyhow::ensure!(state.counts.ready == packages as usize, "{} are queued after the restart", state.counts.ready);
     let rss_restarted_bytes = orchestrator(&bed)?.rss_bytes;
     Ok(Queue { packages, seconds, rss_before_bytes, rss_queued_bytes, restart_seconds, rss_restarted_bytes })
 }

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use packline_broker::{Broker, BucketName, StreamName, Watch, Watched};
-use packline_domain::Mode;
-use serde::Deserialize;
+use packline_domain::{Mode, answer::State};
 
 use super::board::Board;
 
@@ -27,20 +26,6 @@ pub(crate) enum Rest {
     Idle,
     /// Something is left, and nothing of it starts before a command.
     Halted,
-}
-
-/// The part of the answer of `orchestrator.state` that says whether anything is left to do.
-#[derive(Debug, Default, Deserialize)]
-struct State {
-    mode: Mode,
-    counts: Counts,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Counts {
-    ready: u64,
-    building: u64,
-    retrying: u64,
 }
 
 impl Observer {
@@ -73,7 +58,8 @@ impl Observer {
     /// What the leader says of it. Nobody answering is busy.
     pub(crate) async fn rest(&self) -> anyhow::Result<Rest> {
         let Ok(answer) = self.broker.ask("orchestrator.state", "").await else { return Ok(Rest::Busy) };
-        let State { mode, counts } = serde_json::from_slice(&answer).context("orchestrator.state answers strangely")?;
+        let State { mode, counts, .. } =
+            serde_json::from_slice(&answer).context("orchestrator.state answers strangely")?;
         Ok(match mode {
             _ if counts.building > 0 => Rest::Busy,
             _ if counts.ready == 0 && counts.retrying == 0 => Rest::Idle,

@@ -1,0 +1,86 @@
+//! Where packages stand, and how many stand where.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Where a package stands, seen together with all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Standing {
+    /// Could start at once.
+    Ready,
+    /// Waits for a dependency that is in the queue and not published.
+    Blocked,
+    /// Is on a cycle of dependencies.
+    Unresolvable,
+    /// Holds a permit.
+    Building,
+    /// Waits for the time of its next attempt.
+    Retrying,
+    /// The registry has it.
+    Published,
+    /// It will not be tried again by itself.
+    Failed,
+    /// An operator dropped it.
+    Cancelled,
+}
+
+/// As it is written in answers.
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ready => "ready",
+            Self::Blocked => "blocked",
+            Self::Unresolvable => "unresolvable",
+            Self::Building => "building",
+            Self::Retrying => "retrying",
+            Self::Published => "published",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        })
+    }
+}
+
+/// How many packages stand where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Counts {
+    /// [`Standing::Ready`].
+    pub ready: usize,
+    /// [`Standing::Blocked`].
+    pub blocked: usize,
+    /// [`Standing::Unresolvable`].
+    pub unresolvable: usize,
+    /// [`Standing::Building`].
+    pub building: usize,
+    /// [`Standing::Retrying`].
+    pub retrying: usize,
+    /// [`Standing::Published`].
+    pub published: usize,
+    /// [`Standing::Failed`].
+    pub failed: usize,
+    /// [`Standing::Cancelled`].
+    pub cancelled: usize,
+}
+
+impl Counts {
+    /// How many wait for their turn, whatever for.
+    pub fn waiting(&self) -> usize {
+        self.ready + self.blocked + self.unresolvable + self.retrying
+    }
+
+    /// The one that counts these.
+    pub fn of(&mut self, standing: Standing) -> &mut usize {
+        match standing {
+            Standing::Ready => &mut self.ready,
+            Standing::Blocked => &mut self.blocked,
+            Standing::Unresolvable => &mut self.unresolvable,
+            Standing::Building => &mut self.building,
+            Standing::Retrying => &mut self.retrying,
+            Standing::Published => &mut self.published,
+            Standing::Failed => &mut self.failed,
+            Standing::Cancelled => &mut self.cancelled,
+        }
+    }
+}

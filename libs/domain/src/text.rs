@@ -1,0 +1,31 @@
+//! Sentences for people: who commanded, and the one line of what may be long.
+
+use crate::control::Origin;
+
+/// The longest line, in characters.
+const LINE: usize = 300;
+
+/// ` by ops: reason`, as far as it is known.
+pub fn by(origin: &Origin) -> String {
+    let who = origin.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+    let why = origin.reason.as_ref().map(|reason| format!(": {}", one_line(reason))).unwrap_or_default();
+    who + &why
+}
+
+/// What an operator did to a package, as its last word: `cancelled by ops: reason`.
+pub fn cancelled(origin: &Origin) -> String {
+    match &origin.by {
+        Some(_) => format!("cancelled{}", by(origin)),
+        None => format!("cancelled by an operator{}", by(origin)),
+    }
+}
+
+/// The first line that says something, cut.
+pub fn one_line(text: &str) -> String {
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    let mut cut: String = line.chars().take(LINE).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if line.chars().nth(LINE).is_some() {
+        cut.push('…');
+    }
+    cut
+}
