@@ -97,7 +97,14 @@ fn state() -> State {
         leader: "h-2".into(),
         term: 3,
         commit: 99,
-        last_control: Some(LastControl { command: Command::Pause, origin: origin(), at: at(0), complete: true }),
+        last_control: Some(LastControl {
+            command: Command::Pause,
+            origin: origin(),
+            at: at(0),
+            sequence: 5,
+            effect: "paused by ada".into(),
+            complete: true,
+        }),
     }
 }
 
