@@ -44,6 +44,14 @@ pub enum ConnectError {
         /// Where it is.
         url: String,
     },
+    /// There is none, as far as was waited for.
+    #[error("no broker answers at {url}: {why}")]
+    Unreachable {
+        /// Where it should be.
+        url: String,
+        /// What the last try said.
+        why: String,
+    },
 }
 
 /// A connection to the broker. Cheap to clone; clones share it.
@@ -66,6 +74,19 @@ impl Broker {
     /// # Errors
     /// When the settings are unusable, or the broker is older than [`OLDEST_BROKER`].
     pub async fn connect(settings: &Settings, name: &str) -> Result<Self, ConnectError> {
+        Self::open(settings, name, None).await
+    }
+
+    /// The same for those who do not wait for a broker longer than `patience`.
+    ///
+    /// # Errors
+    /// As [`Self::connect`], and [`ConnectError::Unreachable`].
+    pub async fn connect_within(settings: &Settings, name: &str, patience: Duration) -> Result<Self, ConnectError> {
+        Self::open(settings, name, Some(patience)).await
+    }
+
+    async fn open(settings: &Settings, name: &str, patience: Option<Duration>) -> Result<Self, ConnectError> {
+        let settings = &settings.resolved()?;
         let (counter, connections) = watch::channel(0_u64);
         let (complain, complaint) = watch::channel("nothing answers".to_owned());
         let url = settings.shown_url();
@@ -81,10 +102,17 @@ impl Broker {
                 note(&told, &event, &counter, &complain);
                 std::future::ready(())
             })
-            .connect(addresses(&settings.url)?)
+            .connect(addresses(settings.url())?)
             .await
             .map_err(|error| ConnectError::Settings(format!("failed to connect to {url}: {error}")))?;
-        first_connection(connections.clone(), &complaint, &url).await;
+        let connected = first_connection(connections.clone(), &complaint, &url);
+        match patience {
+            None => connected.await,
+            Some(patience) => tokio::time::timeout(patience, connected).await.map_err(|_| {
+                let why = complaint.borrow().clone();
+                ConnectError::Unreachable { url: url.clone(), why }
+            })?,
+        }
         check_version(&client.server_info().version, &url)?;
         let context = ContextBuilder::new()
             .timeout(REQUEST_TIMEOUT)
@@ -191,6 +219,15 @@ async fn credentials(settings: &Settings) -> Result<ConnectOptions, ConnectError
     if let Some(user) = &settings.user {
         let password = settings.password.as_ref().map(|password| password.expose_secret().to_owned());
         options = options.user_and_password(user.clone(), password.unwrap_or_default());
+    }
+    if let Some(token) = &settings.token {
+        options = options.token(token.expose_secret().to_owned());
+    }
+    if let Some(prefix) = &settings.inbox_prefix {
+        options = options.custom_inbox_prefix(prefix.clone());
+    }
+    if settings.tls_first {
+        options = options.tls_first();
     }
     if let Some(ca) = &settings.ca {
         options = options.add_root_certificates(ca.clone()).require_tls(true);

@@ -10,6 +10,7 @@ mod bucket;
 mod commit;
 mod connect;
 mod consume;
+mod context;
 mod dead;
 mod delivery;
 mod ensure;

@@ -5,52 +5,92 @@ use std::path::PathBuf;
 use clap::Args;
 use secrecy::SecretString;
 
+use crate::{ConnectError, context};
+
+/// Where the broker is when nobody says it.
+const USUAL_URL: &str = "nats://127.0.0.1:4222";
+
 /// How to reach the broker, and how often it keeps what it stores.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
+#[group(skip)]
 pub struct Settings {
-    /// URL of the broker, or several with commas
-    #[arg(long = "nats-url", env = "NATS_URL", default_value = "nats://127.0.0.1:4222", hide_env_values = true)]
-    pub url: String,
+    /// URL of the broker, or several with commas [default: nats://127.0.0.1:4222]
+    #[arg(
+        help_heading = "Broker",
+        long = "nats-url",
+        visible_alias = "server",
+        env = "NATS_URL",
+        hide_env_values = true
+    )]
+    pub url: Option<String>,
     /// File with the user's credentials
-    #[arg(long = "nats-creds", env = "NATS_CREDS")]
+    #[arg(help_heading = "Broker", long = "nats-creds", env = "NATS_CREDS")]
     pub creds: Option<PathBuf>,
     /// File with the user's nkey seed
-    #[arg(long = "nats-nkey", env = "NATS_NKEY")]
+    #[arg(help_heading = "Broker", long = "nats-nkey", env = "NATS_NKEY")]
     pub nkey: Option<PathBuf>,
     /// User name
-    #[arg(long = "nats-user", env = "NATS_USER")]
+    #[arg(help_heading = "Broker", long = "nats-user", env = "NATS_USER")]
     pub user: Option<String>,
     /// Password of that user
-    #[arg(long = "nats-password", env = "NATS_PASSWORD", hide_env_values = true)]
+    #[arg(help_heading = "Broker", long = "nats-password", env = "NATS_PASSWORD", hide_env_values = true)]
     pub password: Option<SecretString>,
+    /// Token, where the broker wants one in place of a user
+    #[arg(help_heading = "Broker", long = "nats-token", env = "NATS_TOKEN", hide_env_values = true)]
+    pub token: Option<SecretString>,
     /// File with the certificates of the authority that signed the broker's
-    #[arg(long = "nats-ca", env = "NATS_CA")]
+    #[arg(help_heading = "Broker", long = "nats-ca", env = "NATS_CA")]
     pub ca: Option<PathBuf>,
     /// File with our own certificate
-    #[arg(long = "nats-cert", env = "NATS_CERT", requires = "key")]
+    #[arg(help_heading = "Broker", long = "nats-cert", env = "NATS_CERT", requires = "key")]
     pub cert: Option<PathBuf>,
     /// File with the key of our own certificate
-    #[arg(long = "nats-key", env = "NATS_KEY", requires = "cert")]
+    #[arg(help_heading = "Broker", long = "nats-key", env = "NATS_KEY", requires = "cert")]
     pub key: Option<PathBuf>,
+    /// Context of the `nats` tool: what is not said otherwise is read from there
+    #[arg(help_heading = "Broker", long = "nats-context", visible_alias = "context", env = "NATS_CONTEXT")]
+    pub context: Option<String>,
     /// Replicas of streams and buckets, on a cluster
-    #[arg(long, env = "REPLICAS", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=5))]
+    #[arg(help_heading = "Broker", long, env = "REPLICAS", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=5))]
     pub replicas: u16,
+    /// Whether TLS comes before the broker's first word; a context says so.
+    #[arg(skip)]
+    pub(crate) tls_first: bool,
+    /// What inboxes begin with; a context says so.
+    #[arg(skip)]
+    pub(crate) inbox_prefix: Option<String>,
 }
 
 impl Settings {
     /// A broker at `url`, without credentials.
     pub fn at(url: impl Into<String>) -> Self {
-        Self {
-            url: url.into(),
-            creds: None,
-            nkey: None,
-            user: None,
-            password: None,
-            ca: None,
-            cert: None,
-            key: None,
-            replicas: 1,
+        Self { url: Some(url.into()), replicas: 1, ..Self::default() }
+    }
+
+    /// For a person at a terminal: where neither a URL nor a context is named, the context that `nats context
+    /// select` has chosen.
+    ///
+    /// # Errors
+    /// When the choice cannot be read.
+    pub fn or_selected_context(mut self) -> Result<Self, ConnectError> {
+        if self.url.is_none() && self.context.is_none() {
+            self.context = context::selected(&context::folder()).map_err(ConnectError::Settings)?;
         }
+        Ok(self)
+    }
+
+    /// The same with what its context says, where nothing else says it.
+    pub(crate) fn resolved(&self) -> Result<Self, ConnectError> {
+        match &self.context {
+            None => Ok(self.clone()),
+            Some(name) => context::read(&context::folder(), name)
+                .and_then(|context| context.complete(self.clone()))
+                .map_err(ConnectError::Settings),
+        }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        self.url.as_deref().filter(|url| !url.is_empty()).unwrap_or(USUAL_URL)
     }
 
     /// The URL without what may be secret in it.
@@ -59,7 +99,7 @@ impl Settings {
             Some((scheme, rest)) => format!("{scheme}://{}", rest.rsplit('@').next().unwrap_or(rest)),
             None => url.rsplit('@').next().unwrap_or(url).to_owned(),
         };
-        self.url.split(',').map(|url| bare(url.trim())).collect::<Vec<_>>().join(",")
+        self.url().split(',').map(|url| bare(url.trim())).collect::<Vec<_>>().join(",")
     }
 }
 
@@ -71,5 +111,10 @@ mod tests {
     fn passwords_in_urls_are_not_shown() {
         let settings = Settings::at("nats://me:secret@one:4222, nats://two:4222");
         assert_eq!(settings.shown_url(), "nats://one:4222,nats://two:4222");
+    }
+
+    #[test]
+    fn without_a_word_it_is_this_machine() {
+        assert_eq!(Settings::default().shown_url(), "nats://127.0.0.1:4222");
     }
 }

@@ -1,10 +1,10 @@
 //! What an operator commands.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::{
-    PackageName, Timestamp,
+    PackageName, SCHEMA, Timestamp,
     package::{kind, whole},
 };
 
@@ -108,6 +108,39 @@ impl Command {
     }
 }
 
+/// The wire: what [`Command::parse`] reads.
+impl Command {
+    /// The last token of its subject, `control.<name>`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Drain => "drain",
+            Self::EmergencyStop => "emergency-stop",
+            Self::AdjustConcurrency { .. } => "adjust-concurrency",
+            Self::Cancel { .. } => "cancel",
+            Self::Requeue { .. } | Self::RequeueFailed => "requeue",
+            Self::Poll => "poll",
+        }
+    }
+
+    /// Its body.
+    pub fn body(&self, origin: &Origin) -> Value {
+        let own = match self {
+            Self::Pause | Self::Resume | Self::Drain | Self::EmergencyStop | Self::Poll => None,
+            Self::AdjustConcurrency { max_concurrent } => Some(("maxConcurrent", json!(max_concurrent))),
+            Self::Cancel { package_name } | Self::Requeue { package_name } => {
+                Some(("packageName", json!(package_name)))
+            }
+            Self::RequeueFailed => Some(("all", json!("failed"))),
+        };
+        let by = origin.by.as_ref().map(|by| ("by", json!(by)));
+        let reason = origin.reason.as_ref().map(|reason| ("reason", json!(reason)));
+        let fields = [Some(("schema", json!(SCHEMA))), own, by, reason];
+        fields.into_iter().flatten().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+}
+
 /// A body as a person types it: JSON, or plain text, or nothing.
 fn typed(body: &[u8]) -> Result<Value, String> {
     let text = std::str::from_utf8(body).map_err(|_| "the body is not UTF-8".to_owned())?.trim();
@@ -181,6 +214,9 @@ pub struct LastControl {
     /// What it did, in one line for people.
     #[serde(default)]
     pub effect: String,
+    /// Whether it changed nothing, as `effect` says why.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unchanged: bool,
     /// Whether all that it withdraws is withdrawn.
     pub complete: bool,
 }

@@ -103,6 +103,7 @@ fn state() -> State {
             at: at(0),
             sequence: 5,
             effect: "paused by ada".into(),
+            unchanged: false,
             complete: true,
         }),
     }

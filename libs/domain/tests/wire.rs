@@ -141,6 +141,7 @@ fn records() {
         at: at(3),
         sequence: 12,
         effect: "cancelled by ops: release: @acme/core".into(),
+        unchanged: false,
         complete: true,
     };
     golden(
@@ -330,6 +331,27 @@ fn absurd_priorities_and_categories_are_refused() {
     }
     assert_eq!(Package::parse(&json!({"name": "a", "priority": -1_000_000_000})).unwrap().priority, -1_000_000_000);
     assert!(Package::parse(&json!({"name": "a", "category": "x".repeat(201)})).unwrap_err().contains("200 bytes"));
+}
+
+#[test]
+fn every_command_is_read_as_it_is_written() {
+    let name = package().name;
+    for command in [
+        Command::Pause,
+        Command::Resume,
+        Command::Drain,
+        Command::EmergencyStop,
+        Command::AdjustConcurrency { max_concurrent: 8 },
+        Command::Cancel { package_name: name.clone() },
+        Command::Requeue { package_name: name },
+        Command::RequeueFailed,
+        Command::Poll,
+    ] {
+        for who in [Origin::default(), origin()] {
+            let body = command.body(&who).to_string();
+            assert_eq!(Command::parse(command.name(), body.as_bytes()), Ok((command.clone(), who)), "{body}");
+        }
+    }
 }
 
 #[test]

@@ -17,6 +17,9 @@ use crate::{
 /// The most packages that a command queues afresh in the commit of its own.
 const AT_ONCE: usize = 100;
 
+/// The event of a command that changes nothing.
+const UNCHANGED: &str = "unchanged";
+
 /// How far a command has come in the step that it was given in.
 enum Course {
     /// It is done, or changes nothing.
@@ -66,7 +69,9 @@ impl Step<'_> {
             Command::Requeue { package_name } => self.requeue(package_name, &origin),
             Command::RequeueFailed => self.requeue_failed(None, 0, self.now.commit, AT_ONCE, &origin),
         };
-        let effect = self.told().unwrap_or_default().to_owned();
+        let told = self.told();
+        let effect = told.map(|event| event.message.clone()).unwrap_or_default();
+        let unchanged = told.is_some_and(|event| event.kind == UNCHANGED);
         let mut control = self.control().clone();
         let complete = match course {
             Course::Complete => true,
@@ -77,7 +82,7 @@ impl Step<'_> {
                 false
             }
         };
-        control.last = Some(LastControl { command, origin, at: self.now.at, sequence, effect, complete });
+        control.last = Some(LastControl { command, origin, at: self.now.at, sequence, effect, unchanged, complete });
         self.put_control(control);
         Ok(())
     }
@@ -107,8 +112,8 @@ impl Step<'_> {
         control.complete |= changes_mode(command);
         if let Some(last) = &mut control.last {
             last.complete = true;
-            if let Some(effect) = self.told() {
-                effect.clone_into(&mut last.effect);
+            if let Some(told) = self.told() {
+                last.effect.clone_from(&told.message);
             }
         }
         self.put_control(control);
@@ -262,7 +267,7 @@ impl Step<'_> {
     }
 
     fn unchanged(&mut self, about: Option<&PackageName>, origin: &Origin, message: String) -> Course {
-        self.tell_command("unchanged", about, origin, message);
+        self.tell_command(UNCHANGED, about, origin, message);
         Course::Complete
     }
 

@@ -224,9 +224,9 @@ impl<'a> Step<'a> {
     }
 
     /// What the command that is being worked off has told in this step.
-    pub(crate) fn told(&self) -> Option<&str> {
+    pub(crate) fn told(&self) -> Option<&Event> {
         self.effects.iter().rev().find_map(|effect| match effect {
-            Effect::Event(event) if self.command.is_some() && event.command == self.command => Some(&*event.message),
+            Effect::Event(event) if self.command.is_some() && event.command == self.command => Some(&**event),
             Effect::Order(_) | Effect::Status(_) | Effect::Event(_) | Effect::Wake(_) => None,
         })
     }

@@ -23,6 +23,9 @@ pub enum LogFormat {
     Text,
     /// One object a line.
     Json,
+    /// For a person at a terminal: what goes wrong, without the time.
+    #[value(skip)]
+    Bare,
 }
 
 /// Starts logging, and chooses ring for all TLS of this process: with a second provider compiled in,
@@ -40,6 +43,9 @@ pub fn init(settings: &LogSettings) {
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match settings.log_format {
         LogFormat::Json => subscriber.json().flatten_event(true).init(),
+        LogFormat::Bare => {
+            subscriber.with_ansi(std::io::stderr().is_terminal()).with_target(false).without_time().init();
+        }
         LogFormat::Text => subscriber.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),
     }
 }

@@ -27,9 +27,9 @@ mod workers;
 use std::time::Duration;
 
 pub use config::Config;
-use packline_broker::{Broker, BrokerError, BucketName};
+use packline_broker::{Broker, BrokerError, BucketName, ConnectError};
 use packline_domain::record::{LEADER, Leader};
-use packline_service::{Health, Shutdown, metric};
+use packline_service::{Health, Shutdown, Unusable, metric};
 
 use crate::{driver::Ended, standby::Vacancy};
 
@@ -47,7 +47,10 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let name = format!("orchestrator {me}");
     let connecting = health.waiting(Broker::connect(&config.nats, &name));
     let Some(broker) = until_stopped(&shutdown, connecting).await else { return Ok(()) };
-    let broker = broker?;
+    let broker = broker.map_err(|error| match error {
+        ConnectError::Settings(line) => anyhow::Error::new(Unusable(line)),
+        error @ (ConnectError::TooOld { .. } | ConnectError::Unreachable { .. }) => error.into(),
+    })?;
     watch_connection(&health, &broker);
     let Some(ensured) = until_stopped(&shutdown, health.waiting(broker.ensure_topology())).await else { return Ok(()) };
     ensured?;

@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+mod operator;
 mod recipe;
 mod up;
 mod view;
@@ -12,7 +13,7 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use packline_domain::Timestamp;
 use packline_local::tools::Missing;
 use packline_service::{LogFormat, LogSettings, Shutdown, Unusable};
@@ -40,6 +41,14 @@ enum Command {
     Bench(bench::Settings),
     /// Look at a recipe file
     Recipe(recipe::Settings),
+    #[command(flatten)]
+    Operate(Box<operator::Operation>),
+    /// Print the completions of a shell
+    #[command(after_help = "Example: packline completions bash > /etc/bash_completion.d/packline")]
+    Completions {
+        /// bash, zsh, fish, …
+        shell: clap_complete::Shell,
+    },
 }
 
 impl packline_service::Settings for Cli {
@@ -50,7 +59,7 @@ impl packline_service::Settings for Cli {
 
 fn quiet() -> LogSettings {
     let rust_log = std::env::var("RUST_LOG").unwrap_or_else(|_| "error".into());
-    LogSettings { log_format: LogFormat::Text, rust_log }
+    LogSettings { log_format: LogFormat::Bare, rust_log }
 }
 
 /// Does what was asked for, until it is done or `shutdown` is requested.
@@ -63,6 +72,12 @@ pub async fn run(cli: Cli, shutdown: Shutdown) -> anyhow::Result<()> {
         Command::Up(settings) => up::run(&settings, &shutdown).await,
         Command::Bench(settings) => bench::run(&settings, &shutdown).await,
         Command::Recipe(settings) => recipe::run(&settings),
+        Command::Operate(operation) => operator::run(&operation, &shutdown).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "packline", &mut script);
+            stdout().write_all(&script).context("nobody reads what is said")
+        }
     }
 }
 

@@ -82,7 +82,7 @@ async fn stand_by_and_work(
     let ready = async {
         let broker = Broker::connect(&config.nats, &format!("poller {me}")).await.map_err(|error| match error {
             ConnectError::Settings(line) => anyhow::Error::new(Unusable(line)),
-            error @ ConnectError::TooOld { .. } => error.into(),
+            error @ (ConnectError::TooOld { .. } | ConnectError::Unreachable { .. }) => error.into(),
         })?;
         broker.await_topology().await?;
         anyhow::Ok(broker)

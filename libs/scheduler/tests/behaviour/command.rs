@@ -40,7 +40,7 @@ fn paused_starts_nothing_until_resumed() {
     );
     let last = control.last.unwrap();
     assert_eq!((last.command, last.complete), (Command::Pause, true));
-    assert_eq!((last.sequence, last.effect.as_str()), (1, "paused by ops: a reason"));
+    assert_eq!((last.sequence, last.effect.as_str(), last.unchanged), (1, "paused by ops: a reason", false));
     assert_eq!(line.last_event(), ("paused", "paused by ops: a reason"));
     assert_eq!(line.dispatch(), Vec::<String>::new());
     line.command(Command::Resume);
@@ -65,7 +65,8 @@ fn pause_and_drain_while_stopped_change_nothing_but_are_remembered() {
         line.command(Command::EmergencyStop);
         line.command(command.clone());
         assert_eq!(line.scheduler.control().mode, Mode::Stopped);
-        assert_eq!(line.scheduler.control().last.clone().unwrap().command, command);
+        let last = line.scheduler.control().last.clone().unwrap();
+        assert_eq!((last.command, last.unchanged), (command, true));
         assert_eq!(line.last_event().0, "unchanged");
         line.command(Command::Resume);
         assert_eq!(line.scheduler.control().mode, Mode::Running);

@@ -1,0 +1,63 @@
+//! What an operator does from a terminal: asks, commands, looks on.
+
+mod add;
+mod ask;
+mod command;
+mod connection;
+mod control;
+mod history;
+mod poll;
+mod queue;
+mod records;
+mod shown;
+mod status;
+mod wait;
+mod why;
+mod workers;
+
+use clap::Subcommand;
+use packline_service::Shutdown;
+
+/// What an operator may do.
+#[derive(Subcommand, Clone, Debug)]
+pub(crate) enum Operation {
+    /// Show how the line stands: mode, permits, counts, builds, retries
+    Status(status::Settings),
+    /// List packages in the order in which they will be built, and what holds each back
+    Queue(queue::Settings),
+    /// Say why a package is not built: the first reason is what has to change first
+    Why(why::Settings),
+    /// List the last attempts of a package
+    History(history::Settings),
+    /// List the workers, what each builds, and why one rests
+    Workers(workers::Settings),
+    /// Announce a package by hand
+    Add(add::Settings),
+    /// Ask the catalogue now
+    Poll(poll::Settings),
+    #[command(flatten)]
+    Control(control::Control),
+}
+
+/// Does it.
+///
+/// # Errors
+/// When it was not done.
+pub(crate) async fn run(operation: &Operation, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let done = async {
+        match operation {
+            Operation::Status(settings) => status::run(settings).await,
+            Operation::Queue(settings) => queue::run(settings).await,
+            Operation::Why(settings) => why::run(settings).await,
+            Operation::History(settings) => history::run(settings).await,
+            Operation::Workers(settings) => workers::run(settings).await,
+            Operation::Add(settings) => add::run(settings).await,
+            Operation::Poll(settings) => poll::run(settings).await,
+            Operation::Control(control) => control::run(control).await,
+        }
+    };
+    tokio::select! {
+        done = done => done,
+        () = shutdown.requested() => anyhow::bail!("broken off; what was sent stands"),
+    }
+}

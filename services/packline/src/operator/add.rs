@@ -1,0 +1,113 @@
+//! `packline add`: a package is announced by hand.
+
+use anyhow::Context;
+use packline_broker::{Broker, BucketName, Message, StreamName, topology};
+use packline_domain::{
+    Package, PackageName,
+    record::{LEADER, Leader},
+};
+use packline_service::Unusable;
+use serde_json::{Map, Value, json};
+
+use super::{
+    ask::{ask, package},
+    command,
+    connection::Connection,
+    records::Records,
+    wait,
+};
+
+/// What is announced
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  packline add acme/core
+  packline add acme/app --priority 100 --needs acme/core --field ref=v2")]
+pub(crate) struct Settings {
+    /// acme/core or @acme/core
+    #[arg(value_parser = package)]
+    package: PackageName,
+    /// Higher goes first
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
+    priority: i64,
+    /// Package that has to be published first; may be given again
+    #[arg(long, value_name = "PACKAGE", value_parser = package)]
+    needs: Vec<PackageName>,
+    /// Chooses the phases of a recipe
+    #[arg(long, default_value = "unknown")]
+    category: String,
+    /// The catalogue's own identity of it
+    #[arg(long)]
+    id: Option<String>,
+    /// A field of your own, passed on to the worker: NAME=TEXT, or NAME=JSON; may be given again
+    #[arg(long, value_name = "NAME=VALUE", value_parser = field)]
+    field: Vec<(String, Value)>,
+    #[command(flatten)]
+    wait: wait::Settings,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+fn field(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = text.split_once('=').ok_or("a field is NAME=VALUE")?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+    Ok((name.to_owned(), value))
+}
+
+impl Settings {
+    fn package(&self) -> Result<Value, Unusable> {
+        let mut package = json!({
+            "schema": packline_domain::SCHEMA,
+            "name": self.package,
+            "priority": self.priority,
+            "dependencies": self.needs,
+            "category": self.category,
+        });
+        let fields = package.as_object_mut().into_iter();
+        for all in fields {
+            self.fill(all)?;
+        }
+        Package::parse(&package).map_err(Unusable)?;
+        Ok(package)
+    }
+
+    fn fill(&self, all: &mut Map<String, Value>) -> Result<(), Unusable> {
+        if let Some(id) = &self.id {
+            all.insert("id".into(), json!(id));
+        }
+        for (name, value) in &self.field {
+            if all.insert(name.clone(), value.clone()).is_some() {
+                return Err(Unusable(format!("--field {name} is said twice, or has an option of its own")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Announces it, and waits until it is queued.
+pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
+    let package = settings.package()?;
+    let broker = settings.connection.open().await?;
+    let sequence = command::store(&broker, Message::json(topology::packages_new(), &package)).await?;
+    if settings.wait.no_wait {
+        return crate::say(&format!("announced {}: {sequence} of {}", settings.package, StreamName::Packages.as_str()));
+    }
+    settings.wait.bounded(async |waiting| applied(&broker, sequence, waiting).await).await?;
+    let why = ask(&broker, "orchestrator.why", &settings.package).await?;
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or("unknown").to_owned();
+    let (state, reason) = (text(why.get("state")), text(why.pointer("/reasons/0/text")));
+    crate::say(&format!("{} is {state}: {reason}", settings.package))
+}
+
+/// Waits until the leader has applied `PACKAGES` so far.
+async fn applied(broker: &Broker, sequence: u64, waiting: &mut wait::Waiting) -> anyhow::Result<()> {
+    let stream = StreamName::Packages.as_str();
+    let created = broker.stream_state(StreamName::Packages).await.context("failed to look at PACKAGES")?.created;
+    let mut leader = Records::<Leader>::follow(broker, BucketName::Orchestrator, LEADER);
+    loop {
+        waiting.wait(command::leader_of(broker), leader.changed()).await?;
+        let position = leader.values.get(LEADER).and_then(|leader| leader.positions.get(stream));
+        if position.is_some_and(|position| position.created == created && position.sequence >= sequence) {
+            return Ok(());
+        }
+    }
+}

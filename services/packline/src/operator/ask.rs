@@ -1,0 +1,34 @@
+//! Questions to the leader.
+
+use anyhow::{Context, anyhow};
+use packline_broker::{Broker, BrokerError};
+use packline_domain::PackageName;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::say;
+
+/// The leader's answer, as it came.
+pub(crate) async fn ask(broker: &Broker, question: &str, body: &impl Serialize) -> anyhow::Result<Value> {
+    let body = serde_json::to_vec(body).context("failed to write the question")?;
+    let answer = broker.ask(question, body).await.map_err(|error| match error {
+        BrokerError::Unavailable(_) => anyhow!("no orchestrator leads: nobody answers {question}"),
+        BrokerError::Missing(_) | BrokerError::Refused(_) => anyhow!("{question}: {error}"),
+    })?;
+    serde_json::from_slice(&answer).with_context(|| format!("{question} is answered with what is no JSON"))
+}
+
+/// The same, read.
+pub(crate) fn read<T: DeserializeOwned>(answer: Value, question: &str) -> anyhow::Result<T> {
+    serde_json::from_value(answer).with_context(|| format!("{question} is answered by an orchestrator of another kind"))
+}
+
+/// Prints an answer for programs.
+pub(crate) fn print(answer: &Value) -> anyhow::Result<()> {
+    say(&serde_json::to_string_pretty(answer)?)
+}
+
+/// A package as a person types it. For clap's `value_parser`.
+pub(crate) fn package(text: &str) -> Result<PackageName, String> {
+    PackageName::from_typed(text).map_err(|error| error.to_string())
+}

@@ -1,0 +1,105 @@
+//! `packline queue`: what waits, in the order in which it will be built.
+
+use clap::ValueEnum;
+use packline_domain::answer::{Queue, QueueQuestion, QueueRow, Standing};
+use serde_json::Value;
+
+use super::{
+    ask::{self, ask},
+    connection::Connection,
+    shown::{columns, span},
+};
+use crate::say;
+
+/// The question, and the most packages of one answer.
+const QUEUE: &str = "orchestrator.queue";
+const PAGE: usize = 200;
+
+/// Which packages, and how many
+#[derive(clap::Args, Clone, Debug)]
+#[command(
+    after_help = "Examples:\n  packline queue --state failed --all\n  packline queue --json | jq -r '.packages[].packageName'"
+)]
+pub(crate) struct Settings {
+    /// Only those that stand so; all that wait without this
+    #[arg(long, value_enum)]
+    state: Option<Which>,
+    /// The most to show
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+    /// Show all
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
+    /// Print the answer of orchestrator.queue
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug)]
+enum Which {
+    Ready,
+    Blocked,
+    Unresolvable,
+    Building,
+    Retrying,
+    Published,
+    Failed,
+    Cancelled,
+}
+
+impl From<Which> for Standing {
+    fn from(which: Which) -> Self {
+        match which {
+            Which::Ready => Self::Ready,
+            Which::Blocked => Self::Blocked,
+            Which::Unresolvable => Self::Unresolvable,
+            Which::Building => Self::Building,
+            Which::Retrying => Self::Retrying,
+            Which::Published => Self::Published,
+            Which::Failed => Self::Failed,
+            Which::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+/// Asks page after page, and shows them.
+pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
+    let broker = settings.connection.open().await?;
+    let most = if settings.all { usize::MAX } else { usize::try_from(settings.limit).unwrap_or(usize::MAX) };
+    let (mut rows, mut cursor) = (Vec::<Value>::new(), None);
+    let more = loop {
+        let limit = Some((most - rows.len()).min(PAGE));
+        let question = QueueQuestion { state: settings.state.map(Into::into), limit, cursor: cursor.take() };
+        let mut answer = ask(&broker, QUEUE, &question).await?;
+        if let Some(Value::Array(packages)) = answer.get_mut("packages").map(Value::take) {
+            rows.extend(packages);
+        }
+        cursor = answer.get("cursor").and_then(Value::as_str).map(str::to_owned);
+        if cursor.is_none() || rows.len() >= most {
+            break cursor;
+        }
+    };
+    let answer = serde_json::json!({"schema": packline_domain::SCHEMA, "packages": rows, "cursor": more});
+    if settings.json {
+        return ask::print(&answer);
+    }
+    let queue: Queue = ask::read(answer, QUEUE)?;
+    if queue.packages.is_empty() {
+        return say("no package is like that");
+    }
+    say(&columns(["PACKAGE", "STATE", "PRIORITY", "FAILURES", "TAKES", "WHY"], queue.packages.iter().map(row)))?;
+    if queue.cursor.is_some() { say("… and more: --limit or --all shows them") } else { Ok(()) }
+}
+
+fn row(row: &QueueRow) -> [String; 6] {
+    [
+        row.package_name.to_string(),
+        row.state.map(|state| state.to_string()).unwrap_or_default(),
+        row.priority.to_string(),
+        row.attempts.to_string(),
+        row.estimated_seconds.map(span).unwrap_or_default(),
+        row.reason.clone(),
+    ]
+}

@@ -1,0 +1,146 @@
+//! `packline status`: the line at a glance.
+
+use anyhow::bail;
+use packline_broker::{Broker, BucketName};
+use packline_domain::{
+    answer::{Active, State, WorkerCounts},
+    record::LastPoll,
+};
+
+use super::{
+    ask::{self, ask},
+    connection::Connection,
+    shown::{ago, columns, counted, mode, plain, since, span},
+};
+use crate::say;
+
+/// The question.
+const STATE: &str = "orchestrator.state";
+
+/// How to show it
+#[derive(clap::Args, Clone, Debug)]
+#[command(
+    after_help = "Exit status: 0 an orchestrator leads and work goes on as it may; 1 nobody leads, or the line is stalled."
+)]
+pub(crate) struct Settings {
+    /// Print the answer of orchestrator.state
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Asks, and shows it.
+pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
+    let broker = settings.connection.open().await?;
+    let answer = ask(&broker, STATE, &()).await?;
+    if settings.json {
+        ask::print(&answer)?;
+    }
+    let state: State = ask::read(answer, STATE)?;
+    if !settings.json {
+        say(&shown(&state, last_poll(&broker).await.as_ref()))?;
+    }
+    match state.stalled {
+        Some(stalled) => bail!("stalled for {}: {}", span(since(stalled.since)), stalled.text),
+        None => Ok(()),
+    }
+}
+
+/// The last poll; nobody has to poll.
+async fn last_poll(broker: &Broker) -> Option<LastPoll> {
+    let entry = broker.bucket(BucketName::Poller).get("last").await.ok()??;
+    serde_json::from_slice(&entry.value?).ok()
+}
+
+fn shown(state: &State, last_poll: Option<&LastPoll>) -> String {
+    let counts = &state.counts;
+    let mut lines = vec![
+        format!("mode     {}", mode_line(state)),
+        format!(
+            "permits  {} of {} in use, {} on {}",
+            counts.building,
+            state.max_concurrent,
+            counted(usize::try_from(state.slots).unwrap_or(usize::MAX), "slot"),
+            workers(&state.worker_counts),
+        ),
+        format!(
+            "queue    {} ready, {} blocked, {} unresolvable, {} retrying{}",
+            counts.ready,
+            counts.blocked,
+            counts.unresolvable,
+            counts.retrying,
+            left(state)
+        ),
+        format!("done     {} published, {} failed, {} cancelled", counts.published, counts.failed, counts.cancelled),
+        format!("leader   {} (term {}, commit {})", state.leader, state.term, state.commit),
+    ];
+    if let Some(last) = &state.last_control {
+        let incomplete = if last.complete { "" } else { ", not complete yet" };
+        lines.push(format!("command  {}, {}{incomplete}", plain(&last.effect), ago(last.at)));
+    }
+    if let Some(poll) = last_poll {
+        let found = match &poll.error {
+            None => counted(poll.packages, "package"),
+            Some(error) => format!("failed: {}", plain(error)),
+        };
+        lines.push(format!("poll     {found}, {}", ago(poll.at)));
+    }
+    if !state.active.is_empty() {
+        lines.push(format!("\n{}", active(&state.active)));
+        lines.extend(more(state.active.len(), counts.building));
+    }
+    if !state.retrying.is_empty() {
+        let rows = state
+            .retrying
+            .iter()
+            .map(|row| [row.package_name.to_string(), row.attempts.to_string(), row.next_attempt_at.to_string()]);
+        lines.push(format!("\n{}", columns(["RETRYING", "FAILURES", "NOT BEFORE"], rows)));
+        lines.extend(more(state.retrying.len(), counts.retrying));
+    }
+    lines.join("\n")
+}
+
+fn mode_line(state: &State) -> String {
+    let by = state.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+    let why = state.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let incomplete = if state.complete { "" } else { " (not complete yet)" };
+    plain(&format!("{} for {}{by}{why}{incomplete}", mode(state.mode), span(since(state.since))))
+}
+
+/// `2 workers, 1 silent`.
+fn workers(counts: &WorkerCounts) -> String {
+    let others =
+        [(counts.resting, "resting"), (counts.stopping, "stopping"), (counts.silent, "silent"), (counts.lost, "lost")];
+    let others = others.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("; {count} {word}"));
+    format!("{}{}", counted(counts.live, "worker"), others.collect::<String>())
+}
+
+fn left(state: &State) -> String {
+    state.estimated_seconds.map(|seconds| format!("; about {} left", span(seconds))).unwrap_or_default()
+}
+
+fn active(active: &[Active]) -> String {
+    let rows = active.iter().map(|build| {
+        let phase = match (&build.phase, &build.worker) {
+            _ if build.ending => "ending",
+            (Some(phase), _) => phase,
+            (None, Some(_)) => "",
+            (None, None) => "not taken yet",
+        };
+        let usual = build.estimated_seconds.map(|seconds| format!(" of {}", span(seconds))).unwrap_or_default();
+        [
+            build.package_name.to_string(),
+            build.attempt.to_string(),
+            phase.to_owned(),
+            format!("{}{usual}", span(build.seconds)),
+            build.worker.clone().unwrap_or_default(),
+        ]
+    });
+    columns(["BUILDING", "ATTEMPT", "PHASE", "FOR", "WORKER"], rows)
+}
+
+/// What a list leaves out.
+fn more(listed: usize, all: usize) -> Option<String> {
+    (all > listed).then(|| format!("… and {} more", all - listed))
+}
