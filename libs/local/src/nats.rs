@@ -117,6 +117,16 @@ impl NatsServer {
         self.process.stop(STOP).await;
     }
 
+    /// Adds lines to its configuration, in force from the next start on.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn configure(&self, lines: &str) -> io::Result<()> {
+        let file = self.dir.join("nats.conf");
+        let config = fs::read_to_string(&file)?;
+        fs::write(file, format!("{config}{lines}\n"))
+    }
+
     /// Starts it again on the same port and folder, killing it first where it still runs; returns when
     /// JetStream answers.
     ///

@@ -51,6 +51,9 @@ use worker::Worker;
 /// For handing back what was killed, after GRACE.
 const HAND_BACK: Duration = Duration::from_secs(10);
 
+/// For the logs of the last builds.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// Builds until it is asked to stop.
 ///
 /// # Errors
@@ -170,4 +173,5 @@ async fn stop(worker: &Worker) {
     }
     // Without it they are delivered again, and dropped.
     let _ = timeout(Duration::from_secs(2), worker.acks.flush()).await;
+    let _ = timeout(LAST_WORDS, worker.last_words.write()).await;
 }

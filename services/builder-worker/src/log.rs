@@ -1,4 +1,10 @@
 //! What a phase prints, on its way to the log: whole lines, with tokens blanked.
+//!
+//! Bytes stay as they are, NUL and what is not UTF-8 included; only a line that goes on for longer than 16 KiB
+//! is broken into several.
+
+mod journal;
+pub mod limit;
 
 use std::collections::VecDeque;
 
@@ -7,7 +13,9 @@ use bytes::Bytes;
 
 use crate::npm::error_code;
 
-/// A line that goes on for longer is cut.
+pub(crate) use journal::Journal;
+
+/// A line that goes on for longer is broken.
 const LONGEST_LINE: usize = 16 * 1024;
 /// Lines at the end of the output that an error quotes, and their bytes.
 const TAIL_LINES: usize = 60;
@@ -94,7 +102,7 @@ impl<'a> Output<'a> {
         let whole = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         // A line without end is cut where no secret can be.
         let cut = if self.rest.len() - whole > LONGEST_LINE + self.redactor.longest {
-            self.redactor.cut_before(&self.rest, self.rest.len() - self.redactor.longest)
+            character(&self.rest, self.redactor.cut_before(&self.rest, self.rest.len() - self.redactor.longest))
         } else {
             whole
         };
@@ -139,6 +147,19 @@ impl<'a> Output<'a> {
     }
 }
 
+/// The last place up to `cut` that is not within a character of UTF-8.
+fn character(text: &[u8], cut: usize) -> usize {
+    let begins = |at: &usize| text.get(*at).is_some_and(|byte| byte & 0b1100_0000 != 0b1000_0000);
+    let Some(last) = (cut.saturating_sub(4)..cut).rev().find(begins) else { return cut };
+    let size = match text.get(last) {
+        Some(0b1100_0000..0b1110_0000) => 2,
+        Some(0b1110_0000..0b1111_0000) => 3,
+        Some(0b1111_0000..0b1111_1000) => 4,
+        _ => 1,
+    };
+    if last + size > cut { last } else { cut }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
@@ -165,6 +186,15 @@ mod tests {
         assert_eq!(lines, ["one", "two", "npm error code E404", "last"]);
         assert_eq!(printed.captured, "one\ntwo\nnpm error code E404\nlast\n");
         assert_eq!(printed.code.as_deref(), Some("E404"));
+    }
+
+    #[test]
+    fn a_line_that_goes_on_is_broken_between_characters() {
+        let line = "äöü€".repeat(20_000);
+        let chunks: Vec<&[u8]> = line.as_bytes().chunks(1 << 16).collect();
+        let (lines, _) = printed(&[], &chunks);
+        assert!(lines.len() > 1 && lines.iter().all(|line| line.len() > LONGEST_LINE), "{}", lines.len());
+        assert_eq!(lines.concat(), line);
     }
 
     #[test]

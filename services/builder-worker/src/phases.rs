@@ -7,6 +7,7 @@ use packline_recipe::{PUBLISH, Phase, Step, When};
 use tempfile::TempDir;
 
 use crate::{
+    log::Journal,
     manifest::Manifest,
     npm::{self, Npm},
     permit::{self, Noted},
@@ -42,6 +43,7 @@ pub(crate) struct Phases<'a> {
     /// `None` where this machine has no npm and nobody named a registry.
     pub(crate) npm: Option<&'a Npm>,
     pub(crate) runner: &'a mut Runner,
+    pub(crate) journal: &'a Journal,
     pub(crate) ended: &'a mut Ended,
 }
 
@@ -58,20 +60,26 @@ impl Phases<'_> {
             }
             if let Some(why) = self.skips(phase) {
                 self.runner.say(&phase.name, &format!("skipped: {why}"));
-                self.ended.reports.push(phase::skipped(&phase.name));
+                self.report(phase::skipped(&phase.name));
                 continue;
             }
             self.build.set_phase(Some(&phase.name));
             self.worker.changed.notify_one();
+            self.journal.began(&phase.name);
             let started = Instant::now();
             let (done, exit_code) = match &phase.step {
                 Step::Run(argv) => self.run_and_fix(phase, argv).await,
                 Step::NpmPublish => (self.publish(phase).await, None),
             };
-            self.ended.reports.push(phase::report(&phase.name, started, exit_code, &done));
+            self.report(phase::report(&phase.name, started, exit_code, &done));
             done.map_err(|failure| (Some(phase.name.clone()), failure))?;
         }
         Ok(())
+    }
+
+    fn report(&mut self, report: PhaseReport) {
+        self.journal.ended(&report);
+        self.ended.reports.push(report);
     }
 
     fn skips(&self, phase: &Phase) -> Option<String> {

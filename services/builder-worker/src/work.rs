@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use packline_broker::{BuildLog, Message, topology};
+use packline_broker::{Message, topology};
 use packline_domain::{BuildResult, Outcome, SCHEMA, message::cut_error};
 use packline_recipe::Step;
 use tokio::sync::watch;
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::{
     dependency, environment,
     guard::{Guard, Protected},
-    log::Sink,
+    log::{Journal, Sink},
     manifest::Manifest,
     metrics,
     npm::{self, Npm},
@@ -35,7 +35,7 @@ use crate::{
 #[derive(Default)]
 struct Remains {
     folder: Option<BuildFolder>,
-    log: Option<Arc<BuildLog>>,
+    journal: Option<Arc<Journal>>,
 }
 
 /// Takes one order, `claimed` or not yet, to its end; the slot is free again when the result is stored and
@@ -60,7 +60,11 @@ pub(crate) async fn build(worker: Arc<Worker>, build: Arc<Build>, slot: Slot, cl
         Recipe::Npm | Recipe::File(_) => run_apart(&worker, &build, slot.number).await,
     };
     build.set_phase(None);
-    match result(&build, ended) {
+    let result = result(&build, ended);
+    if let Some(journal) = &remains.journal {
+        journal.over(result.as_ref());
+    }
+    match result {
         Some(result) => {
             tell(&result);
             worker.note_outcome(result.outcome);
@@ -72,8 +76,11 @@ pub(crate) async fn build(worker: Arc<Worker>, build: Arc<Build>, slot: Slot, cl
         }
         None => drop_order(&worker, &build).await,
     }
-    clear_up(&build, remains).await;
+    if let Some(folder) = remains.folder {
+        let _ = tokio::task::spawn_blocking(move || folder.remove()).await;
+    }
     drop(slot);
+    finish(&worker, &build, remains.journal).await;
 }
 
 async fn drop_order(worker: &Worker, build: &Build) {
@@ -118,6 +125,8 @@ async fn run(
     remains: &mut Remains,
 ) -> Result<(), (Option<String>, Failure)> {
     let early = |failure| (None, failure);
+    let journal = Arc::new(Journal::open(&worker.broker, &build.order.build_id));
+    remains.journal = Some(Arc::clone(&journal));
     let registry = tokio::select! {
         registry = registry::of_order(worker, &build.order) => registry.map_err(early)?,
         () = build.to_be_killed() => return Err(early(Failure::killed())),
@@ -145,12 +154,12 @@ async fn run(
         (Some(phases), _) => phases.to_vec(),
         (None, npm) => npm.as_ref().map(Npm::phases).unwrap_or_default(),
     };
-    let log = remains.log.insert(Arc::new(worker.broker.build_log(&build.order.build_id)));
-    let (mut runner, stop) = runner(worker, build, folder, npm.as_ref(), Arc::clone(log)).map_err(early)?;
+    let (mut runner, stop) = runner(worker, build, folder, npm.as_ref(), Arc::clone(&journal)).map_err(early)?;
     let supervised = tokio::spawn(supervise(Arc::clone(build), stop));
     let done = {
         let (npm, runner) = (npm.as_ref(), &mut runner);
-        Phases { worker, build, folder, manifest: &manifest, npm, runner, ended }.run(&phases).await
+        let journal = &*journal;
+        Phases { worker, build, folder, manifest: &manifest, npm, runner, journal, ended }.run(&phases).await
     };
     supervised.abort();
     runner.guard.finish().await;
@@ -215,13 +224,13 @@ fn runner(
     build: &Build,
     folder: &BuildFolder,
     npm: Option<&Npm>,
-    log: Arc<BuildLog>,
+    journal: Arc<Journal>,
 ) -> Result<(Runner, watch::Sender<bool>), Failure> {
     let id = build.order.build_id.to_string();
     let guard = Guard::start(&worker.guard_program, &id, build.life.fuse())
         .map_err(|error| Failure::infrastructure(format!("failed to start a guard: {error}")))?;
     let (stop, stopped) = watch::channel(false);
-    let sink: Sink = Box::new(move |phase, text| log.line(phase, text));
+    let sink: Sink = Box::new(move |phase, text| journal.lines(phase, &text));
     let registry = npm.map(|npm| npm.registry.as_str());
     let runner = Runner {
         guard,
@@ -314,16 +323,13 @@ fn tell(result: &BuildResult) {
     }
 }
 
-/// Removes the copy, and waits a little for the log.
-async fn clear_up(build: &Build, remains: Remains) {
-    let Remains { folder, log } = remains;
-    if let Some(folder) = folder {
-        let _ = tokio::task::spawn_blocking(move || folder.remove()).await;
-    }
-    if let Some(log) = log.and_then(Arc::into_inner) {
-        let lost = log.finish().await;
+/// Waits a little for the log. Nobody waits for this but a worker that leaves.
+async fn finish(worker: &Worker, build: &Build, journal: Option<Arc<Journal>>) {
+    let _last_words = worker.last_words.read().await;
+    if let Some(journal) = journal.and_then(Arc::into_inner) {
+        let lost = journal.finish().await;
         if lost > 0 {
-            tracing::warn!("{lost} pieces of the log of build {} were not stored", build.order.build_id);
+            tracing::warn!("{lost} pieces of the log of build {} are not known to be stored", build.order.build_id);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use packline_broker::{Broker, Bucket, BucketName};
 use packline_domain::{Outcome, Timestamp};
-use tokio::sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, OnceCell, OwnedSemaphorePermit, RwLock, Semaphore, mpsc, watch};
 
 use crate::{
     Config,
@@ -48,6 +48,8 @@ pub(crate) struct Worker {
     pub(crate) results: mpsc::UnboundedSender<Outgoing>,
     /// Of orders that are over.
     pub(crate) acks: Acks,
+    /// Read by each log of a build that is over while its end is on its way.
+    pub(crate) last_words: RwLock<()>,
     life: watch::Sender<Arc<Life>>,
     rest: Mutex<Rest>,
     stopping: watch::Sender<bool>,
@@ -91,6 +93,7 @@ impl Worker {
             scratch,
             results,
             acks: Acks::default(),
+            last_words: RwLock::default(),
             life,
         }
     }

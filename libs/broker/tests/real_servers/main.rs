@@ -7,6 +7,7 @@ mod chain;
 mod consume;
 mod kill;
 mod lease;
+mod log;
 mod permit;
 mod publish;
 mod question;

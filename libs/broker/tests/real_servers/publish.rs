@@ -1,14 +1,13 @@
 use std::time::Instant;
 
 use packline_broker::{Broker, DeadLetter, Message, StreamName, topology};
-use packline_domain::BuildId;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::{Place, through, within};
+use crate::{Place, within};
 
 /// A stored message, as the stream gives it back.
-async fn stored(place: &Place, stream: &str, sequence: u64) -> (Vec<u8>, String) {
+pub(crate) async fn stored(place: &Place, stream: &str, sequence: u64) -> (Vec<u8>, String) {
     use base64::{Engine, engine::general_purpose::STANDARD};
     let client = async_nats::connect(place.server.url()).await.unwrap();
     let question = json!({"seq": sequence}).to_string();
@@ -160,36 +159,6 @@ async fn a_message_that_no_broker_takes_becomes_a_dead_letter_and_holds_nothing_
         broker.publish_stored([vec![huge], events(3)].concat()).await;
         assert_eq!(broker.stream_state(StreamName::Events).await.unwrap().messages, 3);
         assert!(stored(&place, "DEAD", 1).await.1.contains("Source-Subject: events.huge"));
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_builds_log_is_stored_and_what_is_not_is_counted() {
-    within(async {
-        let place = Place::new().await;
-        let proxy = place.proxy().await;
-        let broker = through(&proxy, "worker").await;
-        let build = BuildId { package: "@acme/core".parse().unwrap(), serial: 7 };
-        let log = broker.build_log(&build);
-        for number in 0..1000 {
-            log.line("test", format!("line {number}"));
-        }
-        log.line("test", vec![b'x'; 300 * 1024]);
-        assert_eq!(log.finish().await, 1, "one was too large");
-        let (payload, headers) = stored(&place, "LOGS", 1000).await;
-        assert_eq!(payload, b"line 999");
-        assert!(headers.contains("Phase: test"));
-
-        proxy.swallow_answers();
-        let log = broker.build_log(&build);
-        for number in 0..10_000 {
-            log.line("test", format!("line {number}"));
-        }
-        let began = Instant::now();
-        let lost = log.finish().await;
-        assert_eq!(lost, 10_000, "nobody has said that they are stored");
-        assert!(began.elapsed().as_secs() < 8, "a build does not wait for its log");
     })
     .await;
 }

@@ -5,6 +5,7 @@
 mod contract;
 mod foreman;
 mod life;
+mod log;
 mod npm;
 mod orders;
 mod readme;

@@ -1,0 +1,130 @@
+//! What the messages of a build's log say beside its lines, in their headers.
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{
+    Outcome,
+    message::{PhaseReport, PhaseStatus},
+};
+
+/// The phase that a message is about.
+pub const PHASE: &str = "Phase";
+/// The number of a message in the log of its build, from 1. One that comes again has the number of before.
+pub const NUMBER: &str = "Number";
+/// `running` where a phase begins; how it ended where it ends.
+pub const STATUS: &str = "Status";
+/// How long a phase took.
+pub const SECONDS: &str = "Seconds";
+/// The exit status of a phase that ended by itself.
+pub const EXIT_CODE: &str = "Exit-Code";
+/// How the build ended: the log is complete.
+pub const OUTCOME: &str = "Outcome";
+
+const RUNNING: &str = "running";
+
+/// What one message of a build's log is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LogEntry {
+    /// Lines, as a phase printed them.
+    Lines {
+        /// Which.
+        phase: String,
+    },
+    /// A phase begins; no body.
+    Began {
+        /// Which.
+        phase: String,
+    },
+    /// A phase is over; no body.
+    Ended(PhaseReport),
+    /// The build is over, and this is the last message; why it failed is the body.
+    Over {
+        /// How it ended.
+        outcome: Outcome,
+    },
+}
+
+impl LogEntry {
+    /// The headers of the message with this number.
+    pub fn headers(&self, number: u64) -> Vec<(String, String)> {
+        let mut headers = vec![(NUMBER, number.to_string())];
+        match self {
+            Self::Lines { phase } => headers.push((PHASE, phase.clone())),
+            Self::Began { phase } => headers.extend([(PHASE, phase.clone()), (STATUS, RUNNING.to_owned())]),
+            Self::Ended(report) => {
+                headers.extend([(PHASE, report.name.clone()), (STATUS, word(&report.status))]);
+                headers.push((SECONDS, report.seconds.to_string()));
+                headers.extend(report.exit_code.map(|code| (EXIT_CODE, code.to_string())));
+            }
+            Self::Over { outcome } => headers.push((OUTCOME, word(outcome))),
+        }
+        headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    /// Reads the headers of a message. What is not understood is lines of the phase that is named, if any.
+    pub fn parse<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Self {
+        if let Some(outcome) = header(OUTCOME).and_then(read) {
+            return Self::Over { outcome };
+        }
+        let name = header(PHASE).unwrap_or_default().to_owned();
+        match header(STATUS) {
+            Some(RUNNING) => Self::Began { phase: name },
+            Some(status) => match read::<PhaseStatus>(status) {
+                Some(status) => Self::Ended(PhaseReport {
+                    name,
+                    status,
+                    exit_code: header(EXIT_CODE).and_then(|code| code.parse().ok()),
+                    seconds: header(SECONDS).and_then(|seconds| seconds.parse().ok()).unwrap_or_default(),
+                }),
+                None => Self::Lines { phase: name },
+            },
+            None => Self::Lines { phase: name },
+        }
+    }
+}
+
+/// As the wire writes it.
+fn word(value: &impl Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+fn read<T: DeserializeOwned>(word: &str) -> Option<T> {
+    serde_json::from_value(Value::String(word.to_owned())).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn again(entry: &LogEntry) -> LogEntry {
+        let headers = entry.headers(7);
+        let find = |name: &str| headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str());
+        assert_eq!(find(NUMBER), Some("7"));
+        LogEntry::parse(find)
+    }
+
+    #[test]
+    fn what_headers_say_is_read_again() {
+        let report = |status, exit_code| PhaseReport { name: "test".into(), status, exit_code, seconds: 1.25 };
+        for entry in [
+            LogEntry::Lines { phase: "test".into() },
+            LogEntry::Began { phase: "test".into() },
+            LogEntry::Ended(report(PhaseStatus::Failed, Some(1))),
+            LogEntry::Ended(report(PhaseStatus::TimedOut, None)),
+            LogEntry::Over { outcome: Outcome::Published },
+            LogEntry::Over { outcome: Outcome::TimedOut },
+        ] {
+            assert_eq!(again(&entry), entry);
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_lines() {
+        let lines = |phase: &str| LogEntry::Lines { phase: phase.into() };
+        assert_eq!(LogEntry::parse(|_| None), lines(""));
+        assert_eq!(LogEntry::parse(|name| (name == OUTCOME).then_some("whatever")), lines(""));
+        let strange = |name: &str| [(PHASE, "test"), (STATUS, "new")].into_iter().find(|(n, _)| *n == name);
+        assert_eq!(LogEntry::parse(|name| strange(name).map(|(_, value)| value)), lines("test"));
+    }
+}
