@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::{
     Broker, BrokerError, BucketName, Watch,
     batch::{self, Outgoing},
-    follow,
+    load,
     patience::Patience,
 };
 
@@ -175,7 +175,7 @@ impl Bucket {
     ) -> Result<Vec<Entry<V>>, BrokerError> {
         let mut patience = Patience::new(format!("load bucket {}", self.which.as_str()));
         loop {
-            match follow::load(self, filter, through, &read).await {
+            match load::load(self, filter, through, &read).await {
                 Err(error) if error.is_passing() => patience.pause(&error).await,
                 done => return done,
             }

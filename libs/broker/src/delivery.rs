@@ -16,6 +16,8 @@ pub(crate) struct Place {
     pub(crate) stream: u64,
     /// Its number among the deliveries of this consumer, from 1.
     pub(crate) consumer: u64,
+    /// When it was stored, in nanoseconds since 1970.
+    pub(crate) stored: u64,
     /// How many wait after it.
     pub(crate) pending: u64,
 }
@@ -27,8 +29,8 @@ impl Place {
         let skipped = if rest.split('.').count() == 7 { 2 } else { 4 };
         let mut numbers = rest.split('.').skip(skipped).map(|token| token.parse::<u64>().ok());
         let (delivered, stream, consumer) = (numbers.next()??, numbers.next()??, numbers.next()??);
-        let _time = numbers.next()??;
-        Some(Self { delivered, stream, consumer, pending: numbers.next()?? })
+        let stored = numbers.next()??;
+        Some(Self { delivered, stream, consumer, stored, pending: numbers.next()?? })
     }
 }
 
@@ -153,7 +155,7 @@ mod tests {
 
     #[test]
     fn the_place_of_a_message_is_read_from_both_forms() {
-        let place = Place { delivered: 1, stream: 20, consumer: 3, pending: 4 };
+        let place = Place { delivered: 1, stream: 20, consumer: 3, stored: 1_700_000_000_000_000_000, pending: 4 };
         assert_eq!(Place::parse("$JS.ACK.BUILDS.builders.1.20.3.1700000000000000000.4"), Some(place));
         assert_eq!(Place::parse("$JS.ACK._.hash.BUILDS.builders.1.20.3.1700000000000000000.4.tok"), Some(place));
         assert_eq!(Place::parse("_INBOX.x"), None);

@@ -3,14 +3,16 @@
 use async_nats::{
     HeaderMap,
     jetstream::{
+        ErrorCode,
         message::StreamMessage,
         stream::{RawMessageError, RawMessageErrorKind},
     },
 };
 use bytes::Bytes;
 use packline_domain::Timestamp;
+use serde_json::json;
 
-use crate::{Broker, BrokerError, Refusal, StreamName};
+use crate::{Broker, BrokerError, Refusal, StreamName, delivery::Place};
 
 /// One message as the stream keeps it.
 #[derive(Clone, Debug)]
@@ -27,6 +29,16 @@ pub struct Stored {
 }
 
 impl Stored {
+    pub(crate) fn new(message: async_nats::Message, place: Place) -> Self {
+        Self {
+            subject: message.subject.to_string(),
+            sequence: place.stream,
+            stored_at: millis(i128::from(place.stored)),
+            payload: message.payload,
+            headers: message.headers.unwrap_or_default(),
+        }
+    }
+
     /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.as_str())
@@ -52,6 +64,19 @@ impl Broker {
         sorted(found.raw_message_builder().last_by_subject(subject).send().await)
     }
 
+    /// Deletes one message of a stream; whether it was still there.
+    ///
+    /// # Errors
+    /// When the broker is not available or refuses.
+    pub async fn delete_stored(&self, stream: StreamName, sequence: u64) -> Result<bool, BrokerError> {
+        let subject = format!("STREAM.MSG.DELETE.{}", stream.as_str());
+        match self.api::<serde_json::Value>(subject, &json!({"seq": sequence})).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.has_code(ErrorCode::SEQUENCE_NOT_FOUND) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Deletes what a stream stored before `before`, as far as it is at or below the sequence `through`.
     ///
     /// # Errors
@@ -71,14 +96,16 @@ impl Broker {
     }
 }
 
+fn millis(nanos: i128) -> Timestamp {
+    Timestamp::from_millis(i64::try_from(nanos / 1_000_000).unwrap_or(i64::MAX))
+}
+
 fn sorted(found: Result<StreamMessage, RawMessageError>) -> Result<Option<Stored>, BrokerError> {
     match found {
         Ok(message) => Ok(Some(Stored {
             subject: message.subject.to_string(),
             sequence: message.sequence,
-            stored_at: Timestamp::from_millis(
-                i64::try_from(message.time.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX),
-            ),
+            stored_at: millis(message.time.unix_timestamp_nanos()),
             payload: message.payload,
             headers: message.headers,
         })),

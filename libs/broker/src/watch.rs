@@ -4,11 +4,7 @@ use std::collections::HashSet;
 
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use crate::{
-    Bucket, Entry,
-    follow::{Read, Reader},
-    patience::Patience,
-};
+use crate::{Bucket, Entry, patience::Patience};
 
 /// Entries that wait for a slow taker; beyond it the broker's flow control holds them back.
 const WAITING: usize = 1024;
@@ -66,7 +62,7 @@ async fn follow(
     sender: &mpsc::Sender<Watched>,
     patience: &mut Patience,
 ) -> Option<crate::BrokerError> {
-    let mut reader = match Reader::open(bucket, &[filter]).await {
+    let mut reader = match bucket.read(&[filter]).await {
         Ok(reader) => reader,
         Err(error) => return Some(error),
     };
@@ -84,14 +80,15 @@ async fn follow(
             () = sender.closed() => return None,
         };
         match read {
-            Ok(Read::Entry(entry)) => {
+            Ok(Some((message, place))) => {
+                let entry = bucket.entry(message, place);
                 if let Some(said) = &mut said {
                     said.insert(entry.key.clone());
                 }
                 sender.send(Watched::Entry(entry)).await.ok()?;
             }
             // What is missing has expired meanwhile.
-            Ok(Read::Idle) => there = 0,
+            Ok(None) => there = 0,
             Err(error) => {
                 sender.send(Watched::Gap).await.ok()?;
                 return Some(error);

@@ -5,6 +5,7 @@
 mod bucket;
 mod chain;
 mod consume;
+mod follow;
 mod kill;
 mod lease;
 mod log;
