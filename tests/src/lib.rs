@@ -10,6 +10,7 @@ mod console;
 mod fixture;
 mod foreign;
 mod hostile;
+mod operator;
 mod scene;
 mod witness;
 
@@ -20,6 +21,7 @@ pub use console::Console;
 pub use fixture::{Fixture, Gate};
 pub use foreign::{NatsPy, NatsTool, fixture};
 pub use hostile::{hostile_names, is_token};
+pub use operator::{Operator, Said};
 pub use scene::Scene;
 pub use witness::processes_of;
 

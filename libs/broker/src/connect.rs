@@ -64,6 +64,9 @@ struct Link {
     context: Context,
     connections: watch::Receiver<u64>,
     replicas: u16,
+    /// Where it is, without what may be secret in it.
+    url: String,
+    host: String,
     /// Dead letters handed over by this process, by the last token of their subject.
     dead: Mutex<BTreeMap<String, u64>>,
 }
@@ -90,6 +93,8 @@ impl Broker {
         let (counter, connections) = watch::channel(0_u64);
         let (complain, complaint) = watch::channel("nothing answers".to_owned());
         let url = settings.shown_url();
+        let addresses = addresses(settings.url())?;
+        let host = addresses.first().map(|address| address.host().to_owned()).unwrap_or_default();
         let told = url.clone();
         let options = credentials(settings).await?;
         let client = options
@@ -102,7 +107,7 @@ impl Broker {
                 note(&told, &event, &counter, &complain);
                 std::future::ready(())
             })
-            .connect(addresses(settings.url())?)
+            .connect(addresses)
             .await
             .map_err(|error| ConnectError::Settings(format!("failed to connect to {url}: {error}")))?;
         let connected = first_connection(connections.clone(), &complaint, &url);
@@ -119,7 +124,16 @@ impl Broker {
             .max_ack_inflight(MAX_IN_FLIGHT)
             .backpressure_on_inflight(true)
             .build(client);
-        Ok(Self { link: Arc::new(Link { context, connections, replicas: settings.replicas, dead: Mutex::default() }) })
+        Ok(Self {
+            link: Arc::new(Link {
+                context,
+                connections,
+                replicas: settings.replicas,
+                url,
+                host,
+                dead: Mutex::default(),
+            }),
+        })
     }
 
     /// Counts connections, from 1. After each change a liveness count starts anew: nothing was heard meanwhile.
@@ -130,6 +144,16 @@ impl Broker {
     /// Whether there is a connection now, as far as is known: a frozen broker is noticed after two pings.
     pub fn is_connected(&self) -> bool {
         self.client().connection_state() == async_nats::connection::State::Connected
+    }
+
+    /// Where the broker is, without what may be secret in it.
+    pub fn url(&self) -> &str {
+        &self.link.url
+    }
+
+    /// The machine that it is on, as the first URL names it.
+    pub fn host(&self) -> &str {
+        &self.link.host
     }
 
     /// How many dead letters this process has handed over for publishing, by the last token of their subject.

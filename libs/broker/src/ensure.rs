@@ -256,7 +256,7 @@ impl Broker {
         Err(BrokerError::unavailable(format!("consumer {name} on {stream} cannot be made now")))
     }
 
-    async fn first_missing(&self) -> Result<Result<Option<String>, BrokerError>, TopologyError> {
+    pub(crate) async fn first_missing(&self) -> Result<Result<Option<String>, BrokerError>, TopologyError> {
         for config in self.streams() {
             match self.find_stream(&config).await? {
                 Ok(Found::Right) => {}

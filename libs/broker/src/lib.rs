@@ -7,6 +7,7 @@
 mod ask;
 mod batch;
 mod bucket;
+mod checkup;
 mod commit;
 mod connect;
 mod consume;

@@ -38,12 +38,14 @@ pub struct NatsOptions {
     pub sync_always: bool,
     /// The port; a free one where there is none.
     pub port: Option<u16>,
+    /// Further lines of its configuration: `http`, `authorization`, …
+    pub further: String,
 }
 
 impl NatsOptions {
     /// A durable server on a free port in a temporary folder.
     pub fn durable(binary: PathBuf) -> Self {
-        Self { binary, dir: None, sync_always: true, port: None }
+        Self { binary, dir: None, sync_always: true, port: None, further: String::new() }
     }
 }
 
@@ -75,7 +77,7 @@ impl NatsServer {
         fs::create_dir_all(&dir).with_context(|| format!("failed to make {}", dir.display()))?;
         for _ in 0..TRIES {
             let port = options.port.map_or_else(free_port, Ok).context("failed to find a free port")?;
-            configure(&dir, port, options.sync_always).context("failed to configure nats-server")?;
+            configure(&dir, port, &options).context("failed to configure nats-server")?;
             let process = spawn(&options.binary, &dir)?;
             if ready(&process, port).await? {
                 return Ok(Self { binary: options.binary, port, process, dir, _temporary: temporary });
@@ -153,7 +155,11 @@ impl NatsServer {
     }
 }
 
-fn free_port() -> io::Result<u16> {
+/// A port that nobody listens on now.
+///
+/// # Errors
+/// When this machine has none.
+pub fn free_port() -> io::Result<u16> {
     loop {
         let port = fastrand::u16(PORTS);
         match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
@@ -164,10 +170,12 @@ fn free_port() -> io::Result<u16> {
     }
 }
 
-fn configure(dir: &Path, port: u16, sync_always: bool) -> io::Result<()> {
-    let sync = if sync_always { "sync_interval: always" } else { "" };
+fn configure(dir: &Path, port: u16, options: &NatsOptions) -> io::Result<()> {
+    let further = &options.further;
+    let sync = if options.sync_always { "sync_interval: always" } else { "" };
     let store = serde_json::Value::from(dir.join("store").to_string_lossy());
-    let config = format!("host: 127.0.0.1\nport: {port}\njetstream {{\n  store_dir: {store}\n  {sync}\n}}\n");
+    let config =
+        format!("host: 127.0.0.1\nport: {port}\njetstream {{\n  store_dir: {store}\n  {sync}\n}}\n{further}\n");
     fs::write(dir.join("nats.conf"), config)
 }
 

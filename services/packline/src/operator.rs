@@ -5,6 +5,7 @@ mod ask;
 mod command;
 mod connection;
 mod control;
+mod doctor;
 mod history;
 mod poll;
 mod queue;
@@ -35,6 +36,8 @@ pub(crate) enum Operation {
     Add(add::Settings),
     /// Ask the catalogue now
     Poll(poll::Settings),
+    /// Look at all that a line needs, one line each, with the mend
+    Doctor(doctor::Settings),
     #[command(flatten)]
     Control(control::Control),
 }
@@ -53,6 +56,7 @@ pub(crate) async fn run(operation: &Operation, shutdown: &Shutdown) -> anyhow::R
             Operation::Workers(settings) => workers::run(settings).await,
             Operation::Add(settings) => add::run(settings).await,
             Operation::Poll(settings) => poll::run(settings).await,
+            Operation::Doctor(settings) => doctor::run(settings).await,
             Operation::Control(control) => control::run(control).await,
         }
     };

@@ -112,6 +112,18 @@ async fn connect(endpoint: &Endpoint) -> Result<(RunningService<RoleClient, Clie
 }
 
 impl Caller {
+    /// The names of the server's tools.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn tools(&self) -> Result<Vec<String>, CallError> {
+        match tokio::time::timeout(self.patience, self.peer.list_all_tools()).await {
+            Err(_) => Err(CallError::TimedOut(self.patience)),
+            Ok(Err(error)) => Err(sort(&error)),
+            Ok(Ok(tools)) => Ok(tools.into_iter().map(|tool| tool.name.into_owned()).collect()),
+        }
+    }
+
     /// Calls a tool.
     ///
     /// # Errors
