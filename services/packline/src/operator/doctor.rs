@@ -74,7 +74,7 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     if settings.json {
         ask::print(&json!({"schema": packline_domain::SCHEMA, "findings": findings}))?;
     } else {
-        say(&columns(["", "", ""], findings.iter().map(row)).trim_start())?;
+        say(columns(["", "", ""], findings.iter().map(row)).trim_start())?;
     }
     match bad {
         0 => Ok(()),
