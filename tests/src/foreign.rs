@@ -83,8 +83,24 @@ impl NatsTool {
     /// With what it complained, when it does not end with status 0.
     pub async fn run(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let mut tool = command(&self.program);
+        tool.args(arguments);
+        self.ended(tool, arguments).await
+    }
+
+    /// Runs it as [`Self::run`] does, in a terminal: some of its commands want one.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn run_in_terminal(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let words = std::iter::once(self.program.to_str().context("a strange path")?).chain(arguments.iter().copied());
+        let mut terminal = command("script");
+        terminal.args(["--quiet", "--return", "--command", &shlex::try_join(words)?, "/dev/null"]);
+        self.ended(terminal, arguments).await
+    }
+
+    async fn ended(&self, mut tool: std::process::Command, arguments: &[&str]) -> anyhow::Result<String> {
         // A context that the person who runs the tests has chosen must not be used.
-        tool.args(arguments).env("NATS_URL", &self.nats_url);
+        tool.env("NATS_URL", &self.nats_url);
         tool.env("HOME", self.home.path()).env("XDG_CONFIG_HOME", self.home.path()).env_remove("NATS_CONTEXT");
         let ended = run(tool.into(), "").await?;
         let said = String::from_utf8_lossy(&ended.stdout).into_owned();

@@ -16,9 +16,9 @@ use tempfile::TempDir;
 /// For a whole run on a busy machine, from a build that may not be warm.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-fn start(folder: &TempDir) -> Process {
+fn start(folder: &TempDir, arguments: &[&str]) -> Process {
     let mut demo = command(env!("CARGO_BIN_EXE_packline"));
-    demo.arg("demo").env("TMPDIR", folder.path()).env_remove("RUST_LOG");
+    demo.arg("demo").args(arguments).env("TMPDIR", folder.path()).env_remove("RUST_LOG");
     Process::spawn("packline", demo, &std::env::temp_dir().join(log_name(folder))).unwrap()
 }
 
@@ -73,18 +73,34 @@ fn is_empty(folder: &Path) -> bool {
 #[tokio::test]
 async fn every_outcome_is_the_expected_one_and_nothing_is_left() {
     let folder = folder();
-    let demo = start(&folder);
+    let demo = start(&folder, &["--keep"]);
+    printed(&demo, "The line stays up until Ctrl-C").await;
+    mend_as_it_says(&demo).await;
+    demo.signal(Signal::SIGINT);
     let status = tokio::time::timeout(PATIENCE, demo.exited()).await.unwrap();
     let printed = demo.printed();
     assert_eq!(status.code(), Some(0), "{printed}");
     assert!(printed.contains("4 of 8 packages are published; each outcome is the expected one."), "{printed}");
     assert!(printed.contains("┌ It Works ─"), "what was published did not run:\n{printed}");
-    assert!(printed.contains("\nNext: "), "{printed}");
+    assert!(printed.contains("@demo/roman   building      attempt 1 "), "queued afresh:\n{printed}");
     assert!(!printed.contains('\u{1b}'), "plain lines where stdout is no terminal:\n{printed}");
     assert!(is_empty(folder.path()), "{:?} is not empty", folder.path());
     all_gone(folder.path()).await;
     published_in_order(&printed);
     fs::remove_file(std::env::temp_dir().join(log_name(&folder))).unwrap();
+}
+
+/// What a kept demo invites to: the failing package is mended and queued again, and what it held back is built.
+async fn mend_as_it_says(demo: &Process) {
+    printed(demo, "nats pub control.requeue demo/roman").await;
+    let said = demo.printed();
+    let url = said.lines().find_map(|line| line.trim().strip_prefix("export NATS_URL=")).unwrap();
+    let sed = said.lines().map(str::trim).find(|line| line.starts_with("sed -i ")).unwrap();
+    assert!(Command::new("sh").args(["-c", sed]).status().unwrap().success(), "{sed}");
+    let mut requeue = command(env!("CARGO_BIN_EXE_packline"));
+    let requeued = requeue.args(["requeue", "demo/roman"]).env("NATS_URL", url).env_remove("NATS_CONTEXT").output();
+    assert!(requeued.as_ref().unwrap().status.success(), "{requeued:?}");
+    printed(demo, "@demo/clock   published").await;
 }
 
 /// By the lines of progress: nobody builds before what it needs is published.
@@ -109,7 +125,7 @@ fn published_in_order(printed: &str) {
 #[tokio::test]
 async fn ctrl_c_in_the_middle_leaves_nothing() {
     let folder = folder();
-    let demo = start(&folder);
+    let demo = start(&folder, &[]);
     printed(&demo, " building ").await;
     demo.signal(Signal::SIGINT);
     let status = tokio::time::timeout(PATIENCE, demo.exited()).await.unwrap();
@@ -123,7 +139,7 @@ async fn ctrl_c_in_the_middle_leaves_nothing() {
 #[tokio::test]
 async fn even_when_it_is_killed_no_program_is_left() {
     let folder = folder();
-    let demo = start(&folder);
+    let demo = start(&folder, &[]);
     printed(&demo, " building ").await;
     demo.kill().await;
     all_gone(folder.path()).await;

@@ -67,10 +67,9 @@ impl Board {
         worker.builds.iter().find(|build| build.build_id == permit.build_id)?.phase.as_deref()
     }
 
-    /// How many attempts a package has had, the running one included.
+    /// The number of the attempt that runs, else of the last one: since it was queued afresh the first is 1.
     pub(crate) fn attempts(&self, name: &str) -> u32 {
-        let finished =
-            self.retries.get(name).and_then(|retries| retries.attempts.last()).map_or(0, |last| last.attempt);
-        finished.max(self.permit_of(name).map_or(0, |permit| permit.attempt))
+        let last = || self.retries.get(name)?.attempts.last().map(|last| last.attempt);
+        self.permit_of(name).map(|permit| permit.attempt).or_else(last).unwrap_or_default()
     }
 }
