@@ -143,3 +143,21 @@ async fn commands_and_questions_work_with_the_real_tool() {
     let history = nats.json(&["req", "orchestrator.history", "acme/core", "--raw"]).await.unwrap();
     assert_eq!(history["attempts"], json!([]), "{history}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_micro_commands_of_the_real_tool_see_the_service() {
+    let line = Bare::start(&[]).await.unwrap();
+    let Some(nats) = NatsTool::at(&line.server.url()).await.unwrap() else { return };
+    for _ in 0..3 {
+        nats.run(&["req", "orchestrator.state", "", "--raw"]).await.unwrap();
+    }
+    let listed = nats.run(&["micro", "ls", "orchestrator"]).await.unwrap();
+    assert!(listed.contains("orchestrator") && listed.contains(env!("CARGO_PKG_VERSION")), "{listed}");
+    let ping = nats.run(&["micro", "ping", "orchestrator"]).await.unwrap();
+    assert!(ping.contains("orchestrator"), "{ping}");
+    let stats = nats.run(&["micro", "stats", "orchestrator"]).await.unwrap();
+    let state = stats.lines().find(|line| line.contains("state")).unwrap_or_else(|| panic!("{stats}"));
+    assert!(state.contains('3'), "three questions were asked: {stats}");
+    let info = nats.run(&["micro", "info", "orchestrator"]).await.unwrap();
+    assert!(info.contains("orchestrator.history"), "{info}");
+}

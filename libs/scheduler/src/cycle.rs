@@ -132,14 +132,15 @@ impl Packages {
         components
     }
 
-    /// A shortest way from an unresolvable package back to itself, without its end.
-    pub(crate) fn way_round(&self, name: &PackageName) -> Vec<PackageName> {
+    /// A shortest way from an unresolvable package back to itself, without its end; empty where more than
+    /// `most` packages had to be looked at.
+    pub(crate) fn way_round(&self, name: &PackageName, most: usize) -> Vec<PackageName> {
         let Some(start) = self.ids.get(name).copied().filter(|id| self.node(*id).unresolvable) else {
             return Vec::new();
         };
         let mut from: BTreeMap<Id, Id> = BTreeMap::new();
         let mut layer = vec![start];
-        while !layer.is_empty() {
+        while !layer.is_empty() && from.len() <= most {
             let mut next_layer = Vec::new();
             for id in layer {
                 for next in self.ahead(id) {

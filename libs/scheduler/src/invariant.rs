@@ -13,6 +13,7 @@ use packline_domain::{
 
 use crate::{
     Counts, Scheduler, Standing,
+    forecast::own_past,
     node::{NOTHING, Node},
     order::{Rank, holds_back, waits},
 };
@@ -211,7 +212,12 @@ impl<'a> Truth<'a> {
             let retrying = node.queue.as_deref().is_some_and(|queue| until(queue).is_some());
             ensure(retrying || !node.ripe, || format!("{name} is ripe and not retrying"))?;
         }
-        same("counts", &scheduler.packages.counts, &counts)
+        same("counts", &scheduler.packages.counts, &counts)?;
+        let pasts = self.nodes.values().filter_map(|node| {
+            let past = node.retries.as_deref().and_then(own_past)?;
+            Some((node.standing, past))
+        });
+        scheduler.packages.forecast.says(&pasts.collect::<Vec<_>>())
     }
 
     fn stands(&self, name: &PackageName, queue: &Queue, ripe: bool) -> Standing {

@@ -61,6 +61,7 @@ mod dependency;
 mod dispatch;
 mod expiry;
 mod finish;
+mod forecast;
 mod input;
 pub mod invariant;
 mod node;

@@ -9,6 +9,7 @@ use packline_domain::{
 };
 
 use crate::{
+    forecast::{Forecast, own_past},
     order::{Rank, holds_back, waits},
     waiters::Waiters,
 };
@@ -48,6 +49,8 @@ pub(crate) struct Node {
     pub(crate) rank: Option<Rank>,
     /// As which it is counted.
     pub(crate) standing: Option<Standing>,
+    /// How long its build takes by its own past, in milliseconds.
+    pub(crate) past: Option<u32>,
 }
 
 /// What an unresolvable package passes on.
@@ -72,6 +75,7 @@ pub(crate) struct Packages {
     pub(crate) failed: BTreeSet<PackageName>,
     /// Packages that became unresolvable and were not told of yet.
     pub(crate) entangled: Vec<PackageName>,
+    pub(crate) forecast: Forecast,
 }
 
 impl Packages {
@@ -106,6 +110,7 @@ impl Packages {
             unresolvable: false,
             rank: None,
             standing: None,
+            past: None,
         };
         let id = if let Some(id) = self.free.pop() {
             *self.node_mut(id) = node;
@@ -132,7 +137,11 @@ impl Packages {
 
     pub(crate) fn set_retries(&mut self, name: &PackageName, retries: Option<Box<Retries>>) {
         let id = self.intern(name);
-        self.node_mut(id).retries = retries;
+        let past = retries.as_deref().and_then(own_past);
+        let node = self.node_mut(id);
+        node.retries = retries;
+        let (standing, before) = (node.standing, std::mem::replace(&mut node.past, past));
+        self.forecast.learned(standing, before, past);
         self.release(id);
     }
 
@@ -230,6 +239,8 @@ impl Packages {
             return;
         }
         (node.rank, node.standing) = (rank, standing);
+        let past = node.past;
+        self.forecast.moved(past, old_standing, standing);
         if let Some(rank) = old_rank {
             self.row(old_standing).remove(&rank);
         }

@@ -100,7 +100,7 @@ impl Scheduler {
         let mut names = std::mem::take(&mut self.packages.entangled);
         names.sort_unstable();
         let first = names.first()?;
-        let mut way: Vec<String> = self.packages.way_round(first).iter().map(ToString::to_string).collect();
+        let mut way: Vec<String> = self.packages.way_round(first, usize::MAX).iter().map(ToString::to_string).collect();
         way.truncate(10);
         let message = format!(
             "unresolvable: {} each wait for another: {} → {first}; announce one of them with other dependencies",

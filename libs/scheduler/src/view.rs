@@ -58,6 +58,16 @@ impl Scheduler {
         self.permits.room(self.control.max_concurrent)
     }
 
+    /// Slots of live workers in which nothing is built.
+    pub fn free_slots(&self) -> u64 {
+        self.permits.free_slots
+    }
+
+    /// Whether builds are started in this mode.
+    pub fn is_running(&self) -> bool {
+        self.starts_now()
+    }
+
     /// Live workers, each with its slots.
     pub fn workers(&self) -> &BTreeMap<String, u32> {
         &self.permits.live
@@ -109,7 +119,7 @@ impl Scheduler {
     /// A shortest cycle that holds this package: each depends on the next, the last on the first. Empty
     /// unless it is unresolvable.
     pub fn cycle(&self, name: &PackageName) -> Vec<PackageName> {
-        self.packages.way_round(name)
+        self.packages.way_round(name, usize::MAX)
     }
 
     /// All that wait, in the order in which they will be built as far as can be told: those that are ready
@@ -124,6 +134,41 @@ impl Scheduler {
         };
         let ranks = self.packages.ready.range(ready).chain(self.packages.later.range(later));
         ranks.filter_map(|rank| self.packages.node(rank.id).queue.as_deref())
+    }
+
+    /// All that stand so, without a look at those that do not where there is an index: what waits in the order of
+    /// building, all others in the order of names. `after` as in [`Self::upcoming`].
+    pub fn standing_so<'a>(
+        &'a self,
+        standing: Standing,
+        after: Option<&'a PackageName>,
+    ) -> Box<dyn Iterator<Item = &'a Queue> + 'a> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let packages = &self.packages;
+        let begin = after.map_or(Unbounded, Excluded);
+        match standing {
+            Standing::Ready => {
+                let ready = |queue: &&'a Queue| self.standing(&queue.package.name) == Some(Standing::Ready);
+                Box::new(self.upcoming(after).take_while(ready))
+            }
+            Standing::Blocked | Standing::Unresolvable | Standing::Retrying => {
+                let rank = after.and_then(|name| packages.find(name)).filter(|node| node.standing == Some(standing));
+                let begin = rank.and_then(|node| node.rank).map_or(Unbounded, Excluded);
+                let nodes = packages.later.range((begin, Unbounded)).map(|rank| packages.node(rank.id));
+                let those = nodes.filter(move |node| node.standing == Some(standing));
+                Box::new(those.filter_map(|node| node.queue.as_deref()))
+            }
+            Standing::Failed => {
+                let failed = packages.failed.range::<PackageName, _>((begin, Unbounded));
+                Box::new(failed.filter_map(|name| self.package(name)))
+            }
+            Standing::Building | Standing::Published | Standing::Cancelled => {
+                let names = packages.ids.range::<PackageName, _>((begin, Unbounded));
+                let nodes = names.map(|(_, id)| packages.node(*id));
+                let those = nodes.filter(move |node| node.standing == Some(standing));
+                Box::new(those.filter_map(|node| node.queue.as_deref()))
+            }
+        }
     }
 
     /// How many are ready and come before this one.

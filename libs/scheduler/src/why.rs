@@ -11,6 +11,9 @@ use crate::Scheduler;
 /// The most names that one answer lists: dependencies, members of a cycle, holders of permits.
 const NAMED: usize = 100;
 
+/// Packages that are looked at for a cycle where only its beginning is asked for.
+const LOOKED_AT: usize = 200;
+
 impl Scheduler {
     /// Why a package is where it is; never empty.
     pub fn why(&self, name: &PackageName) -> Vec<Reason> {
@@ -28,6 +31,31 @@ impl Scheduler {
         }
     }
 
+    /// The first of [`Self::why`] with the same text, and without the names that it would list besides: for
+    /// each row of a long list. `ahead` is [`Self::ahead_of`], which such a list knows.
+    pub fn first_reason(&self, name: &PackageName, ahead: usize) -> Reason {
+        match (self.package(name).map(|queue| &queue.state), self.standing(name)) {
+            (Some(state @ (State::Queued | State::Retrying { .. })), Some(standing)) => {
+                self.first_wait(name, state, standing, ahead)
+            }
+            _ => self.why(name).into_iter().next().unwrap_or(Reason::Unknown),
+        }
+    }
+
+    fn first_wait(&self, name: &PackageName, state: &State, standing: Standing, ahead: usize) -> Reason {
+        if let Some(halted) = self.halted() {
+            return halted;
+        }
+        if standing == Standing::Unresolvable {
+            return Reason::Cycle { packages: self.packages.way_round(name, LOOKED_AT) };
+        }
+        let dependencies = || self.waits_for(name).min_by_key(|(_, state)| !needs_somebody(*state));
+        backoff(state, standing)
+            .or_else(|| dependencies().map(|(name, state)| Reason::Dependency { package_name: name.clone(), state }))
+            .or_else(|| self.no_room(0).into_iter().next().filter(|_| standing == Standing::Ready))
+            .unwrap_or(Reason::Turn { ahead })
+    }
+
     fn building(&self, number: u32) -> Reason {
         let Some(permit) = self.permit(number) else { return Reason::Turn { ahead: 0 } };
         let holder = holder(number, permit);
@@ -38,25 +66,18 @@ impl Scheduler {
     }
 
     fn waiting(&self, name: &PackageName, standing: Standing) -> Vec<Reason> {
-        let mut reasons = Vec::new();
-        let control = self.control();
-        if control.mode != Mode::Running {
-            let (mode, since, origin) = (control.mode, control.since, control.origin.clone());
-            reasons.push(Reason::Mode { mode, origin, since });
-        }
+        let mut reasons: Vec<Reason> = self.halted().into_iter().collect();
         if standing == Standing::Unresolvable {
             reasons.push(Reason::Cycle { packages: self.cycle(name).into_iter().take(NAMED).collect() });
         }
-        if let Some(State::Retrying { until }) = self.package(name).map(|queue| &queue.state) {
-            reasons.push(Reason::Backoff { until: *until });
-        }
+        reasons.extend(self.package(name).and_then(|queue| backoff(&queue.state, standing)));
         // Those that will not go on by themselves need somebody first.
         let mut dependencies: Vec<_> = self.waits_for(name).collect();
         dependencies.sort_by_key(|(_, state)| !needs_somebody(*state));
         let blocked = dependencies.into_iter().take(NAMED);
         reasons.extend(blocked.map(|(name, state)| Reason::Dependency { package_name: name.clone(), state }));
         if standing == Standing::Ready {
-            self.no_room(&mut reasons);
+            reasons.extend(self.no_room(NAMED));
         }
         if reasons.is_empty() {
             reasons.push(Reason::Turn { ahead: self.ahead_of(name) });
@@ -64,10 +85,19 @@ impl Scheduler {
         reasons
     }
 
-    fn no_room(&self, reasons: &mut Vec<Reason>) {
+    /// That nothing is started, and who said so.
+    fn halted(&self) -> Option<Reason> {
+        let control = self.control();
+        let (mode, since, origin) = (control.mode, control.since, control.origin.clone());
+        (mode != Mode::Running).then_some(Reason::Mode { mode, origin, since })
+    }
+
+    /// Why nothing that is ready can start; names at most so many of those that hold permits.
+    fn no_room(&self, named: usize) -> Vec<Reason> {
+        let mut reasons = Vec::new();
         let (held, limit) = (self.permits().len(), self.control().max_concurrent);
         if held >= limit as usize {
-            let holders = self.permits().take(NAMED).map(|(number, permit)| holder(number, permit));
+            let holders = self.permits().take(named).map(|(number, permit)| holder(number, permit));
             reasons.push(Reason::NoPermit { limit, holders: holders.collect() });
         }
         if self.workers().is_empty() {
@@ -75,6 +105,17 @@ impl Scheduler {
         } else if held < limit as usize && self.room() == 0 {
             reasons.push(Reason::NoSlot { slots: self.slots() });
         }
+        reasons
+    }
+}
+
+/// Until when it waits after a failure; one whose time has come waits for other things.
+fn backoff(state: &State, standing: Standing) -> Option<Reason> {
+    match (state, standing) {
+        (State::Retrying { until }, Standing::Retrying | Standing::Unresolvable) => {
+            Some(Reason::Backoff { until: *until })
+        }
+        _ => None,
     }
 }
 

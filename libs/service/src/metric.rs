@@ -59,6 +59,7 @@ metrics! {
     PERMITS = "packline_permits_in_use", Kind::Gauge, [], "Builds that are handed out; 0 on a standby";
     LIMIT = "packline_permits_limit", Kind::Gauge, [], "Builds that may be handed out at a time; 0 on a standby";
     SLOTS = "packline_slots", Kind::Gauge, [], "Slots of live workers as the leader sees them; 0 on a standby";
+    STALLED = "packline_stalled", Kind::Gauge, [], "1 while work could start, or be taken, and nothing has moved for 30 s; 0 on a standby";
     ATTEMPTS = "packline_attempts_total", Kind::Counter, [], "Builds started, each attempt by itself";
     ENDED = "packline_attempts_ended_total", Kind::Counter, ["outcome", "phase"], "Builds ended, by how, and by the phase that failed";
     ATTEMPT_TIME = "packline_attempt_duration_seconds", LONG, ["outcome"], "From the permit to the end that the leader decided";

@@ -26,7 +26,7 @@ use crate::{
     liveness::Liveness,
     metrics::Metrics,
     pace::Pace,
-    questions,
+    questions, stall,
 };
 
 /// Permits that one commit withdraws; small, because one race lost refuses the whole.
@@ -91,6 +91,9 @@ pub(crate) struct Driver {
     pub(crate) housekeeping: Housekeeping,
     /// How soon one commit follows another.
     pub(crate) pace: Pace,
+    pub(crate) stall: stall::Alarm,
+    /// When it was last looked at.
+    pub(crate) looked: Duration,
 }
 
 impl Driver {
@@ -166,7 +169,7 @@ impl Driver {
         }
         self.announce_slice(&mut batch)?;
         loop {
-            while batch.room() > 0 && !self.is_congested() {
+            while batch.room() > 0 {
                 let open = self.open();
                 match futures::FutureExt::now_or_never(self.intake.next(open)) {
                     Some(arrived) => self.take(arrived, &mut batch)?,
@@ -202,13 +205,14 @@ impl Driver {
             biased;
             () = self.shutdown.requested() => Ok(()),
             () = self.outbox.progress(), if draining || congested => Ok(()),
-            arrived = self.intake.next(open), if !congested => self.take(arrived, batch),
+            arrived = self.intake.next(open) => self.take(arrived, batch),
             () = tokio::time::sleep(until) => Ok(()),
         }
     }
 
-    /// Too much is decided that is not out yet: nothing more is taken until it is.
-    fn is_congested(&self) -> bool {
+    /// Too much is decided that is not out yet: no results and announcements are taken until it is. Operators
+    /// are heard all the same, and who lives is followed.
+    pub(crate) fn is_congested(&self) -> bool {
         self.effect_keys.len() >= MAX_EFFECT_KEYS
     }
 
@@ -225,7 +229,8 @@ impl Driver {
 
     fn open(&self) -> Open {
         let settled = self.scheduler.intention().is_none() && self.long.is_none();
-        Open { control: settled, packages: self.long.is_none() }
+        let (congested, bearable) = (self.is_congested(), self.effect_keys.len() < 2 * MAX_EFFECT_KEYS);
+        Open { control: settled && bearable, results: !congested, packages: !congested && self.long.is_none() }
     }
 
     fn until_next_change(&self) -> Duration {
@@ -280,6 +285,7 @@ impl Driver {
             let limit = batch.room() / 2 + 1;
             self.feed(batch, &now, Input::Dispatched { limit })?;
         }
+        self.watch_for_stalls(batch);
         let drained = self.scheduler.control().mode == Mode::Draining
             && self.scheduler.permits().next().is_none()
             && self.scheduler.intention().is_none()

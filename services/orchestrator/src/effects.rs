@@ -144,7 +144,10 @@ impl Sender {
                     messages.extend(message(effect));
                 }
                 Effect::Event(event) => {
-                    tracing::info!("{}", event.message);
+                    // An alarm went into the log when it was raised, as an error.
+                    if event.kind != "stalled" {
+                        tracing::info!("{}", event.message);
+                    }
                     messages.extend(message(effect));
                 }
                 Effect::Status(_) => messages.extend(message(effect)),

@@ -43,6 +43,7 @@ pub(crate) struct Intake {
 #[derive(Clone, Copy)]
 pub(crate) struct Open {
     pub(crate) control: bool,
+    pub(crate) results: bool,
     pub(crate) packages: bool,
 }
 
@@ -82,7 +83,7 @@ impl Intake {
     /// The next arrival; what operators say comes first. Losing this future loses nothing.
     pub(crate) async fn next(&mut self, open: Open) -> Arrived {
         let control = self.control.next(StreamName::Control, open.control);
-        let results = self.results.next(StreamName::Results, true);
+        let results = self.results.next(StreamName::Results, open.results);
         let packages = self.packages.next(StreamName::Packages, open.packages);
         tokio::select! {
             biased;

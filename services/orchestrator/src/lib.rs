@@ -4,6 +4,7 @@
 //! sends out what they imply ([`effects`]); how it starts stands in [`recover`], how long it may lead in
 //! [`leader`].
 
+mod alarm;
 mod batch;
 mod clearing;
 mod clock;
@@ -20,6 +21,7 @@ mod metrics;
 mod pace;
 mod questions;
 mod recover;
+mod stall;
 mod standby;
 mod takeover;
 mod workers;

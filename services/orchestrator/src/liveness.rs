@@ -2,15 +2,15 @@
 //!
 //! Time is the leader's own monotonic clock; nothing that a worker writes is believed about time.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use packline_domain::record::Worker;
+use packline_domain::{answer::WorkerState, record::Worker};
 
 /// How much longer than CLAIM a worker must be silent before it counts as lost.
 const MARGIN: Duration = Duration::from_secs(5);
+
+/// How long a lost worker is told of: as long as its key may still be there.
+const REMEMBERED: Duration = Duration::from_hours(1);
 
 /// No worker has more slots, whatever its record says.
 const MAX_SLOTS: u32 = 10_000;
@@ -27,18 +27,38 @@ struct Watched {
     record: Option<Worker>,
 }
 
+/// One that never comes back.
+#[derive(Debug)]
+struct Lost {
+    since: Instant,
+    still_since: Instant,
+    /// Its last word, as long as it is told of.
+    record: Option<Worker>,
+    told: bool,
+}
+
+/// How a worker stands.
+pub(crate) struct Seen<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) state: WorkerState,
+    /// Since its key last moved, as far as could be read.
+    pub(crate) silent: Duration,
+    /// None where nothing was heard of it.
+    pub(crate) record: Option<&'a Worker>,
+}
+
 /// What the leader knows of the workers.
 #[derive(Debug, Default)]
 pub(crate) struct Liveness {
     workers: BTreeMap<String, Watched>,
-    lost: BTreeSet<String>,
+    lost: BTreeMap<String, Lost>,
     readable: Option<Instant>,
 }
 
 impl Liveness {
     /// A key of the bucket was read, or was found missing (`None`).
     pub(crate) fn seen(&mut self, now: Instant, worker: &str, revision: u64, record: Option<Worker>) {
-        if self.lost.contains(worker) {
+        if self.lost.contains_key(worker) {
             return;
         }
         match self.workers.get_mut(worker) {
@@ -80,8 +100,8 @@ impl Liveness {
             .iter()
             .filter_map(|(name, watched)| {
                 let record = watched.record.as_ref()?;
-                let fresh = now.saturating_sub(watched.still_since) <= claim_of(record, claim) / 2;
-                fresh.then(|| (name.clone(), record.slots.min(MAX_SLOTS)))
+                is_fresh(record, now.saturating_sub(watched.still_since), claim)
+                    .then(|| (name.clone(), record.slots.min(MAX_SLOTS)))
             })
             .collect()
     }
@@ -99,10 +119,35 @@ impl Liveness {
             .collect()
     }
 
-    /// A lost worker never comes back; what it still holds is lost with it.
-    pub(crate) fn declare_lost(&mut self, worker: &str) {
-        self.workers.remove(worker);
-        self.lost.insert(worker.to_owned());
+    /// A lost worker never comes back; what it still holds is lost with it. One that has taken its key away and
+    /// holds nothing has left, and is told of no more.
+    pub(crate) fn declare_lost(&mut self, now: Instant, worker: &str, holds_builds: bool) {
+        for lost in self.lost.values_mut().filter(|lost| now.saturating_sub(lost.since) > REMEMBERED) {
+            (lost.record, lost.told) = (None, false);
+        }
+        let watched = self.workers.remove(worker);
+        let still_since = watched.as_ref().map_or(now, |watched| watched.still_since);
+        let record = watched.and_then(|watched| watched.record);
+        let told = record.is_some() || holds_builds;
+        self.lost.insert(worker.to_owned(), Lost { since: now, still_since, record, told });
+    }
+
+    /// Every worker that there is, and those that were lost of late. One without a record is there for the
+    /// builds that it holds.
+    pub(crate) fn all(&self, now: Instant, claim: Duration) -> impl Iterator<Item = Seen<'_>> {
+        let there = self.workers.iter().map(move |(name, watched)| {
+            let record = watched.record.as_ref();
+            let silent = now.saturating_sub(watched.still_since);
+            Seen { name, state: state(record, silent, claim), silent, record }
+        });
+        let late = move |lost: &&Lost| lost.told && now.saturating_sub(lost.since) <= REMEMBERED;
+        let lost = self.lost.iter().filter(move |(_, lost)| late(lost)).map(move |(name, lost)| Seen {
+            name,
+            state: WorkerState::Lost,
+            silent: now.saturating_sub(lost.still_since),
+            record: lost.record.as_ref(),
+        });
+        there.chain(lost)
     }
 
     /// The phase in which a worker last said that the build of a permit is.
@@ -121,6 +166,21 @@ impl Liveness {
             })
             .filter(|at| *at >= now)
             .min()
+    }
+}
+
+/// Whether a worker lives whose key has stood still for so long.
+fn is_fresh(record: &Worker, silent: Duration, claim: Duration) -> bool {
+    silent <= claim_of(record, claim) / 2
+}
+
+fn state(record: Option<&Worker>, silent: Duration, claim: Duration) -> WorkerState {
+    match record {
+        Some(record) if !is_fresh(record, silent, claim) => WorkerState::Silent,
+        None => WorkerState::Silent,
+        Some(Worker { resting: Some(_), .. }) => WorkerState::Resting,
+        Some(Worker { slots: 0, .. }) => WorkerState::Stopping,
+        Some(_) => WorkerState::Live,
     }
 }
 
@@ -197,7 +257,7 @@ mod tests {
     fn a_lost_worker_never_comes_back() {
         let mut liveness = Liveness::default();
         liveness.seen(at(0), "a", 1, worker(1));
-        liveness.declare_lost("a");
+        liveness.declare_lost(at(36), "a", false);
         liveness.seen(at(40), "a", 9, worker(1));
         liveness.named(at(41), "a");
         assert!(liveness.live(at(41), CLAIM).is_empty() && liveness.overdue(at(99), CLAIM).is_empty());
@@ -208,5 +268,38 @@ mod tests {
         let mut liveness = Liveness::default();
         liveness.seen(at(0), "a", 1, worker(0));
         assert_eq!(liveness.live(at(1), CLAIM), BTreeMap::from([("a".to_owned(), 0)]));
+    }
+
+    #[test]
+    fn every_worker_is_told_of_as_it_stands_and_a_lost_one_for_an_hour() {
+        let resting = worker(0).map(|worker| Worker { resting: Some("hot".into()), ..worker });
+        let mut liveness = Liveness::default();
+        for (name, record) in [("live", worker(2)), ("resting", resting), ("stopping", worker(0))] {
+            liveness.seen(at(60), name, 1, record);
+        }
+        liveness.seen(at(40), "silent", 1, worker(2));
+        liveness.named(at(60), "ghost");
+        liveness.seen(at(10), "left", 1, None);
+        liveness.seen(at(10), "lost", 1, worker(2));
+        liveness.seen(at(10), "lost-ghost", 1, None);
+        for (name, holds_builds) in [("left", false), ("lost", false), ("lost-ghost", true)] {
+            liveness.declare_lost(at(50), name, holds_builds);
+        }
+        let told = |now| -> Vec<(String, WorkerState, u64)> {
+            liveness.all(now, CLAIM).map(|seen| (seen.name.to_owned(), seen.state, seen.silent.as_secs())).collect()
+        };
+        let expected = [
+            ("ghost", WorkerState::Silent, 0),
+            ("live", WorkerState::Live, 0),
+            ("resting", WorkerState::Resting, 0),
+            ("silent", WorkerState::Silent, 20),
+            ("stopping", WorkerState::Stopping, 0),
+            ("lost", WorkerState::Lost, 50),
+            ("lost-ghost", WorkerState::Lost, 50),
+        ];
+        assert_eq!(told(at(60)), expected.map(|(name, state, silent)| (name.to_owned(), state, silent)));
+        assert_eq!(told(at(50 + 3601)).len(), 5, "lost ones are forgotten");
+        liveness.declare_lost(at(50 + 3601), "live", false);
+        assert!(liveness.lost.get("lost").is_some_and(|lost| lost.record.is_none()), "and take no room");
     }
 }

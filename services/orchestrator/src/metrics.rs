@@ -24,7 +24,7 @@ const STATES: [&str; 8] =
 
 /// What a process shows that does not lead.
 pub(crate) fn stand_by() {
-    for name in [metric::LEADER, metric::PERMITS, metric::LIMIT, metric::SLOTS] {
+    for name in [metric::LEADER, metric::PERMITS, metric::LIMIT, metric::SLOTS, metric::STALLED] {
         gauge!(name).set(0.0);
     }
     for state in STATES {
@@ -40,6 +40,7 @@ pub(crate) struct Metrics {
     permits: Gauge,
     limit: Gauge,
     slots: Gauge,
+    stalled: Gauge,
     attempts: Counter,
     ended: BTreeMap<(&'static str, &'static str), Counter>,
     durations: BTreeMap<&'static str, Histogram>,
@@ -60,6 +61,7 @@ impl Metrics {
             permits: gauge!(metric::PERMITS),
             limit: gauge!(metric::LIMIT),
             slots: gauge!(metric::SLOTS),
+            stalled: gauge!(metric::STALLED),
             attempts: counter!(metric::ATTEMPTS),
             ended: BTreeMap::new(),
             durations: BTreeMap::new(),
@@ -98,6 +100,11 @@ impl Metrics {
         self.permits.set(count(scheduler.permits().len()));
         self.limit.set(f64::from(scheduler.control().max_concurrent));
         self.slots.set(scheduler.slots() as f64);
+    }
+
+    /// The line stalls, or does so no longer.
+    pub(crate) fn stalled(&self, stalled: bool) {
+        self.stalled.set(f64::from(u8::from(stalled)));
     }
 
     /// A committed order goes out.

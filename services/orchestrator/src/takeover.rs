@@ -20,7 +20,7 @@ use crate::{
     liveness::Liveness,
     metrics::Metrics,
     pace::Pace,
-    recover,
+    recover, stall,
 };
 
 /// How long results are gathered at most. Orders, claims and results take about five times as long as the
@@ -114,6 +114,8 @@ pub(crate) async fn take(
         skipped: Vec::new(),
         housekeeping: Housekeeping::default(),
         pace: Pace::new(5, GATHERED),
+        stall: stall::Alarm::default(),
+        looked: Duration::ZERO,
     };
     match driver.start().await {
         Ok(()) => Ok(Some(driver)),

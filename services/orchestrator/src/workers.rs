@@ -18,10 +18,11 @@ impl Driver {
         for (worker, revision) in self.liveness.overdue(monotonic, self.config.claim) {
             match workers.get(&worker).await {
                 Ok(entry) if entry.as_ref().map_or(0, |entry| entry.revision) <= revision => {
-                    if self.scheduler.held_by(&worker).next().is_some() {
+                    let holds_builds = self.scheduler.held_by(&worker).next().is_some();
+                    if holds_builds {
                         tracing::warn!("worker {worker} is lost: no heartbeat for {:?}", self.config.claim);
                     }
-                    self.liveness.declare_lost(&worker);
+                    self.liveness.declare_lost(monotonic, &worker, holds_builds);
                     self.feed(batch, &now, Input::WorkerLost { worker })?;
                 }
                 Ok(_) => {}

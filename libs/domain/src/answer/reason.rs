@@ -119,6 +119,7 @@ impl fmt::Display for Reason {
                 };
                 write!(f, "the line is {mode}{}", by(origin))
             }
+            Self::Cycle { packages } if packages.is_empty() => f.write_str("it waits for itself, through many others"),
             Self::Cycle { packages } => {
                 let names: Vec<&str> = packages.iter().chain(packages.first()).map(PackageName::as_str).collect();
                 write!(f, "cycle: {}", names.join(" → "))

@@ -193,6 +193,19 @@ pub struct WorkerCounts {
     pub stopping: usize,
 }
 
+impl WorkerCounts {
+    /// The one that counts these.
+    pub fn of(&mut self, state: WorkerState) -> &mut usize {
+        match state {
+            WorkerState::Lost => &mut self.lost,
+            WorkerState::Silent => &mut self.silent,
+            WorkerState::Resting => &mut self.resting,
+            WorkerState::Stopping => &mut self.stopping,
+            WorkerState::Live => &mut self.live,
+        }
+    }
+}
+
 /// A build of a [`Worker`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

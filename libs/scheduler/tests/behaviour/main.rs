@@ -6,6 +6,7 @@ mod command;
 mod contract;
 mod dependency;
 mod finish;
+mod forecast;
 mod line;
 mod property;
 mod restore;

@@ -117,3 +117,71 @@ fn what_is_over_says_how() {
     line.withdraw(100);
     assert_eq!(said(&line, "b"), ["cancelled by ops: a reason"]);
 }
+
+#[test]
+fn the_first_reason_of_a_long_list_is_that_of_the_long_answer_and_lists_show_each_package_once() {
+    let mut line = Line::of(2);
+    line.announce(&[package("bad", 9, &[])]);
+    for _ in 0..3 {
+        line.build("bad", Outcome::Failed);
+        line.pass(Duration::from_hours(1));
+    }
+    let many: Vec<_> = (0..6).map(|n| package(&format!("p{n}"), n, &[])).collect();
+    line.announce(&many);
+    line.dispatch();
+    line.announce(&[
+        package("x", 0, &["y"]),
+        package("y", 0, &["x"]),
+        package("late", 0, &["p0", "bad"]),
+        package("gone", 0, &[]),
+    ]);
+    line.command(Command::Cancel { package_name: name("gone") });
+    line.withdraw(100);
+    line.take_order("p5", "w");
+    line.finish("p5", Outcome::Failed);
+    line.take_order("p4", "w");
+    line.finish("p4", Outcome::Published);
+    let check = |line: &Line| {
+        let scheduler = &line.scheduler;
+        let mut listed = 0;
+        for standing in [
+            Standing::Ready,
+            Standing::Blocked,
+            Standing::Unresolvable,
+            Standing::Building,
+            Standing::Retrying,
+            Standing::Published,
+            Standing::Failed,
+            Standing::Cancelled,
+        ] {
+            let all: Vec<_> = scheduler.standing_so(standing, None).map(|queue| queue.package.name.clone()).collect();
+            assert!(all.iter().all(|name| scheduler.standing(name) == Some(standing)), "{all:?}");
+            for (at, name) in all.iter().enumerate() {
+                let rest: Vec<_> =
+                    scheduler.standing_so(standing, Some(name)).map(|queue| queue.package.name.clone()).collect();
+                assert_eq!(rest, all[at + 1..], "after {name}");
+                let (first, why) = (scheduler.first_reason(name, scheduler.ahead_of(name)), scheduler.why(name));
+                assert_eq!(first.to_string(), why[0].to_string(), "{name}");
+            }
+            listed += all.len();
+        }
+        assert_eq!(listed, scheduler.packages().count());
+    };
+    check(&line);
+    line.dispatch();
+    check(&line);
+    line.command(Command::Pause);
+    line.withdraw(100);
+    check(&line);
+    assert_eq!(line.scheduler.first_reason(&name("none"), 0), Reason::Unknown);
+}
+
+#[test]
+fn a_retry_whose_time_has_come_waits_for_its_turn_and_no_longer_for_a_time() {
+    let mut line = Line::of(1);
+    line.announce(&[package("a", 9, &[]), package("b", 0, &[])]);
+    line.build("a", Outcome::Failed);
+    line.pass(Duration::from_hours(1));
+    assert_eq!(line.standing("a"), Some(Standing::Ready));
+    assert_eq!(line.scheduler.why(&name("a")), [Reason::Turn { ahead: 0 }]);
+}

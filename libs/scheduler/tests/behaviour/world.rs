@@ -354,6 +354,8 @@ impl World {
         assert_eq!((counts.ready, counts.building, counts.retrying), (0, 0, 0), "the line went on to its end");
         for queue in scheduler.packages() {
             let name = &queue.package.name;
+            let (first, all) = (scheduler.first_reason(name, scheduler.ahead_of(name)), scheduler.why(name));
+            assert_eq!(first.to_string(), all[0].to_string(), "{name}");
             match scheduler.standing(name).unwrap() {
                 Standing::Blocked => assert!(scheduler.waits_for(name).next().is_some(), "{name} waits for nothing"),
                 Standing::Unresolvable => assert!(!scheduler.cycle(name).is_empty(), "{name} is on no cycle"),

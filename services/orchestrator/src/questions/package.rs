@@ -7,6 +7,8 @@ use packline_domain::{
 };
 use packline_scheduler::Scheduler;
 
+use super::state::seconds;
+
 pub(super) fn why(scheduler: &Scheduler, body: &[u8]) -> Result<Why, String> {
     let package_name = typed_package(body)?;
     let reasons = scheduler.why(&package_name).into_iter().map(|reason| Told { text: reason.to_string(), reason });
@@ -14,7 +16,7 @@ pub(super) fn why(scheduler: &Scheduler, body: &[u8]) -> Result<Why, String> {
         schema: SCHEMA,
         state: scheduler.standing(&package_name),
         reasons: reasons.collect(),
-        estimated_seconds: None,
+        estimated_seconds: scheduler.estimate(&package_name).map(seconds),
         package_name,
     })
 }

@@ -8,6 +8,8 @@ use packline_domain::{
 };
 use packline_scheduler::Scheduler;
 
+use super::state::seconds;
+
 /// The most packages of one page, and how many it has where nobody says.
 const MOST: usize = 200;
 const USUAL: usize = 50;
@@ -22,21 +24,14 @@ pub(super) fn queue(scheduler: &Scheduler, body: &[u8]) -> Result<answer::Queue,
         return Err(format!("`limit` is a whole number from 1 to {MOST}"));
     }
     let after = asked.cursor.as_deref().map(|name| typed_package(name.as_bytes())).transpose()?;
-    let standing = |queue: &Queue| scheduler.standing(&queue.package.name);
-    let wanted = |queue: &&Queue| asked.state.is_none_or(|state| standing(queue) == Some(state));
     let mut found: Box<dyn Iterator<Item = &Queue>> = match asked.state {
-        None | Some(Standing::Ready | Standing::Blocked | Standing::Unresolvable | Standing::Retrying) => {
-            Box::new(scheduler.upcoming(after.as_ref()).filter(wanted))
-        }
-        Some(Standing::Building | Standing::Published | Standing::Failed | Standing::Cancelled) => {
-            let passed = move |queue: &&Queue| after.as_ref().is_some_and(|after| queue.package.name <= *after);
-            Box::new(scheduler.packages().skip_while(passed).filter(wanted))
-        }
+        None => Box::new(scheduler.upcoming(after.as_ref())),
+        Some(standing) => scheduler.standing_so(standing, after.as_ref()),
     };
-    let (mut packages, mut bytes) = (Vec::new(), 0);
+    let (mut packages, mut bytes, mut ahead) = (Vec::new(), 0, None);
     while packages.len() < limit && bytes < BYTES {
         let Some(queue) = found.next() else { break };
-        let row = row(scheduler, queue);
+        let row = row(scheduler, queue, &mut ahead);
         bytes += serde_json::to_vec(&row).map_or(0, |row| row.len());
         packages.push(row);
     }
@@ -50,15 +45,22 @@ fn read(body: &[u8]) -> Result<QueueQuestion, String> {
     serde_json::from_slice(body).map_err(|error| format!("{error}; the body is empty, or has some of {right}"))
 }
 
-fn row(scheduler: &Scheduler, queue: &Queue) -> QueueRow {
+/// `ahead` counts those that are ready and come before, from the first row on.
+fn row(scheduler: &Scheduler, queue: &Queue, ahead: &mut Option<usize>) -> QueueRow {
     let name = &queue.package.name;
+    let state = scheduler.standing(name);
+    let mut before = 0;
+    if state == Some(Standing::Ready) && scheduler.can_start() {
+        before = ahead.map_or_else(|| scheduler.ahead_of(name), |last| last + 1);
+        *ahead = Some(before);
+    }
     QueueRow {
         package_name: name.clone(),
-        state: scheduler.standing(name),
+        state,
         priority: scheduler.priority(name).unwrap_or(queue.package.priority),
         dependencies: queue.package.dependencies.clone(),
         attempts: scheduler.retries(name).map_or(0, |retries| retries.failures),
-        reason: scheduler.why(name).first().map(ToString::to_string).unwrap_or_default(),
-        estimated_seconds: None,
+        reason: scheduler.first_reason(name, before).to_string(),
+        estimated_seconds: scheduler.estimate(name).map(seconds),
     }
 }
