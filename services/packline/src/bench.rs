@@ -1,10 +1,13 @@
 //! `packline bench`: the line under load and at rest, on real parts of its own, measured from outside.
 
 mod bed;
+mod busy;
+mod control;
 mod idle;
 mod latency;
 mod line;
 mod quantiles;
+mod questions;
 mod queue;
 mod usage;
 
@@ -30,19 +33,19 @@ pub(crate) struct Settings {
     /// Packages in one announcement
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     batch: u32,
-    /// The limit on concurrent builds of `line`
+    /// The limit on concurrent builds
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     max_concurrent: u32,
     /// Worker processes; they share the limit between them as slots
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     workers: u32,
-    /// Packages that `latency` announces, one after the other
+    /// Packages that `latency` announces, commands of `control`, and each of the `questions`, one after the other
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rounds: u32,
     /// How long `idle` looks on
     #[arg(long, default_value = "20s", value_parser = packline_service::duration)]
     idle: Duration,
-    /// Packages that wait in `queue`
+    /// Packages that wait in `queue`, and under the load of `control` and `questions`
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     queued: u32,
     /// Print JSON alone
@@ -61,6 +64,10 @@ enum Part {
     Idle,
     /// Memory of a long queue, and how long a restart with it takes
     Queue,
+    /// From a command to the record in the bucket, at rest and with a long queue and builds that finish at once
+    Control,
+    /// From a question to its answer, in both
+    Questions,
 }
 
 /// All that was measured.
@@ -77,6 +84,10 @@ struct Measured {
     idle: Option<idle::Idle>,
     #[serde(skip_serializing_if = "Option::is_none")]
     queue: Option<queue::Queue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    control: Option<control::Control>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    questions: Option<questions::Questions>,
 }
 
 /// Measures what was asked for, and prints it.
@@ -114,6 +125,16 @@ async fn measure(settings: &Settings) -> anyhow::Result<()> {
         let queue = queue::measure(settings).await.context("failed to measure the long queue")?;
         settings.tell(&queue)?;
         measured.queue = Some(queue);
+    }
+    if asked(Part::Control) {
+        let control = control::measure(settings).await.context("failed to measure commands")?;
+        settings.tell(&control)?;
+        measured.control = Some(control);
+    }
+    if asked(Part::Questions) {
+        let questions = questions::measure(settings).await.context("failed to measure questions")?;
+        settings.tell(&questions)?;
+        measured.questions = Some(questions);
     }
     if settings.json { say(&serde_json::to_string_pretty(&measured)?) } else { Ok(()) }
 }

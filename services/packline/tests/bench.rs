@@ -50,3 +50,21 @@ fn a_bench_shows_latency_rest_and_a_long_queue() {
     assert!(number(&measured, "/queue/rssQueuedBytes") > number(&measured, "/queue/rssBeforeBytes"));
     assert!(number(&measured, "/queue/restartSeconds") > 0.0);
 }
+
+#[test]
+fn a_bench_shows_how_soon_commands_are_in_force_and_questions_answered() {
+    let small = ["--rounds", "10", "--queued", "20000", "--max-concurrent", "8", "--only", "control,questions"];
+    let measured = bench(&small);
+    for when in ["idle", "busy"] {
+        assert!((number(&measured, &format!("/control/{when}/inForce/count")) - 10.0).abs() < f64::EPSILON);
+        assert!(number(&measured, &format!("/control/{when}/inForce/p50")) > 0.0);
+        assert!(number(&measured, &format!("/control/{when}/pauseComplete/p50")) > 0.0);
+        let answers = measured.pointer(&format!("/questions/{when}")).and_then(Value::as_array).unwrap();
+        assert_eq!(answers.len(), 4, "{measured:#}");
+        for answer in answers {
+            assert!((number(answer, "/roundTrip/count") - 10.0).abs() < f64::EPSILON, "{answer:#}");
+            assert!(number(answer, "/maxBytes") > 10.0 && number(answer, "/maxBytes") < 256.0 * 1024.0, "{answer:#}");
+        }
+    }
+    assert!(number(&measured, "/control/buildsPerSecond") > 0.0);
+}
