@@ -126,7 +126,8 @@ impl Step<'_> {
         self.delete(Key::Permit(number));
         let name = permit.package_name.clone();
         let Some(mut queue) = self.queue(&name).cloned() else { return };
-        let ending = permit.ending.clone().or_else(|| self.cancel_pending(&queue).map(Ending::Cancel));
+        // A cancel that is not worked off yet wins over the stop that was before it.
+        let ending = self.cancel_pending(&queue).map(Ending::Cancel).or_else(|| permit.ending.clone());
         let class = end.class(ending.as_ref());
         let reason = class.map(|_| end.reason(ending.as_ref(), self.state.config.build_deadline));
         let mut retries = self.retries(&name).cloned().unwrap_or_else(no_retries);

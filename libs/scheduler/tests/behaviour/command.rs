@@ -74,6 +74,19 @@ fn pause_and_drain_while_stopped_change_nothing_but_are_remembered() {
 }
 
 #[test]
+fn resume_ends_paused_draining_and_stopped() {
+    for command in [Command::Pause, Command::Drain, Command::EmergencyStop] {
+        let mut line = Line::of(1);
+        line.announce(&[package("a", 0, &[])]);
+        line.command(command);
+        assert_eq!(line.dispatch(), Vec::<String>::new());
+        line.command(Command::Resume);
+        assert_eq!(line.scheduler.control().mode, Mode::Running);
+        assert_eq!(line.dispatch(), ["a"]);
+    }
+}
+
+#[test]
 fn pause_during_draining_ends_the_drain() {
     let mut line = Line::of(1);
     line.command(Command::Drain);

@@ -172,6 +172,24 @@ fn a_result_that_comes_before_the_cancel_is_worked_off_is_cancelled_too() {
 }
 
 #[test]
+fn a_cancel_counts_although_the_stop_before_it_ended_the_build_first() {
+    for end in [Some(Outcome::Cancelled), Some(Outcome::Failed), Some(Outcome::Published), None] {
+        let mut line = two();
+        line.command(Command::EmergencyStop);
+        line.withdraw(100);
+        line.command(cancel("a"));
+        match end {
+            Some(outcome) => drop(line.finish("a", outcome)),
+            None => drop(line.feed(Input::WorkerLost { worker: "w".into() })),
+        }
+        line.withdraw(100);
+        let expected = if end == Some(Outcome::Published) { Standing::Published } else { Standing::Cancelled };
+        assert_eq!(line.standing("a"), Some(expected), "{end:?}");
+        assert_eq!(line.scheduler.intention(), None);
+    }
+}
+
+#[test]
 fn published_wins_over_any_reason() {
     for command in [cancel("a"), Command::EmergencyStop] {
         let mut line = two();
