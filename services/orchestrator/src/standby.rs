@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use packline_broker::{BrokerError, Bucket, Entry, LeaseWatch, Watched};
-use packline_domain::{
-    Mode,
-    record::{CONTROL, Control, Leader},
-};
+use packline_domain::record::{CONTROL, Control, Leader};
 use packline_service::Shutdown;
 
 /// Between two tries of a read that failed.
@@ -74,8 +71,27 @@ async fn drained(bucket: &Bucket, started_after: u64) {
     }
 }
 
+/// Also where the line runs again meanwhile: whoever slept through the drain was meant by it.
 fn is_drained(value: Option<&[u8]>, started_after: u64) -> bool {
-    value.and_then(|value| serde_json::from_slice::<Control>(value).ok()).is_some_and(|control| {
-        control.mode == Mode::Drained && control.drained_commit.is_some_and(|commit| commit > started_after)
-    })
+    value
+        .and_then(|value| serde_json::from_slice::<Control>(value).ok())
+        .is_some_and(|control| control.drained_commit.is_some_and(|commit| commit > started_after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_drain_means_all_that_started_before_it_also_when_the_line_runs_again() {
+        for mode in ["drained", "running", "paused"] {
+            let control = json!({"mode": mode, "maxConcurrent": 4, "since": "2026-01-01T00:00:00Z", "complete": true,
+                "drainedCommit": 7});
+            let value = control.to_string();
+            assert!(is_drained(Some(value.as_bytes()), 6), "{mode}");
+            assert!(!is_drained(Some(value.as_bytes()), 7), "{mode}: it started after that");
+        }
+        assert!(!is_drained(None, 0));
+    }
 }
