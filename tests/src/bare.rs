@@ -10,7 +10,7 @@ use packline_testkit::{
 };
 use tempfile::TempDir;
 
-use crate::Console;
+use crate::{Console, Workshop};
 
 /// A broker, an orchestrator and what the test adds: no registry, no catalogue, no workspace.
 pub struct Bare {
@@ -62,6 +62,24 @@ impl Bare {
     pub fn add_worker(&mut self, slots: u32) -> anyhow::Result<()> {
         let name = format!("worker-{}", self.workers.len() + 1);
         self.workers.push(self.line.worker(&name, &[("SLOTS", &slots.to_string()), ("RECIPE", "none")])?);
+        Ok(())
+    }
+
+    /// Starts a worker with so many slots that builds what is in the workshop.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn add_builder(&mut self, workshop: &Workshop, slots: u32, settings: &[(&str, &str)]) -> anyhow::Result<()> {
+        let name = format!("worker-{}", self.workers.len() + 1);
+        let own = workshop.settings();
+        let slots = slots.to_string();
+        let all: Vec<_> = own
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .chain([("SLOTS", slots.as_str())])
+            .chain(settings.iter().copied())
+            .collect();
+        self.workers.push(self.line.worker(&name, &all)?);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! What a test sees of a line, and says to it: over the broker, and in the logs.
 
 use std::{
+    collections::{BTreeMap, HashSet},
     fs,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -9,12 +10,16 @@ use std::{
 use anyhow::{Context, bail};
 use packline_broker::{Broker, BucketName, Message, Settings, Stored, StreamName, Watched};
 use packline_domain::{
-    BuildResult, PackageName,
-    record::{Leader, Permit, Queue, Retries, State},
+    BuildResult, Event, PackageName,
+    record::{CONTROL, Control, LEADER, Leader, Permit, Queue, Retries, State},
 };
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 use crate::{Gate, PATIENCE};
+
+/// Readers of one stream at a time.
+const READERS: u64 = 32;
 
 /// Lines of each log that a failure shows.
 const SHOWN: usize = 30;
@@ -158,6 +163,45 @@ impl Console {
         Ok(serde_json::from_slice(&entry.and_then(|entry| entry.value).context("no leader")?)?)
     }
 
+    /// Waits until a command is applied, and all that it withdraws is withdrawn.
+    ///
+    /// # Errors
+    /// As [`Self::until`].
+    pub async fn until_complete(&self, command: u64) -> anyhow::Result<Control> {
+        let parse = |value: &Value| serde_json::from_value::<Control>(value.clone()).ok();
+        let last = |value: &Value| parse(value)?.last;
+        let complete = |value: &Value| last(value).is_some_and(|last| last.sequence >= command && last.complete);
+        let control = self.until(CONTROL, |value| value.is_some_and(complete)).await?;
+        control.as_ref().and_then(parse).context("no control")
+    }
+
+    /// Waits until somebody leads and has come as far as answering.
+    ///
+    /// # Errors
+    /// As [`Self::until`].
+    pub async fn until_leading(&self) -> anyhow::Result<Leader> {
+        let leads = async {
+            loop {
+                match (self.leader().await, self.ask("orchestrator.state", "").await) {
+                    (Ok(leader), Ok(state)) if state.get("term") == Some(&leader.term.into()) => return leader,
+                    _ => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, leads).await.with_context(|| format!("nobody leads\n{}", self.logs()))
+    }
+
+    /// Waits until all that is decided so far is out.
+    ///
+    /// # Errors
+    /// As [`Self::until`].
+    pub async fn until_out(&self) -> anyhow::Result<()> {
+        let decided = self.leader().await?.commit;
+        let is_out = |leader: &Value| leader["effectsThrough"].as_u64() >= Some(decided);
+        self.until(LEADER, |leader| leader.is_some_and(is_out)).await?;
+        Ok(())
+    }
+
     /// The keys of permits in use.
     ///
     /// # Errors
@@ -165,6 +209,55 @@ impl Console {
     pub async fn permits(&self) -> anyhow::Result<Vec<String>> {
         let entries = self.broker.bucket(BucketName::Orchestrator).load("permits.*", 0).await?;
         Ok(entries.into_iter().filter(|entry| entry.value.is_some()).map(|entry| entry.key).collect())
+    }
+
+    /// The permits in use, as they are in the bucket.
+    ///
+    /// # Errors
+    /// When the bucket cannot be read.
+    pub async fn held(&self) -> anyhow::Result<Vec<Permit>> {
+        let entries = self.broker.bucket(BucketName::Orchestrator).load("permits.*", 0).await?;
+        let values = entries.into_iter().filter_map(|entry| entry.value);
+        Ok(values.map(|value| serde_json::from_slice(&value)).collect::<Result<_, _>>()?)
+    }
+
+    /// The state of every package in the bucket, as its record calls it.
+    ///
+    /// # Errors
+    /// When the bucket cannot be read.
+    pub async fn states(&self) -> anyhow::Result<BTreeMap<PackageName, String>> {
+        let entries = self.broker.bucket(BucketName::Orchestrator).load("queue.>", 0).await?;
+        let mut states = BTreeMap::new();
+        for value in entries.into_iter().filter_map(|entry| entry.value) {
+            let record: Queue = serde_json::from_slice(&value)?;
+            let state = serde_json::to_value(&record.state)?;
+            let state = state.get("state").and_then(Value::as_str).unwrap_or_default().to_owned();
+            states.insert(record.package.name, state);
+        }
+        Ok(states)
+    }
+
+    /// What the leader answers to a question.
+    ///
+    /// # Errors
+    /// When there is none, or it refuses.
+    pub async fn ask(&self, question: &str, body: &str) -> anyhow::Result<Value> {
+        Ok(serde_json::from_slice(&self.broker.ask(question, body.to_owned()).await?)?)
+    }
+
+    /// The events so far, in the order in which they were decided. What a leader that died may have sent
+    /// already is sent again by the next one: of such copies the first counts.
+    ///
+    /// # Errors
+    /// When the stream cannot be read.
+    pub async fn events(&self) -> anyhow::Result<Vec<Event>> {
+        let (mut events, mut seen) = (Vec::new(), HashSet::new());
+        for message in self.stored(StreamName::Events).await? {
+            if seen.insert(message.payload.clone()) {
+                events.push(serde_json::from_slice(&message.payload)?);
+            }
+        }
+        Ok(events)
     }
 
     /// All messages of a stream so far, as JSON where they are.
@@ -182,13 +275,18 @@ impl Console {
     /// # Errors
     /// When the stream cannot be read.
     pub async fn stored(&self, stream: StreamName) -> anyhow::Result<Vec<Stored>> {
-        let mut all = Vec::new();
-        let mut from = 1;
-        while let Some(message) = self.broker.stored(stream, from).await? {
-            from = message.sequence + 1;
-            all.push(message);
+        let state = self.broker.stream_state(stream).await?;
+        let (first, last) = (state.first_sequence.max(1), state.last_sequence);
+        // Each read waits for one answer: many wait at a time.
+        let length = (last + 1).saturating_sub(first).div_ceil(READERS).max(1);
+        let mut readers = JoinSet::new();
+        for (place, from) in (first..=last).step_by(usize::try_from(length)?).enumerate() {
+            let (broker, until) = (self.broker.clone(), (from + length - 1).min(last));
+            readers.spawn(async move { anyhow::Ok((place, read(&broker, stream, from, until).await?)) });
         }
-        Ok(all)
+        let mut parts: Vec<_> = readers.join_all().await.into_iter().collect::<Result<_, _>>()?;
+        parts.sort_by_key(|(place, _)| *place);
+        Ok(parts.into_iter().flat_map(|(_, part)| part).collect())
     }
 
     /// All results of a package so far.
@@ -215,6 +313,17 @@ impl Console {
         };
         logs.iter().map(last_lines).collect()
     }
+}
+
+async fn read(broker: &Broker, stream: StreamName, mut from: u64, until: u64) -> anyhow::Result<Vec<Stored>> {
+    let mut read = Vec::new();
+    while from <= until
+        && let Some(message) = broker.stored(stream, from).await?.filter(|message| message.sequence <= until)
+    {
+        from = message.sequence + 1;
+        read.push(message);
+    }
+    Ok(read)
 }
 
 fn name(package: &str) -> anyhow::Result<PackageName> {

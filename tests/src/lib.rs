@@ -2,8 +2,8 @@
 //!
 //! A [`Scene`] is a whole line of its own: broker, registry, catalogue, programs, a workspace of
 //! [`Fixture`] packages whose scripts stop at a [`Gate`] until the test opens it; a [`Bare`] line builds
-//! nothing. Tests sit at a [`Console`] and wait for records and messages, never for time; what does not
-//! come within [`PATIENCE`] fails with the logs.
+//! nothing, or what a [`Workshop`] says. Tests sit at a [`Console`] and wait for records and messages, never
+//! for time; what does not come within [`PATIENCE`] fails with the logs.
 
 mod bare;
 mod console;
@@ -13,6 +13,7 @@ mod hostile;
 mod operator;
 mod scene;
 mod witness;
+mod workshop;
 
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ pub use foreign::{NatsPy, NatsTool, fixture};
 pub use hostile::{hostile_names, is_token};
 pub use operator::{Operator, Said};
 pub use scene::Scene;
-pub use witness::processes_of;
+pub use witness::{Alive, processes_of};
+pub use workshop::Workshop;
 
 /// How long a test waits for one event on a loaded machine before it fails.
 pub const PATIENCE: Duration = Duration::from_secs(120);
