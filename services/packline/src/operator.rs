@@ -2,17 +2,22 @@
 
 mod add;
 mod ask;
+mod clean;
 mod command;
 mod connection;
 mod control;
+mod dead;
 mod doctor;
+mod events;
 mod history;
+mod logs;
 mod poll;
 mod queue;
 mod records;
 mod shown;
 mod status;
 mod wait;
+mod watch;
 mod why;
 mod workers;
 
@@ -30,8 +35,16 @@ pub(crate) enum Operation {
     Why(why::Settings),
     /// List the last attempts of a package
     History(history::Settings),
+    /// Show what a build printed, from the past and as it comes
+    Logs(logs::Settings),
     /// List the workers, what each builds, and why one rests
     Workers(workers::Settings),
+    /// Watch the line, drawn anew with each change
+    Watch(watch::Settings),
+    /// Show what happened, and with -f what happens
+    Events(events::Settings),
+    /// Look at what was refused, and send it again
+    Dead(dead::Settings),
     /// Announce a package by hand
     Add(add::Settings),
     /// Ask the catalogue now
@@ -54,6 +67,10 @@ pub(crate) async fn run(operation: &Operation, shutdown: &Shutdown) -> anyhow::R
             Operation::Why(settings) => why::run(settings).await,
             Operation::History(settings) => history::run(settings).await,
             Operation::Workers(settings) => workers::run(settings).await,
+            Operation::Logs(settings) => logs::run(settings, shutdown).await,
+            Operation::Watch(settings) => watch::run(settings, shutdown).await,
+            Operation::Events(settings) => events::run(settings, shutdown).await,
+            Operation::Dead(settings) => dead::run(settings).await,
             Operation::Add(settings) => add::run(settings).await,
             Operation::Poll(settings) => poll::run(settings).await,
             Operation::Doctor(settings) => doctor::run(settings).await,
@@ -61,6 +78,7 @@ pub(crate) async fn run(operation: &Operation, shutdown: &Shutdown) -> anyhow::R
         }
     };
     tokio::select! {
+        biased;
         done = done => done,
         () = shutdown.requested() => anyhow::bail!("broken off; what was sent stands"),
     }

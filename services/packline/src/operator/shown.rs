@@ -27,6 +27,11 @@ pub(crate) fn since(at: Timestamp) -> u64 {
     now().since(at).as_secs()
 }
 
+/// The time since then.
+pub(crate) fn elapsed(at: Timestamp) -> Duration {
+    now().since(at)
+}
+
 /// How long ago that was.
 pub(crate) fn ago(at: Timestamp) -> String {
     format!("{} ago", span(since(at)))

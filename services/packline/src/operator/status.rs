@@ -47,6 +47,14 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     }
 }
 
+/// The same as text, asked now.
+pub(super) async fn picture(broker: &Broker) -> anyhow::Result<String> {
+    let state: State = ask::read(ask(broker, STATE, &()).await?, STATE)?;
+    let stalled = state.stalled.as_ref();
+    let stalled = stalled.map(|stall| format!("stalled for {}: {}\n", span(since(stall.since)), plain(&stall.text)));
+    Ok(format!("{}{}", stalled.unwrap_or_default(), shown(&state, last_poll(broker).await.as_ref())))
+}
+
 /// The last poll; nobody has to poll.
 async fn last_poll(broker: &Broker) -> Option<LastPoll> {
     let entry = broker.bucket(BucketName::Poller).get("last").await.ok()??;
