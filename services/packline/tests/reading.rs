@@ -1,6 +1,6 @@
 //! What an operator reads with `packline`: logs, events, dead letters, the line at a glance.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::{
     fs,

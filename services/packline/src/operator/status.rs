@@ -15,7 +15,7 @@ use super::{
 use crate::say;
 
 /// The question.
-const STATE: &str = "orchestrator.state";
+pub(super) const STATE: &str = "orchestrator.state";
 
 /// How to show it
 #[derive(clap::Args, Clone, Debug)]

@@ -8,11 +8,12 @@ use std::{
 
 use anyhow::Context;
 use console::Term;
-use packline_broker::{Broker, Followed, From, StreamName, topology};
+use futures::FutureExt;
+use packline_broker::{Broker, Follow, Followed, From, Stored, StreamName, topology};
 use packline_service::Shutdown;
 use tokio::time::{Instant, sleep_until};
 
-use super::{connection::Connection, events, status};
+use super::{ask::ask, connection::Connection, events, status};
 use crate::say;
 
 /// Drawn at least so often, and at most so often.
@@ -28,8 +29,11 @@ const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 /// Which line
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "\
-Ctrl-C ends it. Where the output is no terminal the line is printed once; `packline events -f` prints each change as a line.")]
+Ctrl-C ends it. Where the output is no terminal the line is printed once, with --json again at each change; `packline events -f` prints each change as a line.")]
 pub(crate) struct Settings {
+    /// Print the answer of orchestrator.state, one a line, again whenever something happened
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     connection: Connection,
 }
@@ -74,6 +78,12 @@ pub(crate) async fn run(settings: &Settings, shutdown: &Shutdown) -> anyhow::Res
     while let Ok(Followed::Message(message)) = news.next().await {
         note(&mut recent, events::line(&message));
     }
+    if settings.json {
+        return tokio::select! {
+            done = objects(&broker, &mut news) => done,
+            () = shutdown.requested() => Ok(()),
+        };
+    }
     if !stdout().is_terminal() {
         return say(&with(&status::picture(&broker).await?, &recent));
     }
@@ -84,19 +94,37 @@ pub(crate) async fn run(settings: &Settings, shutdown: &Shutdown) -> anyhow::Res
         tokio::select! {
             () = shutdown.requested() => return Ok(()),
             () = sleep_until(drawn + SELDOM) => {}
-            seen = news.next() => {
-                if let Followed::Message(message) = seen.context("failed to follow EVENTS")? {
+            seen = happened(&mut news) => {
+                for message in seen? {
                     note(&mut recent, events::line(&message));
                 }
-                // What comes together is drawn together.
-                while let Ok(seen) = tokio::time::timeout_at(drawn + OFTEN, news.next()).await {
-                    if let Followed::Message(message) = seen.context("failed to follow EVENTS")? {
-                        note(&mut recent, events::line(&message));
-                    }
-                }
+                sleep_until(drawn + OFTEN).await;
             }
         }
     }
+}
+
+/// An object at once, and one whenever something happened.
+async fn objects(broker: &Broker, news: &mut Follow) -> anyhow::Result<()> {
+    loop {
+        say(&ask(broker, status::STATE, &()).await?.to_string())?;
+        happened(news).await?;
+        // What comes together is one object.
+        tokio::time::sleep(OFTEN).await;
+    }
+}
+
+/// What happens next, and all that has come with it. Cancellation safe.
+async fn happened(news: &mut Follow) -> anyhow::Result<Vec<Stored>> {
+    let mut all = Vec::new();
+    let mut next = Some(news.next().await);
+    while let Some(seen) = next {
+        if let Followed::Message(message) = seen.context("failed to follow EVENTS")? {
+            all.push(message);
+        }
+        next = news.next().now_or_never();
+    }
+    Ok(all)
 }
 
 fn note(recent: &mut VecDeque<String>, line: String) {
