@@ -308,11 +308,12 @@ impl Driver {
         Now { at: self.clock.now(), commit: self.leadership.next_commit(), seed: fastrand::u64(..) }
     }
 
-    /// Answers what was asked: everything in memory is committed now.
-    async fn answer(&self, batch: &Batch) {
+    /// Answers what was asked, also during the commit: everything in memory is committed now.
+    async fn answer(&mut self, batch: &mut Batch) {
         if !self.leadership.lease.is_valid() {
             return;
         }
+        batch.questions.extend(std::iter::from_fn(|| self.intake.question()));
         for question in &batch.questions {
             questions::answer(question, self).await;
         }

@@ -35,6 +35,7 @@ pub(crate) struct Intake {
     results: Lane,
     packages: Lane,
     seen: mpsc::Receiver<Arrived>,
+    asked: mpsc::Receiver<Box<Question>>,
     broker: Broker,
     tasks: JoinSet<()>,
 }
@@ -71,13 +72,14 @@ impl Intake {
                 }
             });
         }
-        let mut asked = broker.serve(questions::SERVICE, env!("CARGO_PKG_VERSION"), questions::ENDPOINTS, me).await?;
-        tasks.spawn(async move { while seen.send(Arrived::Question(Box::new(asked.next().await))).await.is_ok() {} });
+        let (asks, asked) = mpsc::channel(WAITING);
+        let mut service = broker.serve(questions::SERVICE, env!("CARGO_PKG_VERSION"), questions::ENDPOINTS, me).await?;
+        tasks.spawn(async move { while asks.send(Box::new(service.next().await)).await.is_ok() {} });
         let mut lane = async |stream| lane(broker, &mut tasks, stream, after(stream)).await;
         let control = lane(StreamName::Control).await?;
         let results = lane(StreamName::Results).await?;
         let packages = lane(StreamName::Packages).await?;
-        Ok(Self { control, results, packages, seen: arrived, broker: broker.clone(), tasks })
+        Ok(Self { control, results, packages, seen: arrived, asked, broker: broker.clone(), tasks })
     }
 
     /// The next arrival; what operators say comes first. Losing this future loses nothing.
@@ -89,9 +91,15 @@ impl Intake {
             biased;
             arrived = control => arrived,
             Some(arrived) = self.seen.recv() => arrived,
+            Some(question) = self.asked.recv() => Arrived::Question(question),
             arrived = results => arrived,
             arrived = packages => arrived,
         }
+    }
+
+    /// A question that waits, where one does.
+    pub(crate) fn question(&mut self) -> Option<Question> {
+        self.asked.try_recv().ok().map(|question| *question)
     }
 
     /// Makes the durable of a stream that skipped anew (law 6); call it after a confirmed commit.
