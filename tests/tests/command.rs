@@ -22,6 +22,7 @@
 //! | emergency-stop: every running build is dead within 2 s, or within CLAIM + 5 s where its worker does not hear | `tests/tests/stop.rs` | `an_emergency_stop_leaves_nothing_of_16_stubborn_builds_also_on_a_frozen_worker_and_on_one_cut_off` |
 //! | … the packages are queued with their attempts unspent, nothing starts until resume, the orchestrator stays up | `tests/tests/stop.rs` | `an_emergency_stop_leaves_nothing_of_16_stubborn_builds_also_on_a_frozen_worker_and_on_one_cut_off` |
 //! | … also with npm | `tests/tests/control.rs` | `an_emergency_stop_kills_what_runs_and_the_attempt_is_unspent` |
+//! | … also of a claim that it overtakes | `services/builder-worker/tests/worker/orders.rs` | `a_claim_whose_answer_was_lost_and_that_is_withdrawn_meanwhile_starts_no_process` |
 //! | pause and drain while stopped change nothing | `libs/scheduler/tests/behaviour/command.rs` | `pause_and_drain_while_stopped_change_nothing_but_are_remembered` |
 //! | pause during draining ends the drain | `libs/scheduler/tests/behaviour/command.rs` | `pause_during_draining_ends_the_drain` |
 //! | adjust-concurrency: up fills at once, a lower limit lets running builds finish | `tests/tests/command.rs` | `a_higher_limit_fills_at_once_and_a_lower_one_lets_running_builds_finish` |

@@ -78,8 +78,14 @@ fn claimed(build: &Build) -> Bytes {
 /// Takes an order by one compare-and-set, without reading. False when somebody else has it, or nobody may.
 pub(crate) async fn claim(worker: &Worker, build: &Build) -> bool {
     match write(worker, build, claimed(build), build.order.permit_revision).await {
-        Written::Done(revision) | Written::Withdrawn(revision) => {
+        Written::Done(revision) => {
             build.set_revision(revision);
+            true
+        }
+        // Ours, and not to be begun: the next review may be seconds away.
+        Written::Withdrawn(revision) => {
+            build.set_revision(revision);
+            build.kill(Kill::Withdrawn);
             true
         }
         Written::Other => false,

@@ -2,6 +2,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use packline_broker::{Message, StreamName, topology};
 use packline_domain::{Outcome, record::Key};
+use packline_testkit::proxy::Proxy;
 
 use crate::foreman::{Foreman, until};
 
@@ -129,4 +130,27 @@ async fn of_orders_that_come_together_one_that_was_withdrawn_holds_up_none() {
         (state.pending + state.ack_pending == 0).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_claim_whose_answer_was_lost_and_that_is_withdrawn_meanwhile_starts_no_process() {
+    let mut foreman = Foreman::new(Duration::from_secs(60)).await;
+    foreman.crate_of("first", &[("file", "")]);
+    foreman.crate_of("core", &[("file", "")]);
+    let begun = foreman.folder().join("begun");
+    let run = format!("test $PACKAGE_NAME = @acme/first || (touch {} && sleep 1000)", begun.display());
+    let recipe = foreman.recipe(&format!("[[phase]]\nname = \"build\"\nrun = [\"sh\", \"-c\", \"{run}\"]\n"));
+    let proxy = Proxy::start(foreman.server.port()).await.unwrap();
+    let _worker = foreman.worker("one", &[("NATS_URL", &proxy.url()), ("RECIPE", &recipe)]);
+    assert_eq!(foreman.build("@acme/first").await.outcome, Outcome::Published);
+    // The answer to the claim takes so long that it never comes.
+    proxy.delay(Duration::from_millis(1500));
+    let order = foreman.order(0, "@acme/core").await;
+    until("the claim", || async { foreman.permit(0).await?.worker }).await;
+    foreman.withdraw(0).await;
+    proxy.cut();
+    proxy.heal();
+    let result = foreman.outcome(&order).await;
+    assert_eq!((result.outcome, result.phases.len()), (Outcome::Cancelled, 0));
+    assert!(!begun.exists());
 }
