@@ -67,11 +67,7 @@ impl NatsTool {
     /// When Go cannot build it.
     pub async fn at(nats_url: &str) -> anyhow::Result<Option<Self>> {
         let Some(program) = tools::nats_cli().await? else {
-            // Not by a macro: the test harness would hide it.
-            let mut stderr = tokio::io::stderr();
-            stderr
-                .write_all(b"left out: a test with the tool `nats`, which is not on the PATH, nor Go to build it\n")
-                .await?;
+            crate::left_out("a test with the tool `nats`", "it is not on the PATH, nor Go to build it");
             return Ok(None);
         };
         Ok(Some(Self { program, nats_url: nats_url.to_owned(), home: tempfile::tempdir()? }))

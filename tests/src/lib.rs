@@ -6,10 +6,12 @@
 //! for time; what does not come within [`PATIENCE`] fails with the logs.
 
 mod bare;
+mod compose;
 mod console;
 mod fixture;
 mod foreign;
 mod hostile;
+mod notice;
 mod operator;
 mod scene;
 mod witness;
@@ -18,10 +20,12 @@ mod workshop;
 use std::time::Duration;
 
 pub use bare::Bare;
+pub use compose::{Container, Project};
 pub use console::Console;
 pub use fixture::{Fixture, Gate};
 pub use foreign::{NatsPy, NatsTool, fixture};
 pub use hostile::{hostile_names, is_token};
+pub use notice::left_out;
 pub use operator::{Operator, Said};
 pub use scene::Scene;
 pub use witness::{Alive, processes_of};

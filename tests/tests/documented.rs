@@ -46,11 +46,21 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("packline recipe check FILE", "services/packline/tests/recipe.rs", "[\"recipe\", \"check\"]"),
     ("packline demo", "services/packline/tests/demo.rs", "demo.arg(\"demo\")"),
     ("packages-api scan DIR", "services/packages-api/tests/scan.rs", "command.arg(\"scan\")"),
+    (
+        "docker compose up --detach --scale builder-worker=4",
+        "tests/tests/compose.rs",
+        "[\"up\", \"--detach\", \"--scale\"",
+    ),
+    (
+        "docker compose restart catalogue registry",
+        "tests/tests/compose.rs",
+        "[\"restart\", \"catalogue\", \"registry\"]",
+    ),
     ("packages-api --http 127.0.0.1:8080", "services/packages-api/tests/http/serving.rs", "\"--http\""),
 ];
 
 /// The programs whose command lines are looked for.
-const PROGRAMS: [&str; 5] = ["nats", "packline", "cargo", "packages-api", "target/release/packline"];
+const PROGRAMS: [&str; 6] = ["nats", "packline", "cargo", "packages-api", "docker", "target/release/packline"];
 
 /// Those that go on until they are broken off: they have worked when they have printed something.
 const ENDLESS: &[&str] = &["packline events -f", "packline watch"];

@@ -31,18 +31,48 @@ pub struct RegistryOptions {
     pub keep: bool,
     /// The port it would like; any free one where there is none, or somebody has it.
     pub port: Option<u16>,
-    /// The registry from which it takes what it does not have itself, and the names that it must never take
-    /// from there.
-    pub uplink: Option<(String, Vec<String>)>,
+    /// From where it takes what it does not have itself.
+    pub uplink: Option<Uplink>,
 }
 
-/// Nobody but this machine reaches it, so anybody may read and publish. JSON is YAML.
-fn configuration(options: &RegistryOptions) -> serde_json::Value {
+/// The address of another registry, and the names of packages that must never be taken from there.
+pub type Uplink = (String, Vec<String>);
+
+/// Which requests the registry says in its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// All.
+    All,
+    /// Only those that go wrong.
+    Failures,
+}
+
+/// Writes the configuration for a registry that keeps all it has in `folder`, mends what a killed one has left
+/// there, and says what it found damaged and left as it is, a line each.
+///
+/// # Errors
+/// When the folder cannot be written or read.
+pub fn prepare(folder: &Path, uplink: Option<&Uplink>, told: Told) -> anyhow::Result<Vec<String>> {
+    fs::create_dir_all(folder).with_context(|| format!("failed to make {}", folder.display()))?;
+    let config = configuration(uplink, told).to_string();
+    fs::write(configuration_of(folder), config).context("failed to configure the registry")?;
+    let mut damaged = Vec::new();
+    mend(&folder.join("storage"), &mut damaged).context("failed to look through what the registry has kept")?;
+    Ok(damaged)
+}
+
+/// The configuration that [`prepare`] writes, for Verdaccio's `--config`.
+pub fn configuration_of(folder: &Path) -> PathBuf {
+    folder.join("config.yaml")
+}
+
+/// Whoever reaches it may read and publish. JSON is YAML.
+fn configuration(uplink: Option<&Uplink>, told: Told) -> serde_json::Value {
     let own = json!({"access": "$all", "publish": "$all", "unpublish": "$all"});
     let mut packages = serde_json::Map::new();
     let mut uplinks = json!({});
     let mut others = own.clone();
-    if let Some((url, names)) = &options.uplink {
+    if let Some((url, names)) = uplink {
         uplinks = json!({"upstream": {"url": url, "timeout": "30s", "max_fails": 5, "fail_timeout": "10s"}});
         packages.extend(names.iter().map(|name| (name.clone(), own.clone())));
         if let Some(fields) = others.as_object_mut() {
@@ -50,6 +80,10 @@ fn configuration(options: &RegistryOptions) -> serde_json::Value {
         }
     }
     packages.insert("**".into(), others);
+    let level = match told {
+        Told::All => "http",
+        Told::Failures => "warn",
+    };
     json!({
         "storage": "./storage",
         "max_body_size": "500mb",
@@ -58,7 +92,7 @@ fn configuration(options: &RegistryOptions) -> serde_json::Value {
         // Else nothing can be published while the uplink is away.
         "publish": {"allow_offline": true},
         "web": {"enable": false},
-        "log": {"type": "stdout", "format": "pretty", "level": "http", "colors": false},
+        "log": {"type": "stdout", "format": "pretty", "level": level, "colors": false},
     })
 }
 
@@ -115,11 +149,7 @@ impl Registry {
     pub async fn open(options: &RegistryOptions) -> anyhow::Result<Self> {
         const TRIES: usize = 5;
         let folder = &options.folder;
-        fs::create_dir_all(folder).with_context(|| format!("failed to make {}", folder.display()))?;
-        let config = configuration(options).to_string();
-        fs::write(folder.join("config.yaml"), config).context("failed to configure the registry")?;
-        let mut damaged = Vec::new();
-        mend(&folder.join("storage"), &mut damaged).context("failed to look through what the registry has kept")?;
+        let damaged = prepare(folder, options.uplink.as_ref(), Told::All)?;
         let mut wanted = options.port.filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
         for _ in 0..TRIES {
             let port = wanted.take().map_or_else(free_port, Ok).context("failed to find a free port")?;
@@ -253,7 +283,7 @@ fn mend(folder: &Path, damaged: &mut Vec<String>) -> io::Result<()> {
 async fn start(folder: &Path, port: u16) -> anyhow::Result<Process> {
     let verdaccio = tools::verdaccio().await?;
     let mut program = command("node");
-    program.arg(verdaccio.script).arg("--config").arg(folder.join("config.yaml"));
+    program.arg(verdaccio.script).arg("--config").arg(configuration_of(folder));
     program.arg("--listen").arg(format!("http://127.0.0.1:{port}")).current_dir(folder).env("NODE_ENV", "production");
     Process::spawn("registry", program, &folder.join("registry.log")).context("failed to start the registry")
 }

@@ -4,6 +4,7 @@
 mod nats_server;
 mod node;
 mod verdaccio;
+pub mod wheel;
 
 use std::{
     env,

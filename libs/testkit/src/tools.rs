@@ -1,12 +1,14 @@
 //! The programs of others that tests run: found on this machine, or fetched once by pinned and hashed lists
 //! into `target/tools`. A second run needs no network.
 
+mod compose;
 mod nats_cli;
 mod python;
 mod typescript;
 
 pub use packline_local::tools::*;
 
+pub use compose::compose;
 pub use nats_cli::nats_cli;
 pub use python::{OLDEST_PYTHON, Python, python};
 pub use typescript::{TypeScript, typescript};

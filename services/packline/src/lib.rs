@@ -4,6 +4,7 @@ mod bench;
 mod demo;
 mod operator;
 mod recipe;
+mod registry;
 mod up;
 mod view;
 
@@ -41,6 +42,8 @@ enum Command {
     Bench(bench::Settings),
     /// Look at a recipe file
     Recipe(recipe::Settings),
+    /// Serve an npm registry (Verdaccio) for a line in containers, as docker-compose.yml does
+    Registry(registry::Settings),
     #[command(flatten)]
     Operate(Box<operator::Operation>),
     /// Print the completions of a shell
@@ -72,6 +75,7 @@ pub async fn run(cli: Cli, shutdown: Shutdown) -> anyhow::Result<()> {
         Command::Up(settings) => up::run(&settings, &shutdown).await,
         Command::Bench(settings) => bench::run(&settings, &shutdown).await,
         Command::Recipe(settings) => recipe::run(&settings),
+        Command::Registry(settings) => registry::run(&settings).await,
         Command::Operate(operation) => operator::run(&operation, &shutdown).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -31,6 +31,7 @@ use crate::{
     },
 };
 use plant::Plant;
+pub(crate) use plant::uplink;
 use site::Site;
 use verdict::{Held, Patience};
 

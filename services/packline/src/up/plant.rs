@@ -241,7 +241,7 @@ async fn limit(broker: &Broker, wanted: Option<u32>, orchestrator: &[Process]) -
 }
 
 /// The registry that npm is set to in this workspace.
-async fn uplink(workspace: &Path) -> anyhow::Result<String> {
+pub(crate) async fn uplink(workspace: &Path) -> anyhow::Result<String> {
     let mut npm = Command::new("npm");
     npm.args(["config", "get", "registry", "--no-update-notifier"]).current_dir(workspace).kill_on_drop(true);
     let ended = npm.output().await.context("failed to ask npm for its registry")?;
