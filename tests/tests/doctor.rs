@@ -19,7 +19,8 @@ fn finding<'a>(findings: &'a Value, about: &str) -> (&'a str, String) {
 async fn doctor(operator: &Operator, settings: &[(&str, &str)]) -> (i32, Value) {
     let mut doctor = operator.command(&["doctor", "--json"]);
     // Nobody outside is asked.
-    doctor.env("NPM_REGISTRY", "http://127.0.0.1:1").envs(settings.iter().copied());
+    let nowhere = "http://127.0.0.1:1";
+    doctor.env("NPM_REGISTRY", nowhere).env("NATS_MONITOR_URL", nowhere).envs(settings.iter().copied());
     let said = Said::of(doctor).await.unwrap();
     (said.status, serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("{error}: {said:?}")))
 }
@@ -95,7 +96,7 @@ async fn what_is_wrong_is_said_with_the_mend() {
     let (status, findings) = doctor(&operator, &settings).await;
     assert_eq!(status, 1);
     for (about, said) in [
-        ("rights", "may not publish on control.pause"),
+        ("rights", "may not publish on control.doctor"),
         ("catalogue", "mend MCP_COMMAND"),
         ("registry", "http://127.0.0.1:1: "),
         ("workspace", "package.json"),

@@ -1,11 +1,11 @@
 //! An operator at a terminal: `packline` asks, commands and waits.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use packline_tests::{Bare, Console, Fixture, Gate, Operator, Said, Scene};
+use packline_tests::{Bare, Console, Fixture, Gate, Operator, PATIENCE, Said, Scene};
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::Command,
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{ChildStderr, Command},
 };
 
 /// A command that succeeds and prints exactly this.
@@ -29,7 +29,10 @@ async fn control(console: &Console) -> Value {
 async fn until_waiting(mut command: Command, what: &str) -> tokio::task::JoinHandle<Said> {
     let mut child = command.spawn().unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
-    while let Some(line) = stderr.next_line().await.unwrap() {
+    let next = async |stderr: &mut Lines<BufReader<ChildStderr>>| {
+        tokio::time::timeout(PATIENCE, stderr.next_line()).await.expect("it neither ends nor says for what it waits")
+    };
+    while let Some(line) = next(&mut stderr).await.unwrap() {
         if line.contains(what) {
             return tokio::spawn(async move {
                 let rest = async {
@@ -39,7 +42,8 @@ async fn until_waiting(mut command: Command, what: &str) -> tokio::task::JoinHan
                     }
                     rest
                 };
-                let (ended, stderr) = tokio::join!(child.wait_with_output(), rest);
+                let ended = async { tokio::join!(child.wait_with_output(), rest) };
+                let (ended, stderr) = tokio::time::timeout(PATIENCE, ended).await.expect("it does not end");
                 let ended = ended.unwrap();
                 let stdout = String::from_utf8_lossy(&ended.stdout).into_owned();
                 Said { status: ended.status.code().unwrap_or(-1), stdout, stderr }
@@ -62,17 +66,18 @@ async fn commands_wait_until_they_are_applied_and_say_what_they_did() {
     says(&operator, &["add", "acme/core"], "@acme/core is ready: the line is paused by ada: release").await;
     says(&operator, &["cancel", "@acme/core"], "cancelled @acme/core").await;
     says(&operator, &["requeue", "acme/core", "--by", "ada"], "requeued @acme/core by ada").await;
+    says(&operator, &["requeue", "acme/core"], "requeue changes nothing: @acme/core is queued").await;
     says(&operator, &["requeue", "--all-failed", "--by", "ada"], "requeued 0 failed packages by ada").await;
     says(&operator, &["concurrency", "8", "--by", "ada"], "limit of concurrent builds 4 → 8 by ada").await;
     assert_eq!(control(&line).await["maxConcurrent"], 8);
     line.add_worker(2).unwrap();
     says(&operator, &["resume", "--by", "ada"], "resumed by ada").await;
     line.until_state("@acme/core", "published").await.unwrap();
-    says(&operator, &["stop", "--by", "ada"], "stopped by ada; no build is left").await;
+    says(&operator, &["stop", "--by", "ada"], "stopped by ada; none of its builds is left").await;
     assert_eq!(control(&line).await["mode"], "stopped");
 
     let said = operator.run(&["resume", "--no-wait"]).await.unwrap();
-    assert_eq!((said.status, said.stdout.as_str()), (0, "control.resume is stored as 8 of CONTROL\n"));
+    assert_eq!((said.status, said.stdout.as_str()), (0, "control.resume is stored as 9 of CONTROL\n"));
     line.until("control", |control| control.is_some_and(|control| control["mode"] == "running")).await.unwrap();
 }
 
@@ -88,13 +93,14 @@ async fn what_changes_nothing_that_should_have_changed_is_no_success() {
     complains(&operator, &["requeue", "acme/core"], 1, "announce it to build it again").await;
     complains(&operator, &["why", "nobody"], 1, "the queue does not know nobody").await;
     says(&operator, &["resume"], "resume changes nothing: it is running").await;
-    says(&operator, &["stop", "--by", "ada"], "stopped by ada; no build is left").await;
+    says(&operator, &["stop", "--by", "ada"], "stopped by ada; none of its builds is left").await;
     complains(&operator, &["pause"], 1, "pause changes nothing while stopped; resume goes on").await;
 
     complains(&operator, &["cancel", "../x"], 2, "is not a package name").await;
     complains(&operator, &["concurrency", "0"], 2, "0 is not in 1..=10000").await;
     complains(&operator, &["requeue"], 2, "PACKAGE").await;
     complains(&operator, &["add", "acme/core", "--field", "name=x"], 2, "--field name").await;
+    complains(&operator, &["add", "acme/core", "--field", "packages=[]"], 2, "--field packages").await;
     assert!(line.stored(packline_broker::StreamName::Dead).await.unwrap().is_empty(), "what is wrong is not sent");
 }
 
@@ -103,14 +109,16 @@ async fn where_nobody_leads_a_command_says_so_and_stands() {
     let line = Bare::start(&[]).await.unwrap();
     let operator = Operator::at(&line.server.url()).await.unwrap();
     line.orchestrator.kill().await;
-    line.until_seen("the orchestrator is gone", packline_tests::PATIENCE, || !line.orchestrator.is_running())
-        .await
-        .unwrap();
+    line.until_seen("the orchestrator is gone", PATIENCE, || !line.orchestrator.is_running()).await.unwrap();
     complains(&operator, &["status"], 1, "no orchestrator leads").await;
-    let said = operator.run(&["pause", "--by", "ada", "--timeout", "2s"]).await.unwrap();
+    let said = operator.run(&["pause", "--by", "ada", "--timeout", "5s"]).await.unwrap();
     assert_eq!(said.status, 1, "{said:?}");
-    assert!(said.stderr.contains("waiting: no orchestrator leads; the command is stored"), "{said:?}");
-    assert!(said.stderr.contains("not done within 2s; what was sent stands"), "{said:?}");
+    assert!(
+        said.stderr
+            .contains("waiting: no orchestrator leads: nobody answers orchestrator.state; what was sent is stored"),
+        "{said:?}"
+    );
+    assert!(said.stderr.contains("not done within 5s; what was sent stands"), "{said:?}");
     let waiting = until_waiting(operator.command(&["concurrency", "7", "--by", "ada"]), "no orchestrator leads").await;
     let _next = line.line().orchestrator("next", &[]).unwrap();
     let said = waiting.await.unwrap();
@@ -157,6 +165,7 @@ async fn questions_are_shown_to_people_and_given_to_programs_as_they_came() {
     assert_eq!(rows[2][..2], ["@acme/core", "blocked"]);
     says(&operator, &["queue", "--state", "failed"], "no package is like that").await;
     says(&operator, &["history", "acme/core"], "@acme/core has not been built yet").await;
+    complains(&operator, &["history", "acme/cor"], 1, "the queue does not know @acme/cor").await;
     says(&operator, &["workers"], "no worker has been seen").await;
     for (command, question, body) in [
         (vec!["why", "acme/core", "--json"], "orchestrator.why", "acme/core"),

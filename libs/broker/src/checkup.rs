@@ -1,4 +1,4 @@
-//! What a person wants to know of a broker before a line runs on it. Nothing here leaves a trace.
+//! What a person wants to know of a broker before a line runs on it. Nothing here is stored.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use packline_domain::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{Broker, BrokerError, StreamName, TopologyError};
+use crate::{Broker, BrokerError, StreamName, TopologyError, ensure::Replicas};
 
 /// A denied publish is never answered.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
@@ -45,12 +45,20 @@ impl Broker {
         self.api::<Value>("INFO".into(), &json!({})).await.map(|_| ())
     }
 
+    /// As the server says it; another one on the same machine has another.
+    pub fn server_id(&self) -> String {
+        self.client().server_info().server_id
+    }
+
     /// The first thing that is missing of the streams, buckets and shared consumers; none where all are there.
+    /// How often they are kept is the orchestrator's choice.
     ///
     /// # Errors
     /// When something exists with other settings that matter, or the broker does not say.
     pub async fn check_topology(&self) -> Result<Option<String>, TopologyError> {
-        self.first_missing().await?.map_err(|source| TopologyError::Refused { what: "sure of it".into(), source })
+        self.first_missing(Replicas::Any)
+            .await?
+            .map_err(|source| TopologyError::Refused { what: "sure of it".into(), source })
     }
 
     /// The broker's clock, as it answers a question about one of Packline's streams.
@@ -74,7 +82,10 @@ impl Broker {
         let asked = client.request_with_headers(subject.to_owned(), headers, Bytes::new());
         let answer = tokio::time::timeout(ANSWERED_WITHIN, asked)
             .await
-            .map_err(|_| BrokerError::unavailable("no answer"))?
+            .map_err(|_| match self.last_denied().filter(|denied| denied.contains(subject)) {
+                Some(denied) => BrokerError::refused(denied),
+                None => BrokerError::unavailable("no answer"),
+            })?
             .map_err(BrokerError::unavailable)?;
         let refusal = serde_json::from_slice::<PublishAnswer>(&answer.payload).ok().and_then(|answer| answer.error);
         match refusal {

@@ -44,6 +44,14 @@ pub enum ConnectError {
         /// Where it is.
         url: String,
     },
+    /// It does not let this user in.
+    #[error("the broker at {url} refuses these credentials: {why}")]
+    Denied {
+        /// Where it is.
+        url: String,
+        /// Its own words.
+        why: String,
+    },
     /// There is none, as far as was waited for.
     #[error("no broker answers at {url}: {why}")]
     Unreachable {
@@ -67,6 +75,8 @@ struct Link {
     /// Where it is, without what may be secret in it.
     url: String,
     host: String,
+    /// The last permission that the broker has refused.
+    denied: watch::Receiver<String>,
     /// Dead letters handed over by this process, by the last token of their subject.
     dead: Mutex<BTreeMap<String, u64>>,
 }
@@ -92,6 +102,7 @@ impl Broker {
         let settings = &settings.resolved()?;
         let (counter, connections) = watch::channel(0_u64);
         let (complain, complaint) = watch::channel("nothing answers".to_owned());
+        let (deny, denied) = watch::channel(String::new());
         let url = settings.shown_url();
         let addresses = addresses(settings.url())?;
         let host = addresses.first().map(|address| address.host().to_owned()).unwrap_or_default();
@@ -104,7 +115,7 @@ impl Broker {
             .subscription_capacity(SUBSCRIPTION_CAPACITY)
             .retry_on_initial_connect()
             .event_callback(move |event| {
-                note(&told, &event, &counter, &complain);
+                note(&told, &event, &counter, &complain, &deny);
                 std::future::ready(())
             })
             .connect(addresses)
@@ -113,10 +124,20 @@ impl Broker {
         let connected = first_connection(connections.clone(), &complaint, &url);
         match patience {
             None => connected.await,
-            Some(patience) => tokio::time::timeout(patience, connected).await.map_err(|_| {
-                let why = complaint.borrow().clone();
-                ConnectError::Unreachable { url: url.clone(), why }
-            })?,
+            Some(patience) => {
+                let mut refused = complaint.clone();
+                tokio::select! {
+                    () = connected => {}
+                    why = refused.wait_for(|why| why.contains("authorization violation")) => {
+                        let why = why.map(|why| why.clone()).unwrap_or_default();
+                        return Err(ConnectError::Denied { url, why });
+                    }
+                    () = tokio::time::sleep(patience) => {
+                        let why = complaint.borrow().clone();
+                        return Err(ConnectError::Unreachable { url, why });
+                    }
+                }
+            }
         }
         check_version(&client.server_info().version, &url)?;
         let context = ContextBuilder::new()
@@ -131,6 +152,7 @@ impl Broker {
                 replicas: settings.replicas,
                 url,
                 host,
+                denied,
                 dead: Mutex::default(),
             }),
         })
@@ -159,6 +181,11 @@ impl Broker {
     /// How many dead letters this process has handed over for publishing, by the last token of their subject.
     pub fn dead_letters(&self) -> BTreeMap<String, u64> {
         self.link.dead.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the broker said of the last permission that it has refused.
+    pub(crate) fn last_denied(&self) -> Option<String> {
+        Some(self.link.denied.borrow().clone()).filter(|said| !said.is_empty())
     }
 
     pub(crate) fn count_dead_letter(&self, subject: &str) {
@@ -238,11 +265,15 @@ async fn credentials(settings: &Settings) -> Result<ConnectOptions, ConnectError
         let seed = tokio::fs::read_to_string(nkey).await.map_err(|error| {
             ConnectError::Settings(format!("NATS_NKEY `{}` cannot be read: {error}", nkey.display()))
         })?;
-        options = options.nkey(seed.trim().to_owned());
+        // The file may be decorated with comments.
+        let seed = seed.lines().map(str::trim).find(|line| line.starts_with("SU")).unwrap_or(seed.trim());
+        options = options.nkey(seed.to_owned());
     }
     if let Some(user) = &settings.user {
-        let password = settings.password.as_ref().map(|password| password.expose_secret().to_owned());
-        options = options.user_and_password(user.clone(), password.unwrap_or_default());
+        options = match &settings.password {
+            Some(password) => options.user_and_password(user.clone(), password.expose_secret().to_owned()),
+            None => options.token(user.clone()),
+        };
     }
     if let Some(token) = &settings.token {
         options = options.token(token.expose_secret().to_owned());
@@ -252,6 +283,13 @@ async fn credentials(settings: &Settings) -> Result<ConnectOptions, ConnectError
     }
     if settings.tls_first {
         options = options.tls_first();
+    }
+    for (name, file) in [("NATS_CA", &settings.ca), ("NATS_CERT", &settings.cert), ("NATS_KEY", &settings.key)] {
+        if let Some(file) = file
+            && let Err(error) = tokio::fs::File::open(file).await
+        {
+            return Err(ConnectError::Settings(format!("{name} `{}` cannot be read: {error}", file.display())));
+        }
     }
     if let Some(ca) = &settings.ca {
         options = options.add_root_certificates(ca.clone()).require_tls(true);
@@ -263,14 +301,23 @@ async fn credentials(settings: &Settings) -> Result<ConnectOptions, ConnectError
 }
 
 /// Logs what the connection says by itself: only here does a denied publish have a voice.
-fn note(url: &str, event: &Event, counter: &watch::Sender<u64>, complain: &watch::Sender<String>) {
+fn note(
+    url: &str,
+    event: &Event,
+    counter: &watch::Sender<u64>,
+    complain: &watch::Sender<String>,
+    deny: &watch::Sender<String>,
+) {
     match event {
         Event::Connected => {
             counter.send_modify(|count| *count += 1);
             tracing::debug!("connected to the broker at {url}");
         }
         Event::Disconnected => tracing::warn!("lost the broker at {url}, connecting again"),
-        Event::ServerError(error) => tracing::error!("the broker says: {error}"),
+        Event::ServerError(error) => {
+            tracing::error!("the broker says: {error}");
+            deny.send_replace(error.to_string());
+        }
         Event::ClientError(error) => {
             tracing::debug!("no connection to {url}: {error}");
             complain.send_replace(error.to_string());

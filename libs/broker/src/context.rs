@@ -58,10 +58,13 @@ pub(crate) fn selected(folder: &Path) -> Result<Option<String>, String> {
 
 /// One context.
 pub(crate) fn read(folder: &Path, name: &str) -> Result<Context, String> {
-    if name.is_empty() || name.contains("..") || name.contains('/') {
+    let file = if Path::new(name).is_absolute() && name.ends_with(".json") {
+        PathBuf::from(name)
+    } else if name.is_empty() || name.contains("..") || name.contains('/') {
         return Err(format!("NATS_CONTEXT `{name}` is no name of a context; `nats context ls` lists them"));
-    }
-    let file = folder.join("context").join(format!("{name}.json"));
+    } else {
+        folder.join("context").join(format!("{name}.json"))
+    };
     let text = match std::fs::read(&file) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -75,29 +78,40 @@ pub(crate) fn read(folder: &Path, name: &str) -> Result<Context, String> {
 }
 
 impl Context {
-    /// `settings` with what they leave open. A way to say who one is, is taken whole or not at all.
-    pub(crate) fn complete(self, settings: Settings) -> Result<Settings, String> {
-        for (field, value) in [
-            ("nsc", &self.nsc),
+    /// A field that is set and cannot be obeyed; who one is does not matter where that is said otherwise.
+    fn unknown(&self, says_who: bool) -> Option<&'static str> {
+        let never = [
             ("socks_proxy", &self.socks_proxy),
-            ("user_jwt", &self.user_jwt),
-            ("user_seed", &self.user_seed),
             ("jetstream_domain", &self.jetstream_domain),
             ("jetstream_api_prefix", &self.jetstream_api_prefix),
-        ] {
-            if !value.is_empty() {
-                return Err(format!(
-                    "the context `{}` sets `{field}`, which Packline does not know; use one with url, and user, creds, nkey or token",
-                    self.name
-                ));
-            }
-        }
+        ];
+        let ways = [("nsc", &self.nsc), ("user_jwt", &self.user_jwt), ("user_seed", &self.user_seed)];
+        let secrets =
+            [("creds", &self.creds), ("nkey", &self.nkey), ("password", &self.password), ("token", &self.token)];
+        let is_elsewhere = |text: &str| ["nsc://", "op://", "env://"].iter().any(|scheme| text.starts_with(scheme));
+        let unknown =
+            never.into_iter().chain(ways.into_iter().filter(|_| !says_who)).find(|(_, value)| !value.is_empty());
+        let elsewhere = secrets.into_iter().find(|(_, value)| !says_who && is_elsewhere(value));
+        unknown.or(elsewhere).map(|(field, _)| field)
+    }
+
+    /// `settings` with what they leave open. A way to say who one is, is taken whole or not at all.
+    pub(crate) fn complete(self, settings: Settings) -> Result<Settings, String> {
         let says_who =
             settings.user.is_some() || settings.creds.is_some() || settings.nkey.is_some() || settings.token.is_some();
+        if let Some(field) = self.unknown(says_who) {
+            return Err(format!(
+                "the context `{}` sets `{field}` in a way that Packline does not know; use one with url, and user and \
+                 password, token, or the files creds or nkey",
+                self.name
+            ));
+        }
         let who = |text: String| if says_who { None } else { given(text) };
         let own = settings.cert.is_some();
         let (cert, key) = if own { (settings.cert, settings.key) } else { (path(self.cert), path(self.key)) };
-        let password = if says_who { settings.password } else { given(self.password).map(SecretString::from) };
+        let is_its_user = !says_who || settings.user.as_deref() == Some(self.user.as_str());
+        let password = given(self.password).filter(|_| is_its_user).map(SecretString::from);
+        let password = settings.password.or(password);
         Ok(Settings {
             url: settings.url.or_else(|| given(self.url)),
             creds: settings.creds.or_else(|| who(self.creds).and_then(path)),
@@ -119,13 +133,15 @@ fn given(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-/// A path as a person writes it: `~/x` is below the home folder.
+/// A path as a person writes it: `~/x`, `$HOME/x`, `file:///x`.
 fn path(text: String) -> Option<PathBuf> {
     let text = given(text)?;
-    Some(match text.strip_prefix("~/") {
-        Some(rest) => home().join(rest),
-        None => text.into(),
-    })
+    let text = text.strip_prefix("file://").unwrap_or(&text);
+    // What is not set stands for nothing, as in a shell.
+    let variable = |name: &str| Ok::<_, std::convert::Infallible>(Some(std::env::var(name).unwrap_or_default()));
+    let home = || Some(home().to_string_lossy().into_owned());
+    let expanded = shellexpand::full_with_context(text, home, variable);
+    Some(expanded.map_or_else(|_| text.into(), |path| PathBuf::from(path.as_ref())))
 }
 
 #[cfg(test)]
@@ -160,11 +176,16 @@ mod tests {
         let settings = read().complete(told).unwrap();
         assert_eq!((settings.url(), settings.creds.clone()), ("nats://other:4222", Some("me.creds".into())));
         assert!(settings.user.is_none() && settings.password.is_none(), "one way to say who one is");
+        let told = Settings { password: Some("other".to_owned().into()), ..Settings::default() };
+        let settings = read().complete(told).unwrap();
+        assert_eq!((settings.user.unwrap(), settings.password.unwrap().expose_secret()), ("ada".to_owned(), "other"));
     }
 
     #[test]
     fn a_tilde_is_the_home_folder() {
         assert_eq!(path("~/x.creds".into()), Some(home().join("x.creds")));
+        assert_eq!(path("$HOME/x.creds".into()), Some(PathBuf::from(std::env::var("HOME").unwrap()).join("x.creds")));
+        assert_eq!(path("file:///x.creds".into()), Some("/x.creds".into()));
         assert_eq!(path("/x".into()), Some("/x".into()));
         assert_eq!(path(String::new()), None);
     }
@@ -181,6 +202,7 @@ mod tests {
         let folder = contexts(&[
             ("context/cut.json", r#"{"url": "#),
             ("context/nsc.json", r#"{"url": "nats://x", "nsc": "nsc://o/a/u"}"#),
+            ("context/op.json", r#"{"url": "nats://x", "user": "ada", "password": "op://vault/x"}"#),
         ]);
         let refused = |name: &str| match read(folder.path(), name) {
             Ok(context) => context.complete(Settings::default()).unwrap_err(),
@@ -191,7 +213,8 @@ mod tests {
             ("../nsc", "no name of a context"),
             ("", "no name of a context"),
             ("cut", "is not understood"),
-            ("nsc", "sets `nsc`, which Packline does not know"),
+            ("nsc", "sets `nsc` in a way that Packline does not know"),
+            ("op", "sets `password` in a way that Packline does not know"),
         ] {
             assert!(refused(name).contains(said), "{name}: {}", refused(name));
         }

@@ -78,6 +78,15 @@ struct ConsumerInfo {
     config: consumer::Config,
 }
 
+/// Whether the number of replicas matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replicas {
+    /// It is a setting of this process.
+    Own,
+    /// It is somebody else's.
+    Any,
+}
+
 /// Whether something is there and right.
 enum Found {
     Right,
@@ -113,7 +122,7 @@ impl Broker {
     pub async fn await_topology(&self) -> Result<(), TopologyError> {
         let mut said: Option<Instant> = None;
         loop {
-            let missing = match self.first_missing().await? {
+            let missing = match self.first_missing(Replicas::Own).await? {
                 Ok(None) => return Ok(()),
                 Ok(Some(what)) => what,
                 Err(error) => error.to_string(),
@@ -168,9 +177,19 @@ impl Broker {
         self.api(format!("STREAM.INFO.{name}"), &json!({})).await
     }
 
-    async fn find_stream(&self, wanted: &Config) -> Result<Result<Found, BrokerError>, TopologyError> {
+    async fn find_stream(
+        &self,
+        wanted: &Config,
+        replicas: Replicas,
+    ) -> Result<Result<Found, BrokerError>, TopologyError> {
         match self.stream_info(&wanted.name).await {
-            Ok(info) => compare_stream(&info.config, wanted).map(|()| Ok(Found::Right)),
+            Ok(info) => {
+                let wanted = match replicas {
+                    Replicas::Own => wanted.clone(),
+                    Replicas::Any => Config { num_replicas: info.config.num_replicas, ..wanted.clone() },
+                };
+                compare_stream(&info.config, &wanted).map(|()| Ok(Found::Right))
+            }
             Err(BrokerError::Missing(_)) => Ok(Ok(Found::Nothing)),
             Err(error) => passing(error, || format!("stream {}", wanted.name)),
         }
@@ -192,7 +211,7 @@ impl Broker {
 
     /// The inner error is worth another try.
     async fn ensure_stream(&self, wanted: &Config) -> Result<Result<(), BrokerError>, TopologyError> {
-        match self.find_stream(wanted).await? {
+        match self.find_stream(wanted, Replicas::Own).await? {
             Ok(Found::Right) => return Ok(Ok(())),
             Ok(Found::Nothing) => {}
             Err(error) => return Ok(Err(error)),
@@ -256,9 +275,12 @@ impl Broker {
         Err(BrokerError::unavailable(format!("consumer {name} on {stream} cannot be made now")))
     }
 
-    pub(crate) async fn first_missing(&self) -> Result<Result<Option<String>, BrokerError>, TopologyError> {
+    pub(crate) async fn first_missing(
+        &self,
+        replicas: Replicas,
+    ) -> Result<Result<Option<String>, BrokerError>, TopologyError> {
         for config in self.streams() {
-            match self.find_stream(&config).await? {
+            match self.find_stream(&config, replicas).await? {
                 Ok(Found::Right) => {}
                 Ok(Found::Nothing) => return Ok(Ok(Some(format!("no stream {}", config.name)))),
                 Err(error) => return Ok(Err(error)),

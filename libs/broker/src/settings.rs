@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::{ConnectError, context};
 
@@ -29,7 +29,7 @@ pub struct Settings {
     /// File with the user's nkey seed
     #[arg(help_heading = "Broker", long = "nats-nkey", env = "NATS_NKEY")]
     pub nkey: Option<PathBuf>,
-    /// User name
+    /// User name; without a password, a token
     #[arg(help_heading = "Broker", long = "nats-user", env = "NATS_USER")]
     pub user: Option<String>,
     /// Password of that user
@@ -72,20 +72,42 @@ impl Settings {
     ///
     /// # Errors
     /// When the choice cannot be read.
-    pub fn or_selected_context(mut self) -> Result<Self, ConnectError> {
-        if self.url.is_none() && self.context.is_none() {
-            self.context = context::selected(&context::folder()).map_err(ConnectError::Settings)?;
+    pub fn or_selected_context(self) -> Result<Self, ConnectError> {
+        let mut settings = self.without_empty();
+        if settings.url.is_none() && settings.context.is_none() {
+            settings.context = context::selected(&context::folder()).map_err(ConnectError::Settings)?;
         }
-        Ok(self)
+        Ok(settings)
     }
 
     /// The same with what its context says, where nothing else says it.
     pub(crate) fn resolved(&self) -> Result<Self, ConnectError> {
-        match &self.context {
-            None => Ok(self.clone()),
+        let settings = self.clone().without_empty();
+        match &settings.context {
+            None => Ok(settings),
             Some(name) => context::read(&context::folder(), name)
-                .and_then(|context| context.complete(self.clone()))
+                .and_then(|context| context.complete(settings.clone()))
                 .map_err(ConnectError::Settings),
+        }
+    }
+
+    /// What is set to nothing is not set, as in `NATS_URL=`.
+    fn without_empty(self) -> Self {
+        let text = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
+        let path = |path: Option<PathBuf>| path.filter(|path| !path.as_os_str().is_empty());
+        let secret = |secret: Option<SecretString>| secret.filter(|secret| !secret.expose_secret().is_empty());
+        Self {
+            url: text(self.url),
+            creds: path(self.creds),
+            nkey: path(self.nkey),
+            user: text(self.user),
+            password: secret(self.password),
+            token: secret(self.token),
+            ca: path(self.ca),
+            cert: path(self.cert),
+            key: path(self.key),
+            context: text(self.context),
+            ..self
         }
     }
 
@@ -116,5 +138,8 @@ mod tests {
     #[test]
     fn without_a_word_it_is_this_machine() {
         assert_eq!(Settings::default().shown_url(), "nats://127.0.0.1:4222");
+        let nothing = Settings { context: Some(String::new()), creds: Some(PathBuf::new()), ..Settings::at("") };
+        let resolved = nothing.resolved().unwrap();
+        assert!(resolved.url.is_none() && resolved.context.is_none() && resolved.creds.is_none());
     }
 }

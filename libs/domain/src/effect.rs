@@ -49,6 +49,11 @@ pub struct Event {
     pub message: String,
 }
 
+impl Event {
+    /// The kind of the event of a command that changes nothing.
+    pub const UNCHANGED: &str = "unchanged";
+}
+
 /// The value of `effects.<i>`: what one commit implies and may not be out yet.
 ///
 /// `i` is the lowest number whose commit is known to be out; the order is that of `commit`, then `part`.

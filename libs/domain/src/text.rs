@@ -7,7 +7,7 @@ const LINE: usize = 300;
 
 /// ` by ops: reason`, as far as it is known.
 pub fn by(origin: &Origin) -> String {
-    let who = origin.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+    let who = origin.by.as_ref().map(|by| format!(" by {}", one_line(by))).unwrap_or_default();
     let why = origin.reason.as_ref().map(|reason| format!(": {}", one_line(reason))).unwrap_or_default();
     who + &why
 }

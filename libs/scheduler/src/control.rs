@@ -3,7 +3,7 @@
 use std::ops::Bound;
 
 use packline_domain::{
-    Command, Mode, PackageName, SCHEMA, StatusKind,
+    Command, Event, Mode, PackageName, SCHEMA, StatusKind,
     control::{LastControl, MAX_CONCURRENT, Origin},
     record::{Ending, Intended, Intention, Key, State},
 };
@@ -16,9 +16,6 @@ use crate::{
 
 /// The most packages that a command queues afresh in the commit of its own.
 const AT_ONCE: usize = 100;
-
-/// The event of a command that changes nothing.
-const UNCHANGED: &str = "unchanged";
 
 /// How far a command has come in the step that it was given in.
 enum Course {
@@ -70,8 +67,9 @@ impl Step<'_> {
             Command::RequeueFailed => self.requeue_failed(None, 0, self.now.commit, AT_ONCE, &origin),
         };
         let told = self.told();
-        let effect = told.map(|event| event.message.clone()).unwrap_or_default();
-        let unchanged = told.is_some_and(|event| event.kind == UNCHANGED);
+        let message = || told.map(|event| event.message.clone()).unwrap_or_default();
+        let effect = self.effect.clone().unwrap_or_else(message);
+        let unchanged = told.is_some_and(|event| event.kind == Event::UNCHANGED);
         let mut control = self.control().clone();
         let complete = match course {
             Course::Complete => true,
@@ -150,6 +148,7 @@ impl Step<'_> {
             }
         };
         let then = if remaining == 0 { String::new() } else { then };
+        self.effect = Some(format!("{}{}", mode_name(mode), by(origin)));
         self.tell_command(mode_name(mode), None, origin, format!("{}{}{then}", mode_name(mode), by(origin)));
         Course::of(remaining)
     }
@@ -267,7 +266,7 @@ impl Step<'_> {
     }
 
     fn unchanged(&mut self, about: Option<&PackageName>, origin: &Origin, message: String) -> Course {
-        self.tell_command(UNCHANGED, about, origin, message);
+        self.tell_command(Event::UNCHANGED, about, origin, message);
         Course::Complete
     }
 

@@ -42,6 +42,8 @@ pub(crate) struct Step<'a> {
     arrival: u64,
     /// Sequence of the command that is being worked off.
     pub(crate) command: Option<u64>,
+    /// What that command does, where its event says more.
+    pub(crate) effect: Option<String>,
 }
 
 impl<'a> Step<'a> {
@@ -54,6 +56,7 @@ impl<'a> Step<'a> {
             serial: state.serial,
             arrival: state.arrival,
             command: None,
+            effect: None,
         }
     }
 

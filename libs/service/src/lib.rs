@@ -6,7 +6,12 @@ pub mod metric;
 mod shutdown;
 mod telemetry;
 
-use std::{future::Future, process::ExitCode, time::Duration};
+use std::{
+    future::Future,
+    io::{Write, stderr},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::Parser;
 
@@ -64,6 +69,7 @@ where
         }
     };
     init(settings.log());
+    let is_bare = settings.log().log_format == LogFormat::Bare;
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -76,7 +82,13 @@ where
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error:#}");
+            if is_bare {
+                // Not by the log, which may be filtered: without a word nobody knows what a status means.
+                let text: String = format!("{error:#}").chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+                let _ = writeln!(stderr(), "error: {text}");
+            } else {
+                tracing::error!("{error:#}");
+            }
             ExitCode::from(if error.is::<Unusable>() { 2 } else { 1 })
         }
     }

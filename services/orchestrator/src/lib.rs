@@ -51,7 +51,9 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let Some(broker) = until_stopped(&shutdown, connecting).await else { return Ok(()) };
     let broker = broker.map_err(|error| match error {
         ConnectError::Settings(line) => anyhow::Error::new(Unusable(line)),
-        error @ (ConnectError::TooOld { .. } | ConnectError::Unreachable { .. }) => error.into(),
+        error @ (ConnectError::TooOld { .. } | ConnectError::Denied { .. } | ConnectError::Unreachable { .. }) => {
+            error.into()
+        }
     })?;
     watch_connection(&health, &broker);
     let Some(ensured) = until_stopped(&shutdown, health.waiting(broker.ensure_topology())).await else { return Ok(()) };

@@ -9,7 +9,7 @@ mod up;
 mod view;
 
 use std::{
-    io::{Write, stdout},
+    io::{ErrorKind, Write, stdout},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -61,7 +61,7 @@ impl packline_service::Settings for Cli {
 }
 
 fn quiet() -> LogSettings {
-    let rust_log = std::env::var("RUST_LOG").unwrap_or_else(|_| "error".into());
+    let rust_log = std::env::var("RUST_LOG").unwrap_or_else(|_| "error,async_nats=off".into());
     LogSettings { log_format: LogFormat::Bare, rust_log }
 }
 
@@ -99,8 +99,19 @@ fn now() -> Timestamp {
     Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// Prints a line, or fails where nobody reads any more.
+/// Whether this is a pipe that was closed.
+fn nobody_reads(error: &anyhow::Error) -> bool {
+    error.root_cause().downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}
+
+/// Prints lines, or fails where nobody reads any more. What strangers wrote in them moves no cursor.
 fn say(text: &str) -> anyhow::Result<()> {
+    let text: String = text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect();
+    say_as_it_is(&text)
+}
+
+/// The same for what has been cleaned and may have colours.
+fn say_as_it_is(text: &str) -> anyhow::Result<()> {
     let mut out = stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).context("nobody reads what is said")
 }

@@ -11,9 +11,11 @@ mod doctor;
 mod events;
 mod history;
 mod logs;
+mod outcome;
 mod poll;
 mod queue;
 mod records;
+mod send;
 mod shown;
 mod status;
 mod wait;
@@ -75,6 +77,13 @@ pub(crate) async fn run(operation: &Operation, shutdown: &Shutdown) -> anyhow::R
             Operation::Poll(settings) => poll::run(settings).await,
             Operation::Doctor(settings) => doctor::run(settings).await,
             Operation::Control(control) => control::run(control).await,
+        }
+    };
+    let done = async {
+        // Whoever has seen enough closes the pipe.
+        match done.await {
+            Err(error) if crate::nobody_reads(&error) => Ok(()),
+            done => done,
         }
     };
     tokio::select! {

@@ -82,7 +82,9 @@ async fn stand_by_and_work(
     let ready = async {
         let broker = Broker::connect(&config.nats, &format!("poller {me}")).await.map_err(|error| match error {
             ConnectError::Settings(line) => anyhow::Error::new(Unusable(line)),
-            error @ (ConnectError::TooOld { .. } | ConnectError::Unreachable { .. }) => error.into(),
+            error @ (ConnectError::TooOld { .. } | ConnectError::Denied { .. } | ConnectError::Unreachable { .. }) => {
+                error.into()
+            }
         })?;
         broker.await_topology().await?;
         anyhow::Ok(broker)

@@ -1,9 +1,8 @@
 //! `orchestrator.queue`: the packages, page by page.
 
 use packline_domain::{
-    SCHEMA,
+    PackageName, SCHEMA,
     answer::{self, QueueQuestion, QueueRow, Standing},
-    control::typed_package,
     record::Queue,
 };
 use packline_scheduler::Scheduler;
@@ -23,7 +22,7 @@ pub(super) fn queue(scheduler: &Scheduler, body: &[u8]) -> Result<answer::Queue,
     if !(1..=MOST).contains(&limit) {
         return Err(format!("`limit` is a whole number from 1 to {MOST}"));
     }
-    let after = asked.cursor.as_deref().map(|name| typed_package(name.as_bytes())).transpose()?;
+    let after = asked.cursor.as_deref().map(PackageName::from_typed).transpose().map_err(|error| error.to_string())?;
     let mut found: Box<dyn Iterator<Item = &Queue>> = match asked.state {
         None => Box::new(scheduler.upcoming(after.as_ref())),
         Some(standing) => scheduler.standing_so(standing, after.as_ref()),

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use packline_broker::{Broker, BucketName, Message, StreamName, topology};
 use packline_domain::{
-    Package, PackageName,
+    Announcement, PackageName,
     record::{LEADER, Leader},
 };
 use packline_service::Unusable;
@@ -11,10 +11,10 @@ use serde_json::{Map, Value, json};
 
 use super::{
     ask::{ask, package},
-    command,
     connection::Connection,
     records::Records,
-    wait,
+    send::store,
+    wait::{self, leader_of},
 };
 
 /// What is announced
@@ -66,8 +66,12 @@ impl Settings {
         for all in fields {
             self.fill(all)?;
         }
-        Package::parse(&package).map_err(Unusable)?;
-        Ok(package)
+        let read = Announcement::parse(package.to_string().as_bytes());
+        match (read.refused.first(), read.packages.as_slice()) {
+            (Some(refused), _) => Err(Unusable(refused.reason.clone())),
+            (None, [one]) if one.name == self.package && read.reported_through.is_none() => Ok(package),
+            (None, _) => Err(Unusable("this is read as a poll: --field packages cannot be announced by hand".into())),
+        }
     }
 
     fn fill(&self, all: &mut Map<String, Value>) -> Result<(), Unusable> {
@@ -87,15 +91,18 @@ impl Settings {
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     let package = settings.package()?;
     let broker = settings.connection.open().await?;
-    let sequence = command::store(&broker, Message::json(topology::packages_new(), &package)).await?;
+    let sequence = store(&broker, StreamName::Packages, Message::json(topology::packages_new(), &package)).await?;
     if settings.wait.no_wait {
         return crate::say(&format!("announced {}: {sequence} of {}", settings.package, StreamName::Packages.as_str()));
     }
     settings.wait.bounded(async |waiting| applied(&broker, sequence, waiting).await).await?;
-    let why = ask(&broker, "orchestrator.why", &settings.package).await?;
-    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or("unknown").to_owned();
-    let (state, reason) = (text(why.get("state")), text(why.pointer("/reasons/0/text")));
-    crate::say(&format!("{} is {state}: {reason}", settings.package))
+    let why =
+        ask(&broker, "orchestrator.why", &settings.package).await.context("queued, and nobody says how it stands")?;
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+    match (text(why.get("state")), text(why.pointer("/reasons/0/text"))) {
+        (Some(state), Some(reason)) => crate::say(&format!("{} is {state}: {reason}", settings.package)),
+        _ => anyhow::bail!("{} was announced and is not in the queue; see `nats stream view DEAD`", settings.package),
+    }
 }
 
 /// Waits until the leader has applied `PACKAGES` so far.
@@ -104,7 +111,7 @@ async fn applied(broker: &Broker, sequence: u64, waiting: &mut wait::Waiting) ->
     let created = broker.stream_state(StreamName::Packages).await.context("failed to look at PACKAGES")?.created;
     let mut leader = Records::<Leader>::follow(broker, BucketName::Orchestrator, LEADER);
     loop {
-        waiting.wait(command::leader_of(broker), leader.changed()).await?;
+        waiting.wait(async || leader_of(broker).await, leader.changed()).await?;
         let position = leader.values.get(LEADER).and_then(|leader| leader.positions.get(stream));
         if position.is_some_and(|position| position.created == created && position.sequence >= sequence) {
             return Ok(());

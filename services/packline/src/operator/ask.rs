@@ -12,7 +12,10 @@ use crate::say;
 pub(crate) async fn ask(broker: &Broker, question: &str, body: &impl Serialize) -> anyhow::Result<Value> {
     let body = serde_json::to_vec(body).context("failed to write the question")?;
     let answer = broker.ask(question, body).await.map_err(|error| match error {
-        BrokerError::Unavailable(_) => anyhow!("no orchestrator leads: nobody answers {question}"),
+        BrokerError::Unavailable(why) if why.to_string().contains("no responders") => {
+            anyhow!("no orchestrator leads: nobody answers {question}")
+        }
+        BrokerError::Unavailable(_) => anyhow!("{question} is not answered: the leader or the broker hangs"),
         BrokerError::Missing(_) | BrokerError::Refused(_) => anyhow!("{question}: {error}"),
     })?;
     serde_json::from_slice(&answer).with_context(|| format!("{question} is answered with what is no JSON"))
@@ -25,7 +28,12 @@ pub(crate) fn read<T: DeserializeOwned>(answer: Value, question: &str) -> anyhow
 
 /// Prints an answer for programs.
 pub(crate) fn print(answer: &Value) -> anyhow::Result<()> {
-    say(&serde_json::to_string_pretty(answer)?)
+    let mut escaped = String::new();
+    for c in serde_json::to_string_pretty(answer)?.chars() {
+        // JSON may hold DEL and the controls of C1 as they are; a terminal obeys them.
+        if c.is_control() && c != '\n' { escaped += &format!("\\u{:04x}", u32::from(c)) } else { escaped.push(c) }
+    }
+    say(&escaped)
 }
 
 /// A package as a person types it. For clap's `value_parser`.

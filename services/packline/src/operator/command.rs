@@ -1,27 +1,32 @@
 //! One command: sent, then followed until it is applied and has had its effect.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
 
-use anyhow::Context;
-use packline_broker::{Broker, BucketName, Message, topology};
+use packline_broker::{Broker, BucketName, Message, StreamName, topology};
 use packline_domain::{
-    Command, Mode, PackageName,
-    control::{LastControl, Origin},
+    BuildId, Command, Event, Mode, PackageName,
+    control::Origin,
     record::{CONTROL, Control, Key, Permit, Queue, State},
 };
 
-use super::{ask::ask, records::Records, wait::Waiting};
+use super::{
+    outcome::{Outcome, Place},
+    records::Records,
+    send::store,
+    wait::{Waiting, leader_of},
+};
 
-/// How long the broker may take to store a command.
-const STORED_WITHIN: Duration = Duration::from_secs(15);
 /// Builds that are named to somebody who waits for them.
 const NAMED: usize = 5;
 
 /// A command that is stored.
 pub(crate) struct Sent {
-    pub(crate) subject: String,
     /// Its sequence in `CONTROL`.
     pub(crate) sequence: u64,
+    subject: String,
+    outcome: Place,
+    /// The commit of the last drain before it.
+    drained: Option<u64>,
 }
 
 /// What came of it.
@@ -36,23 +41,15 @@ pub(crate) enum Effect {
 /// Stores a command, once.
 pub(crate) async fn send(broker: &Broker, command: &Command, origin: &Origin) -> anyhow::Result<Sent> {
     let subject = topology::control(command.name());
-    let sequence = store(broker, Message::json(&subject, &command.body(origin))).await?;
-    Ok(Sent { subject, sequence })
+    let (outcome, control) = tokio::join!(Place::now(broker), control_now(broker));
+    let sequence = store(broker, StreamName::Control, Message::json(&subject, &command.body(origin))).await?;
+    Ok(Sent { sequence, subject, outcome, drained: control.and_then(|control| control.drained_commit) })
 }
 
-/// Stores a message of an operator, once; its sequence.
-pub(crate) async fn store(broker: &Broker, message: Message) -> anyhow::Result<u64> {
-    let subject = message.subject.clone();
-    let stored = async {
-        // Given before anything else runs it must not be lost.
-        broker.ensure_topology().await?;
-        let id = format!("packline-{:032x}", fastrand::u128(..));
-        anyhow::Ok(broker.publish_stored(vec![Message { id: Some(id), ..message }]).await)
-    };
-    let stored = tokio::time::timeout(STORED_WITHIN, stored).await.with_context(|| {
-        format!("the broker has not stored {subject}: it does not answer, or this user may not publish there")
-    })??;
-    Ok(stored.first().copied().unwrap_or_default())
+/// The record `control`, where there is one.
+async fn control_now(broker: &Broker) -> Option<Control> {
+    let entry = broker.bucket(BucketName::Orchestrator).get(CONTROL).await.ok()??;
+    serde_json::from_slice(&entry.value?).ok()
 }
 
 impl Sent {
@@ -68,135 +65,154 @@ impl Sent {
         command: &Command,
         waiting: &mut Waiting,
     ) -> anyhow::Result<Effect> {
-        let mut control = Records::<Control>::follow(broker, BucketName::Orchestrator, CONTROL);
-        let last = loop {
-            waiting.wait(leader_of(broker), control.changed()).await?;
-            let last = control.values.get(CONTROL).and_then(|control| control.last.as_ref());
-            match last.filter(|last| last.sequence >= self.sequence) {
-                Some(last) if last.sequence > self.sequence => {
-                    return Ok(Effect::Done(format!("applied; since then: {}", last.effect)));
-                }
-                Some(last) if last.complete => break last.clone(),
-                Some(_) | None => {}
-            }
+        let mut outcomes = self.outcome.outcomes(broker);
+        let event = match waiting.wait(async || leader_of(broker).await, outcomes.of(self.sequence)).await? {
+            Outcome::Applied(event) => event,
+            Outcome::Refused(reason) => return Ok(Effect::Nothing(reason)),
         };
+        let mut control = Records::<Control>::follow(broker, BucketName::Orchestrator, CONTROL);
+        let told = self.complete(&mut control, &event, broker, waiting).await?;
+        let unchanged = event.kind == Event::UNCHANGED;
         match command {
-            Command::Pause => Ok(mode_is(Mode::Paused, &control, &last)),
-            Command::Resume => Ok(mode_is(Mode::Running, &control, &last)),
-            Command::Drain => drained(broker, control, &last, waiting).await,
-            Command::EmergencyStop => match mode_is(Mode::Stopped, &control, &last) {
-                Effect::Done(told) => {
-                    no_permits(broker, waiting).await?;
-                    Ok(Effect::Done(format!("{told}; no build is left")))
-                }
-                nothing @ Effect::Nothing(_) => Ok(nothing),
-            },
-            Command::Cancel { package_name } => cancelled(broker, package_name, last, waiting).await,
-            Command::Requeue { .. } if last.unchanged => Ok(Effect::Nothing(last.effect)),
-            Command::AdjustConcurrency { .. } | Command::Requeue { .. } | Command::RequeueFailed | Command::Poll => {
-                Ok(Effect::Done(last.effect))
+            Command::Drain if !unchanged => self.drained(broker, control, waiting).await,
+            Command::EmergencyStop if !unchanged => {
+                ended(broker, waiting).await?;
+                Ok(Effect::Done(format!("{told}; none of its builds is left")))
+            }
+            Command::Cancel { package_name } => {
+                cancelled(broker, package_name, unchanged.then_some(told), waiting).await
+            }
+            Command::Requeue { package_name } if unchanged => {
+                let mut queue = package(broker, package_name);
+                queue.changed().await?;
+                // It waits for its turn, as was wanted.
+                let is_queued = queue.values.values().any(|queue| queue.state == State::Queued);
+                Ok(if is_queued { Effect::Done(told) } else { Effect::Nothing(told) })
+            }
+            Command::Pause | Command::Drain | Command::EmergencyStop if unchanged => Ok(Effect::Nothing(told)),
+            Command::Pause
+            | Command::Resume
+            | Command::Drain
+            | Command::EmergencyStop
+            | Command::AdjustConcurrency { .. }
+            | Command::Requeue { .. }
+            | Command::RequeueFailed
+            | Command::Poll => Ok(Effect::Done(told)),
+        }
+    }
+
+    /// Waits until all that it withdraws is withdrawn; what it did, for a person.
+    async fn complete(
+        &self,
+        control: &mut Records<Control>,
+        event: &Event,
+        broker: &Broker,
+        waiting: &mut Waiting,
+    ) -> anyhow::Result<String> {
+        loop {
+            waiting.wait(async || leader_of(broker).await, control.changed()).await?;
+            let last = control.values.get(CONTROL).and_then(|control| control.last.as_ref());
+            match last {
+                Some(last) if last.sequence == self.sequence && !last.complete => {}
+                Some(last) if last.sequence == self.sequence => return Ok(last.effect.clone()),
+                // The next one is applied only when this one is complete.
+                Some(_) | None => return Ok(event.message.clone()),
             }
         }
     }
-}
 
-/// For whom a command waits that is not applied.
-pub(crate) async fn leader_of(broker: &Broker) -> String {
-    match ask(broker, "orchestrator.state", &()).await {
-        Ok(state) => {
-            let leader = state.get("leader").and_then(|leader| leader.as_str()).unwrap_or("the leader").to_owned();
-            format!("{leader} works off what came before")
-        }
-        Err(_) => "no orchestrator leads; the command is stored, and applied when one starts".into(),
-    }
-}
-
-fn mode_is(wanted: Mode, control: &Records<Control>, last: &LastControl) -> Effect {
-    match control.values.get(CONTROL) {
-        Some(control) if control.mode == wanted => Effect::Done(last.effect.clone()),
-        Some(_) | None => Effect::Nothing(last.effect.clone()),
-    }
-}
-
-/// Waits for the last build, and the commit that lets every orchestrator exit.
-async fn drained(
-    broker: &Broker,
-    mut control: Records<Control>,
-    last: &LastControl,
-    waiting: &mut Waiting,
-) -> anyhow::Result<Effect> {
-    let drained_commit = |control: &Records<Control>| control.values.get(CONTROL)?.drained_commit;
-    let before = drained_commit(&control);
-    let mut permits = Records::<Permit>::follow(broker, BucketName::Orchestrator, "permits.*");
-    permits.changed().await?;
-    loop {
-        let Some(now) = control.values.get(CONTROL) else { return Ok(Effect::Nothing("nothing is known".into())) };
-        // A drain while it drains already finds the commit there when it is applied.
-        if now.mode == Mode::Drained || drained_commit(&control) != before {
-            return Ok(Effect::Done("drained: every orchestrator exits, and the next one that starts goes on".into()));
-        }
-        if now.mode != Mode::Draining {
-            let since = now.last.as_ref().map_or(&last.effect, |last| &last.effect);
-            return Ok(Effect::Nothing(format!("it is not draining: {since}")));
-        }
-        let what = std::future::ready(left(&permits));
-        waiting
-            .wait(what, async {
+    /// Waits for the last build, and the commit that lets every orchestrator exit.
+    async fn drained(
+        &self,
+        broker: &Broker,
+        mut control: Records<Control>,
+        waiting: &mut Waiting,
+    ) -> anyhow::Result<Effect> {
+        let mut permits = Records::<Permit>::follow(broker, BucketName::Orchestrator, "permits.*");
+        waiting.wait(async || "the permits to be read".into(), permits.changed()).await?;
+        loop {
+            let Some(now) = control.values.get(CONTROL) else {
+                anyhow::bail!("the record {CONTROL} is gone");
+            };
+            if now.mode == Mode::Drained || now.drained_commit != self.drained {
+                let told = "drained: every orchestrator exits, and the next one that starts goes on";
+                return Ok(Effect::Done(told.into()));
+            }
+            if now.mode != Mode::Draining {
+                let since = now.last.as_ref().map(|last| last.effect.as_str()).unwrap_or_default();
+                return Ok(Effect::Nothing(format!("it drains no longer: {since}")));
+            }
+            let what = left(permits.values.values());
+            let changed = async {
                 tokio::select! {
                     changed = control.changed() => changed,
                     changed = permits.changed() => changed,
                 }
-            })
-            .await?;
+            };
+            waiting.wait(async || what.clone(), changed).await?;
+        }
     }
 }
 
-/// Waits until no build holds a permit.
-async fn no_permits(broker: &Broker, waiting: &mut Waiting) -> anyhow::Result<()> {
+/// Waits until none of the builds is left that hold a permit now.
+async fn ended(broker: &Broker, waiting: &mut Waiting) -> anyhow::Result<()> {
     let mut permits = Records::<Permit>::follow(broker, BucketName::Orchestrator, "permits.*");
-    permits.changed().await?;
-    while !permits.values.is_empty() {
-        waiting.wait(std::future::ready(left(&permits)), permits.changed()).await?;
+    let mut meant: Option<BTreeSet<BuildId>> = None;
+    let mut what = "the permits to be read".to_owned();
+    loop {
+        waiting.wait(async || what.clone(), permits.changed()).await?;
+        let all = || permits.values.values().map(|permit| permit.build_id.clone());
+        let meant = meant.get_or_insert_with(|| all().collect());
+        let mut still = permits.values.values().filter(|permit| meant.contains(&permit.build_id)).peekable();
+        if still.peek().is_none() {
+            return Ok(());
+        }
+        what = left(still);
     }
-    Ok(())
 }
 
 /// `2 builds: @acme/core on host-1, @acme/app`.
-fn left(permits: &Records<Permit>) -> String {
-    let builds = permits.values.values().map(|permit| match &permit.worker {
-        Some(worker) => format!("{} on {worker}", permit.package_name),
-        None => permit.package_name.to_string(),
-    });
-    let named: Vec<String> = builds.take(NAMED).collect();
-    let more = if permits.values.len() > NAMED { ", …" } else { "" };
-    match permits.values.len() {
+fn left<'a>(permits: impl Iterator<Item = &'a Permit>) -> String {
+    let builds: Vec<String> = permits
+        .map(|permit| match &permit.worker {
+            Some(worker) => format!("{} on {worker}", permit.package_name),
+            None => permit.package_name.to_string(),
+        })
+        .collect();
+    let more = if builds.len() > NAMED { ", …" } else { "" };
+    let named = builds.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match builds.len() {
         0 => "the leader to commit it".into(),
-        1 => format!("1 build: {}", named.join(", ")),
-        count => format!("{count} builds: {}{more}", named.join(", ")),
+        1 => format!("1 build: {named}"),
+        count => format!("{count} builds: {named}{more}"),
     }
 }
 
-/// Waits until the build of a cancelled package has ended.
+fn package(broker: &Broker, package: &PackageName) -> Records<Queue> {
+    Records::follow(broker, BucketName::Orchestrator, &Key::Queue(package.clone()).to_string())
+}
+
+/// Waits until the build of a cancelled package has ended. `unchanged` says why the command changed nothing.
 async fn cancelled(
     broker: &Broker,
-    package: &PackageName,
-    last: LastControl,
+    name: &PackageName,
+    unchanged: Option<String>,
     waiting: &mut Waiting,
 ) -> anyhow::Result<Effect> {
-    let key = Key::Queue(package.clone()).to_string();
-    let mut queue = Records::<Queue>::follow(broker, BucketName::Orchestrator, &key);
+    let mut queue = package(broker, name);
+    let mut meant: Option<BuildId> = None;
     loop {
-        let what = format!("the build of {package} to end");
-        waiting.wait(std::future::ready(what), queue.changed()).await?;
-        match queue.values.get(&key).map(|queue| &queue.state) {
-            Some(State::Cancelled { .. }) => return Ok(Effect::Done(format!("cancelled {package}"))),
-            Some(State::Building { .. }) => {}
-            _ if last.unchanged => return Ok(Effect::Nothing(last.effect)),
+        waiting.wait(async || format!("the build of {name} to end"), queue.changed()).await?;
+        let state = queue.values.values().next().map(|queue| &queue.state);
+        match state {
+            Some(State::Cancelled { .. }) => return Ok(Effect::Done(format!("cancelled {name}"))),
+            Some(State::Building { build_id, .. }) if meant.get_or_insert_with(|| build_id.clone()) == build_id => {}
+            _ if unchanged.is_some() => return Ok(Effect::Nothing(unchanged.unwrap_or_default())),
             Some(State::Published { .. }) => {
-                return Ok(Effect::Nothing(format!("{package} was published before its build could be ended")));
+                return Ok(Effect::Nothing(format!("{name} was published before its build could be ended")));
             }
-            Some(State::Queued | State::Retrying { .. } | State::Failed { .. }) | None => {
-                return Ok(Effect::Nothing(format!("{package} was wanted again before its build had ended")));
+            Some(State::Building { .. } | State::Queued | State::Retrying { .. } | State::Failed { .. }) | None => {
+                return Ok(Effect::Nothing(format!("{name} was wanted again before its build had ended")));
             }
         }
     }

@@ -29,6 +29,7 @@ fn told(error: ConnectError) -> anyhow::Error {
         ConnectError::Unreachable { .. } => {
             anyhow::anyhow!("{error}; --nats-url or NATS_URL says where it is, NATS_CONTEXT names a context of `nats`")
         }
+        ConnectError::Denied { .. } => Unusable(error.to_string()).into(),
         ConnectError::TooOld { .. } => error.into(),
     }
 }

@@ -7,8 +7,8 @@ use packline_service::Unusable;
 use serde_json::{Value, json};
 
 use super::{
-    command,
     connection::Connection,
+    send::store,
     shown::{ago, columns, counted, plain},
 };
 use crate::say;
@@ -250,9 +250,9 @@ async fn send(settings: &Send) -> anyhow::Result<()> {
     }
     for (letter, message) in letters {
         let (sequence, subject) = (letter.0.sequence, message.subject.clone());
-        let stream = StreamName::of(&subject).map_or("", StreamName::as_str);
-        let stored = command::store(&broker, message).await?;
-        say(&format!("{sequence} is sent again to {subject}: {stored} of {stream}"))?;
+        let stream = StreamName::of(&subject).with_context(|| format!("no stream takes {subject}"))?;
+        let stored = store(&broker, stream, message).await?;
+        say(&format!("{sequence} is sent again to {subject}: {stored} of {}", stream.as_str()))?;
         if settings.delete {
             broker.delete_stored(StreamName::Dead, sequence).await.context("it is sent, and not deleted")?;
         }

@@ -9,7 +9,7 @@ use anyhow::bail;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{ask, connection::Connection, shown::columns};
+use super::{ask, connection::Connection};
 use crate::say;
 
 /// Where to look
@@ -74,7 +74,7 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     if settings.json {
         ask::print(&json!({"schema": packline_domain::SCHEMA, "findings": findings}))?;
     } else {
-        say(columns(["", "", ""], findings.iter().map(row)).trim_start())?;
+        findings.iter().try_for_each(|finding| say(&line(finding)))?;
     }
     match bad {
         0 => Ok(()),
@@ -83,12 +83,13 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     }
 }
 
-fn row(finding: &Finding) -> [String; 3] {
+/// One line, however wide the terminal is.
+fn line(finding: &Finding) -> String {
     let mark = match finding.verdict {
         Verdict::Good => "ok",
         Verdict::Bad => "WRONG",
         Verdict::Unknown => "?",
     };
     let mend = finding.mend.as_ref().map(|mend| format!("; {mend}")).unwrap_or_default();
-    [mark.to_owned(), finding.about.to_owned(), format!("{}{mend}", finding.text)]
+    format!("{mark:<5}  {:<13}  {}{mend}", finding.about, finding.text.replace('\n', " "))
 }

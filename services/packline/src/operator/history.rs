@@ -1,11 +1,13 @@
 //! `packline history`: the last attempts of a package.
 
+use anyhow::bail;
 use packline_domain::{Attempt, FailureClass, PackageName, answer::History};
 
 use super::{
     ask::{self, ask, package},
     connection::Connection,
     shown::{columns, span},
+    why::why,
 };
 use crate::say;
 
@@ -31,11 +33,18 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     let broker = settings.connection.open().await?;
     let answer = ask(&broker, HISTORY, &settings.package).await?;
     if settings.json {
-        return ask::print(&answer);
+        ask::print(&answer)?;
     }
     let history: History = ask::read(answer, HISTORY)?;
     if history.attempts.is_empty() {
-        return say(&format!("{} has not been built yet", history.package_name));
+        // A name that was mistyped has no history either.
+        if why(&broker, &settings.package).await?.1.state.is_none() {
+            bail!("the queue does not know {}", history.package_name);
+        }
+        return if settings.json { Ok(()) } else { say(&format!("{} has not been built yet", history.package_name)) };
+    }
+    if settings.json {
+        return Ok(());
     }
     say(&columns(["BUILD", "ATTEMPT", "ENDED", "TOOK", "OUTCOME", "WORKER", "ERROR"], history.attempts.iter().map(row)))
 }

@@ -40,7 +40,7 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
 async fn polled(broker: &Broker, sequence: u64, waiting: &mut Waiting) -> anyhow::Result<LastPoll> {
     let mut last = Records::<LastPoll>::follow(broker, BucketName::Poller, LAST);
     loop {
-        waiting.wait(poller_of(broker), last.changed()).await?;
+        waiting.wait(async || poller_of(broker).await, last.changed()).await?;
         if let Some(last) = last.values.get(LAST).filter(|last| last.command >= sequence) {
             return Ok(last.clone());
         }
@@ -51,7 +51,7 @@ async fn poller_of(broker: &Broker) -> String {
     let leader = broker.bucket(BucketName::Poller).get(packline_domain::record::LEADER).await;
     let active = leader.ok().flatten().and_then(|entry| serde_json::from_slice::<Active>(&entry.value?).ok());
     match active.and_then(|active| active.holder) {
-        Some(holder) => format!("{holder} to ask the catalogue"),
+        Some(holder) => format!("{holder}, the last active poller, to ask the catalogue"),
         None => "no poller runs; the command is stored, and the next one that starts asks".into(),
     }
 }

@@ -1,8 +1,10 @@
 //! `packline queue`: what waits, in the order in which it will be built.
 
+use std::collections::BTreeSet;
+
 use clap::ValueEnum;
 use packline_domain::answer::{Queue, QueueQuestion, QueueRow, Standing};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     ask::{self, ask},
@@ -30,7 +32,7 @@ pub(crate) struct Settings {
     /// Show all
     #[arg(long, conflicts_with = "limit")]
     all: bool,
-    /// Print the answer of orchestrator.queue
+    /// Print it as orchestrator.queue answers, all pages in one
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -68,20 +70,27 @@ impl From<Which> for Standing {
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     let broker = settings.connection.open().await?;
     let most = if settings.all { usize::MAX } else { usize::try_from(settings.limit).unwrap_or(usize::MAX) };
-    let (mut rows, mut cursor) = (Vec::<Value>::new(), None);
+    let (mut rows, mut cursor, mut seen) = (Vec::<Value>::new(), None, BTreeSet::new());
     let more = loop {
         let limit = Some((most - rows.len()).min(PAGE));
         let question = QueueQuestion { state: settings.state.map(Into::into), limit, cursor: cursor.take() };
         let mut answer = ask(&broker, QUEUE, &question).await?;
         if let Some(Value::Array(packages)) = answer.get_mut("packages").map(Value::take) {
-            rows.extend(packages);
+            // A page begins anew where its mark has begun to build meanwhile.
+            let new = |row: &Value| {
+                row.get("packageName").and_then(Value::as_str).is_some_and(|name| seen.insert(name.to_owned()))
+            };
+            rows.extend(packages.into_iter().filter(new));
         }
         cursor = answer.get("cursor").and_then(Value::as_str).map(str::to_owned);
         if cursor.is_none() || rows.len() >= most {
             break cursor;
         }
     };
-    let answer = serde_json::json!({"schema": packline_domain::SCHEMA, "packages": rows, "cursor": more});
+    let mut answer = json!({"schema": packline_domain::SCHEMA, "packages": rows});
+    if let (Some(fields), Some(cursor)) = (answer.as_object_mut(), more) {
+        fields.insert("cursor".into(), cursor.into());
+    }
     if settings.json {
         return ask::print(&answer);
     }

@@ -2,13 +2,19 @@
 
 use std::{
     future::Future,
+    io::{Write, stderr},
     time::{Duration, Instant},
 };
 
 use anyhow::bail;
+use packline_broker::Broker;
+
+use super::{ask::ask, shown::plain};
 
 /// What is there sooner needs no word.
 const SOON: Duration = Duration::from_secs(1);
+/// How often is asked what is waited for.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// How long to wait
 #[derive(clap::Args, Clone, Debug)]
@@ -33,23 +39,38 @@ impl Waiting {
         Self { since: Instant::now(), said: None }
     }
 
-    /// Waits for `work`; asks and says `what` is waited for when it is not there soon.
-    pub(crate) async fn wait<T>(&mut self, what: impl Future<Output = String>, work: impl Future<Output = T>) -> T {
-        let soon = SOON.saturating_sub(self.since.elapsed());
+    /// Waits for `work`; when it is not there soon, asks now and then what is waited for, and says it when that
+    /// is something else.
+    pub(crate) async fn wait<T>(&mut self, what: impl AsyncFn() -> String, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
-        if let Ok(done) = tokio::time::timeout(soon, &mut work).await {
-            return done;
+        let mut next = SOON.saturating_sub(self.since.elapsed());
+        loop {
+            if let Ok(done) = tokio::time::timeout(next, &mut work).await {
+                return done;
+            }
+            let what = tokio::select! {
+                biased;
+                done = &mut work => return done,
+                what = what() => plain(&what),
+            };
+            if self.said.as_ref() != Some(&what) {
+                // Whoever does not read it waits all the same.
+                let _ = writeln!(stderr(), "waiting: {what}");
+                self.said = Some(what);
+            }
+            next = AGAIN;
         }
-        let what = tokio::select! {
-            biased;
-            done = &mut work => return done,
-            what = what => what,
-        };
-        if self.said.as_ref() != Some(&what) {
-            eprintln!("waiting: {what}");
-            self.said = Some(what);
+    }
+}
+
+/// For whom a command or an announcement waits that is not applied.
+pub(crate) async fn leader_of(broker: &Broker) -> String {
+    match ask(broker, "orchestrator.state", &()).await {
+        Ok(state) => {
+            let leader = state.get("leader").and_then(|leader| leader.as_str()).unwrap_or("the leader").to_owned();
+            format!("{leader} works off what came before")
         }
-        work.await
+        Err(error) => format!("{error}; what was sent is stored, and applied by the next that leads"),
     }
 }
 

@@ -1,7 +1,9 @@
 //! `packline why`: what would have to change before a package is built.
 
 use anyhow::bail;
+use packline_broker::Broker;
 use packline_domain::{PackageName, answer::Why};
+use serde_json::Value;
 
 use super::{
     ask::{self, ask, package},
@@ -27,14 +29,20 @@ pub(crate) struct Settings {
     connection: Connection,
 }
 
+/// What holds a package back, as it came and read.
+pub(super) async fn why(broker: &Broker, package: &PackageName) -> anyhow::Result<(Value, Why)> {
+    let answer = ask(broker, WHY, package).await?;
+    let why = ask::read(answer.clone(), WHY)?;
+    Ok((answer, why))
+}
+
 /// Asks, and shows it.
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     let broker = settings.connection.open().await?;
-    let answer = ask(&broker, WHY, &settings.package).await?;
+    let (answer, why) = why(&broker, &settings.package).await?;
     if settings.json {
         ask::print(&answer)?;
     }
-    let why: Why = ask::read(answer, WHY)?;
     let Some(state) = why.state else {
         bail!("the queue does not know {}; `packline add` announces it", why.package_name)
     };

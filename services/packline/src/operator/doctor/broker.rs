@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use packline_broker::{Broker, BucketName, OLDEST_BROKER, StreamName, TopologyError};
+use packline_broker::{Broker, BrokerError, BucketName, OLDEST_BROKER, StreamName, TopologyError};
 use packline_domain::answer::State;
 use packline_service::Unusable;
 use serde::Deserialize;
@@ -26,6 +26,7 @@ const CLOCKS_DIFFER: Duration = Duration::from_secs(2);
 /// What `/jsz` says of how often the server syncs.
 #[derive(Deserialize)]
 struct Monitored {
+    server_id: Option<String>,
     config: Option<JetStream>,
 }
 
@@ -72,10 +73,11 @@ pub(super) async fn look(connection: &Connection, monitor: Option<&str>) -> anyh
 async fn durability(broker: &Broker, monitor: Option<&str>) -> Finding {
     const ABOUT: &str = "sync_interval";
     const MEND: &str = "set `jetstream { sync_interval: always }` in its configuration";
-    let base =
-        monitor.map_or_else(|| format!("http://{}:8222", broker.host()), |url| url.trim_end_matches('/').to_owned());
+    let host = if broker.host().contains(':') { format!("[{}]", broker.host()) } else { broker.host().to_owned() };
+    let base = monitor.map_or_else(|| format!("http://{host}:8222"), |url| url.trim_end_matches('/').to_owned());
     let asked = async {
-        let answer = reqwest::get(format!("{base}/jsz?config=true")).await?.error_for_status()?;
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        let answer = client.get(format!("{base}/jsz?config=true")).send().await?.error_for_status()?;
         answer.bytes().await
     };
     let answer = match tokio::time::timeout(MONITOR, asked).await {
@@ -89,12 +91,17 @@ async fn durability(broker: &Broker, monitor: Option<&str>) -> Finding {
         }
     };
     match serde_json::from_slice::<Monitored>(&answer) {
-        Ok(Monitored { config: Some(config) }) if config.sync_always => Finding::good(ABOUT, "always"),
-        Ok(Monitored { config: Some(config) }) => {
+        Ok(Monitored { server_id: Some(id), .. }) if id != broker.server_id() => Finding::unknown(
+            ABOUT,
+            format!("not known: {base} is that of another server"),
+            format!("say --monitor, and {MEND}"),
+        ),
+        Ok(Monitored { config: Some(config), .. }) if config.sync_always => Finding::good(ABOUT, "always"),
+        Ok(Monitored { config: Some(config), .. }) => {
             let every = humantime::format_duration(Duration::from_nanos(config.sync_interval));
             Finding::bad(ABOUT, format!("{every}: a power cut loses what was acknowledged in that time"), MEND)
         }
-        Ok(Monitored { config: None }) | Err(_) => {
+        Ok(Monitored { config: None, .. }) | Err(_) => {
             Finding::unknown(ABOUT, format!("not known: {base} does not say"), format!("say --monitor, and {MEND}"))
         }
     }
@@ -120,21 +127,28 @@ async fn streams(broker: &Broker) -> Finding {
 /// Whether this user may do what an operator does.
 async fn rights(broker: &Broker) -> Finding {
     const ABOUT: &str = "rights";
-    let mut denied = Vec::new();
-    for subject in ["control.pause", "packages.new"] {
-        if broker.check_publish(subject).await.is_err() {
-            denied.push(format!("may not publish on {subject}"));
+    const MEND: &str = "where it should: allow publish on control.*, packages.new, orchestrator.*, \
+                        $JS.API.STREAM.INFO.*, $JS.API.STREAM.MSG.GET.* and $JS.API.CONSUMER.CREATE.>";
+    let (mut denied, mut unknown) = (Vec::new(), Vec::new());
+    // A command of this name commands nothing, also to whoever listens beside the stream.
+    for subject in ["control.doctor", "packages.new"] {
+        match broker.check_publish(subject).await {
+            Ok(()) => {}
+            Err(BrokerError::Refused(_)) => denied.push(format!("may not publish on {subject}")),
+            Err(error) => unknown.push(format!("{subject}: {error}")),
         }
     }
     let bucket = broker.bucket(BucketName::Orchestrator);
     if !matches!(tokio::time::timeout(READ_WITHIN, bucket.load("leader", 0)).await, Ok(Ok(_))) {
-        denied.push("may not read the bucket orchestrator".into());
+        unknown.push("the bucket orchestrator cannot be read, or not in time".into());
     }
-    if denied.is_empty() {
-        return Finding::good(ABOUT, "this user may command, announce and read");
+    if !denied.is_empty() {
+        return Finding::bad(ABOUT, format!("this user {}", denied.join(", ")), MEND);
     }
-    let mend = "where it should: allow publish on control.>, packages.new, orchestrator.> and $JS.API.>";
-    Finding::bad(ABOUT, format!("this user {}", denied.join(", ")), mend)
+    if !unknown.is_empty() {
+        return Finding::unknown(ABOUT, unknown.join(", "), MEND);
+    }
+    Finding::good(ABOUT, "this user may command, announce and read")
 }
 
 async fn clock(broker: &Broker) -> Finding {

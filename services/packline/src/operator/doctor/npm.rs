@@ -12,6 +12,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Looks at both.
 pub(super) async fn look() -> Vec<Finding> {
+    let builds = ["NPM_REGISTRY", "WORKSPACE_ROOT"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
+    if !builds {
+        let mend = "NPM_REGISTRY or WORKSPACE_ROOT, as a worker has them, make this a machine that builds";
+        return vec![Finding::unknown("npm", "not looked at", mend)];
+    }
     let node = match node().await {
         Ok(node) => node,
         Err(missing) => {

@@ -8,7 +8,7 @@ use super::{
     fold::{Folded, Style},
     target::Build,
 };
-use crate::{operator::clean::Cleaner, say};
+use crate::{operator::clean::Cleaner, say_as_it_is};
 
 /// Prints one log.
 pub(super) struct Shown {
@@ -70,7 +70,7 @@ impl Shown {
 
 /// Several lines are one write.
 fn print(lines: &[String]) -> anyhow::Result<()> {
-    if lines.is_empty() { Ok(()) } else { say(&lines.join("\n")) }
+    if lines.is_empty() { Ok(()) } else { say_as_it_is(&lines.join("\n")) }
 }
 
 fn objects(of: &Value, only: Option<&str>, entry: &LogEntry, message: &Stored) -> Vec<String> {
