@@ -139,9 +139,11 @@ fn path(text: String) -> Option<PathBuf> {
     let text = text.strip_prefix("file://").unwrap_or(&text);
     // What is not set stands for nothing, as in a shell.
     let variable = |name: &str| Ok::<_, std::convert::Infallible>(Some(std::env::var(name).unwrap_or_default()));
-    let home = || Some(home().to_string_lossy().into_owned());
-    let expanded = shellexpand::full_with_context(text, home, variable);
-    Some(expanded.map_or_else(|_| text.into(), |path| PathBuf::from(path.as_ref())))
+    let Ok(text) = shellexpand::env_with_context(text, variable);
+    Some(match text.strip_prefix("~/") {
+        Some(rest) => home().join(rest),
+        None => text.as_ref().into(),
+    })
 }
 
 #[cfg(test)]
