@@ -35,12 +35,13 @@ configure() {
   mkdir -p "$root/usr/local/cargo" "$root/usr/local/etc"
   cp -L "$bundle" "$root$bundle"
   apt-config dump Acquire >"$root/etc/apt/apt.conf.d/90host"
-  cp "${CARGO_HOME:-$HOME/.cargo}/config.toml" "$root/usr/local/cargo/" 2>/dev/null || true
+  cp "${CARGO_HOME:-${HOME:-/root}/.cargo}/config.toml" "$root/usr/local/cargo/" 2>/dev/null || true
   echo "registry=$(npm config get registry)" >"$root/usr/local/etc/npmrc"
 }
 
 debian() {
   local mirror
+  apt-get update >/dev/null 2>&1 || true
   mirror=$(apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)' \
     | awk -v suite=$suite '$1 == suite && $2 == "main" && !found { print $3; found = 1 }')
   debootstrap --variant=minbase --include=ca-certificates $suite "$work/root" ${mirror:+"$mirror"} >"$work/log" \

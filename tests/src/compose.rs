@@ -13,7 +13,11 @@ use serde_json::Value;
 use tokio::process::Command;
 
 /// How long an engine may take to build all images from nothing on two cores.
-const BUILD: Duration = Duration::from_secs(3600);
+const BUILD: Duration = Duration::from_secs(2400);
+/// How long it may take to pull one image.
+const PULL: Duration = Duration::from_secs(300);
+/// How long a whole project may take to come up or go down.
+const UP: Duration = Duration::from_secs(400);
 /// How long anything else may take that is asked of it.
 const ASK: Duration = Duration::from_secs(180);
 /// Dead ends of the classic builder are its cache; those of sources that have changed since are of no use.
@@ -55,7 +59,7 @@ impl Engine {
         let mut missing = Vec::new();
         for (_, base) in bases.filter(|(_, value)| value.contains(':')) {
             let is_there = run(&["docker", "image", "inspect", base], &[], ASK).await.is_ok();
-            if !is_there && run(&["docker", "pull", "--quiet", base], &[], BUILD).await.is_err() {
+            if !is_there && run(&["docker", "pull", "--quiet", base], &[], PULL).await.is_err() {
                 missing.push(base.to_owned());
             }
         }
@@ -141,7 +145,8 @@ impl Project {
     /// # Errors
     /// With what it complained.
     pub async fn compose(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        run(&self.line(arguments), &self.settings, BUILD).await
+        let patience = if arguments.first() == Some(&"build") { BUILD } else { UP };
+        run(&self.line(arguments), &self.settings, patience).await
     }
 
     fn line<'a>(&'a self, arguments: &[&'a str]) -> Vec<&'a str> {

@@ -55,7 +55,11 @@ impl Console {
     /// # Errors
     /// When the broker does not store it.
     pub async fn command(&self, command: &str, body: impl Into<bytes::Bytes>) -> anyhow::Result<u64> {
-        Ok(self.broker.publish(Message::new(format!("control.{command}"), body)).await?)
+        // Sent again after a lost answer it is stored once.
+        let id = Some(format!("{:016x}", fastrand::u64(..)));
+        let message = Message { id, ..Message::new(format!("control.{command}"), body) };
+        let stored = tokio::time::timeout(PATIENCE, self.broker.publish_stored(vec![message])).await;
+        stored.context("the command is not stored")?.first().copied().context("no sequence")
     }
 
     /// Waits until the key of the bucket `orchestrator` satisfies `wanted`.
@@ -237,12 +241,21 @@ impl Console {
         Ok(states)
     }
 
-    /// What the leader answers to a question.
+    /// What the leader answers to a question. One whose lease ran out during a slow commit says nothing, and is
+    /// asked again.
     ///
     /// # Errors
-    /// When there is none, or it refuses.
+    /// When there is none within [`PATIENCE`], or it refuses.
     pub async fn ask(&self, question: &str, body: &str) -> anyhow::Result<Value> {
-        Ok(serde_json::from_slice(&self.broker.ask(question, body.to_owned()).await?)?)
+        let since = Instant::now();
+        loop {
+            match self.broker.ask(question, body.to_owned()).await {
+                Err(error) if error.is_passing() && since.elapsed() < PATIENCE => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                answer => return Ok(serde_json::from_slice(&answer?)?),
+            }
+        }
     }
 
     /// The events so far, in the order in which they were decided. What a leader that died may have sent

@@ -96,7 +96,7 @@ impl NatsTool {
 
     async fn ended(&self, mut tool: std::process::Command, arguments: &[&str]) -> anyhow::Result<String> {
         // A context that the person who runs the tests has chosen must not be used.
-        tool.env("NATS_URL", &self.nats_url);
+        tool.env("NATS_URL", &self.nats_url).env("NATS_TIMEOUT", "60s");
         tool.env("HOME", self.home.path()).env("XDG_CONFIG_HOME", self.home.path()).env_remove("NATS_CONTEXT");
         let ended = run(tool.into(), "").await?;
         let said = String::from_utf8_lossy(&ended.stdout).into_owned();

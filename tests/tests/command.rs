@@ -95,7 +95,8 @@ async fn announce(line: &Bare, packages: &[Value]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn cancel_does_in_each_state_what_an_operator_expects() {
     let workshop = workshop(&["runs", "ends", "ok", "broken", "flaky", "waits"]);
-    let settings = [("RETRY_BASE", "5m"), ("RETRY_MAX", "5m"), ("CLAIM", "6s"), ("MAX_CONCURRENT", "8")];
+    let settings =
+        [("RETRY_BASE", "5m"), ("RETRY_MAX", "5m"), ("LEASE", "2s"), ("CLAIM", "15s"), ("MAX_CONCURRENT", "8")];
     let mut line = Bare::start(&settings).await.unwrap();
     line.add_builder(&workshop, 3, &[]).unwrap();
     workshop.put("open-ok").unwrap();
@@ -220,9 +221,11 @@ async fn all_of_1500_failed_packages_are_requeued_by_one_command_although_its_le
     line.until_complete(one).await.unwrap();
     line.until_state("@acme/p7", "queued").await.unwrap();
     until("failed", PACKAGES - 1).await;
-    let all = line.command("requeue", r#"{"all": "failed", "by": "ada"}"#).await.unwrap();
-    let begun = |intention: &Value| intention["sequence"] == all;
-    line.until("intention", |intention| intention.is_some_and(begun)).await.unwrap();
+    let begun = |intention: &Value| intention["sequence"].as_u64() > Some(one);
+    let watched = line.until("intention", |intention| intention.is_some_and(begun));
+    let (begun, all) = tokio::join!(watched, line.command("requeue", r#"{"all": "failed", "by": "ada"}"#));
+    begun.unwrap();
+    let all = all.unwrap();
     line.orchestrator.kill().await;
     let next = line.line().orchestrator("next", &[]).unwrap();
     let control = line.until_complete(all).await.unwrap();

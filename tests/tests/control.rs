@@ -19,7 +19,7 @@ async fn nothing_starts_while_paused_and_the_running_build_goes_on() {
     assert_eq!((&control["by"], &control["reason"]), (&"ada".into(), &"release".into()));
     gate.open().unwrap();
     scene.until_state("@acme/core", "published").await.unwrap();
-    let state: Value = serde_json::from_slice(&scene.broker.ask("orchestrator.state", "").await.unwrap()).unwrap();
+    let state = scene.ask("orchestrator.state", "").await.unwrap();
     assert_eq!((&state["mode"], &state["counts"]["ready"]), (&"paused".into(), &1.into()), "{state}");
     assert!(scene.permits().await.unwrap().is_empty());
     scene.command("resume", "").await.unwrap();

@@ -148,7 +148,7 @@ impl Stage {
         self.scene.plant.workers.iter().for_each(Process::thaw);
         if line.contains("drain") {
             let orchestrator = self.scene.plant.orchestrators.last().unwrap();
-            orchestrator.exited().await;
+            tokio::time::timeout(packline_tests::PATIENCE, orchestrator.exited()).await.unwrap();
         }
     }
 

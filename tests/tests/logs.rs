@@ -22,6 +22,8 @@ async fn a_build_is_followed_to_its_end_and_read_again_and_watched() {
         let command = operator.command(&["logs", "-f", "acme/core"]);
         packline_tests::Said::of(command)
     });
+    // It has to have asked before anything runs; elsewhere it would be too late to wait.
+    tokio::time::sleep(Duration::from_secs(3)).await;
     scene.run(1).unwrap();
     scene.until_reached(&gate, 1).await.unwrap();
 
@@ -51,14 +53,27 @@ async fn a_build_is_followed_to_its_end_and_read_again_and_watched() {
     let first: Value = serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap();
     assert_eq!(first["counts"]["building"], 1, "{first}");
 
-    let running = operator.run(&["logs", "acme/core"]).await.unwrap();
+    let mut running = operator.run(&["logs", "acme/core"]).await.unwrap();
+    for _ in 0..50 {
+        if running.stdout.contains("\ngreen\n") {
+            break;
+        }
+        running = operator.run(&["logs", "acme/core"]).await.unwrap();
+    }
     assert!(running.stdout.contains("▶ build\n") && running.stdout.contains("\ngreen\n"), "{running:?}");
     assert!(running.stdout.starts_with("✓ install "), "{running:?}");
     gate.open().unwrap();
     let followed = follow.await.unwrap().unwrap();
     assert_eq!(followed.status, 0, "{followed:?}");
-    let later: Value = serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap();
-    assert_ne!(later["commit"], first["commit"]);
+    let later = async {
+        loop {
+            let line = lines.next_line().await.unwrap().unwrap();
+            if serde_json::from_str::<Value>(&line).unwrap()["commit"] != first["commit"] {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, later).await.unwrap();
     objects.kill().await.unwrap();
     assert!(followed.stderr.contains("waiting for a build of @acme/core"), "{followed:?}");
     assert!(followed.stdout.contains("all is well\n") && followed.stdout.ends_with("✓ published\n"), "{followed:?}");
@@ -70,6 +85,7 @@ async fn a_build_is_followed_to_its_end_and_read_again_and_watched() {
     let (folded, open) = broken.stdout.split_once("▶ test\n").unwrap();
     assert!(folded.starts_with("✓ install ") && folded.lines().count() == 3, "{folded}");
     assert!(open.contains("\nnot ok 1\n") && open.contains("\n✗ test failed, exit status 3, "), "{open}");
+    scene.until_out().await.unwrap();
     let events = operator.run(&["events", "--package", "acme/broken", "--kind", "failed"]).await.unwrap();
     assert!(events.status == 0 && events.stdout.contains("@acme/broken"), "{events:?}");
     println!("{}\n{}\n{}", once.stdout, followed.stdout, broken.stdout);

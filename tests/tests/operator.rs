@@ -111,14 +111,14 @@ async fn where_nobody_leads_a_command_says_so_and_stands() {
     line.orchestrator.kill().await;
     line.until_seen("the orchestrator is gone", PATIENCE, || !line.orchestrator.is_running()).await.unwrap();
     complains(&operator, &["status"], 1, "no orchestrator leads").await;
-    let said = operator.run(&["pause", "--by", "ada", "--timeout", "5s"]).await.unwrap();
+    let said = operator.run(&["pause", "--by", "ada", "--timeout", "15s"]).await.unwrap();
     assert_eq!(said.status, 1, "{said:?}");
     assert!(
         said.stderr
             .contains("waiting: no orchestrator leads: nobody answers orchestrator.state; what was sent is stored"),
         "{said:?}"
     );
-    assert!(said.stderr.contains("not done within 5s; what was sent stands"), "{said:?}");
+    assert!(said.stderr.contains("not done within 15s; what was sent stands"), "{said:?}");
     let waiting = until_waiting(operator.command(&["concurrency", "7", "--by", "ada"]), "no orchestrator leads").await;
     let _next = line.line().orchestrator("next", &[]).unwrap();
     let said = waiting.await.unwrap();

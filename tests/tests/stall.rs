@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 async fn until(line: &Bare, what: &str, so: impl Fn(&State) -> bool) -> State {
     let since = Instant::now();
     loop {
-        let answer = line.broker.ask("orchestrator.state", "").await.unwrap();
-        let state: State = serde_json::from_slice(&answer).unwrap();
+        let answer = line.ask("orchestrator.state", "").await.unwrap();
+        let state: State = serde_json::from_value(answer).unwrap();
         if so(&state) {
             return state;
         }
@@ -64,11 +64,11 @@ async fn orders_that_no_worker_takes_for_thirty_seconds_raise_the_alarm_once_and
     // An operator has paused the consumer of the orders.
     let pause = "$JS.API.CONSUMER.PAUSE.BUILDS.builders";
     request(&line, pause, json!({"pause_until": "2999-01-01T00:00:00Z"})).await;
+    let announced = Instant::now();
     line.announce(r#"{"name": "@acme/core"}"#).await.unwrap();
     line.until_state("@acme/core", "building").await.unwrap();
-    let granted = Instant::now();
     let state = until(&line, "the alarm", |state| state.stalled.is_some()).await;
-    assert!(granted.elapsed() > Duration::from_secs(28), "{:?}", granted.elapsed());
+    assert!(announced.elapsed() > Duration::from_secs(29), "{:?}", announced.elapsed());
     let stalled = state.stalled.unwrap();
     assert_eq!(stalled.kind, Stall::NotTaken);
     assert!(stalled.text.contains("1 build is handed out, first that of @acme/core"), "{}", stalled.text);
@@ -99,7 +99,7 @@ async fn work_that_could_start_and_does_not_for_thirty_seconds_raises_the_alarm_
         line.announce(json!({"name": name}).to_string()).await.unwrap();
         // One commit each, until nothing more is taken.
         let queued = line.until_state(&name, "queued");
-        if tokio::time::timeout(Duration::from_secs(2), queued).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(15), queued).await.is_err() {
             break;
         }
     }

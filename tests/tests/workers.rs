@@ -59,8 +59,8 @@ impl Stage {
     async fn until(&self, what: &str, so: impl Fn(&State) -> bool) -> State {
         let since = Instant::now();
         loop {
-            let answer = self.line.broker.ask("orchestrator.state", "").await.unwrap();
-            let state: State = serde_json::from_slice(&answer).unwrap();
+            let answer = self.line.ask("orchestrator.state", "").await.unwrap();
+            let state: State = serde_json::from_value(answer).unwrap();
             if so(&state) {
                 return state;
             }

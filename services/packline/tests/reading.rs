@@ -267,6 +267,7 @@ async fn a_follower_of_a_log_loses_and_repeats_nothing_when_broker_and_connectio
     for number in 0..300 {
         lines(&log, "test", &format!("line {number}"));
         match number {
+            40 => follow.until("line 0\n").await,
             50 => proxy.cut(),
             100 => proxy.swallow_answers(),
             150 => proxy.heal(),
@@ -276,8 +277,8 @@ async fn a_follower_of_a_log_loses_and_repeats_nothing_when_broker_and_connectio
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     log.write(&LogEntry::Over { outcome: Outcome::Published }, "");
-    assert_eq!(log.finish().await, 0);
     assert!(follow.ended().await.success(), "{}", follow.printed());
+    assert_eq!(log.finish().await, 0);
     let expected: Vec<String> = (0..300).map(|number| format!("line {number}")).collect();
     let printed = follow.printed();
     let printed: Vec<&str> = printed.lines().filter(|line| line.starts_with("line ")).collect();

@@ -122,7 +122,7 @@ impl Model {
             "retrying" | "workerLost" => State::Retrying,
             "returned" => State::Queued,
             "cancelled" => State::Cancelled,
-            "queued" | "ending" | "stale" => return,
+            "queued" | "ending" | "stale" | "stalled" | "stallEnded" => return,
             other => panic!("{other}: {event:?}"),
         };
         let package = package.unwrap();

@@ -21,13 +21,16 @@ pub(crate) struct Sight {
 
 /// Looks at all processes again and again.
 pub(crate) fn builds(workshop: &Workshop, over: &AtomicBool) -> Vec<Sight> {
-    let mut sights = Vec::new();
+    let (mut sights, mut before) = (Vec::new(), Vec::<String>::new());
     while !over.load(Ordering::Relaxed) {
         let began = Instant::now();
-        let builds: Vec<String> = workshop.alive().into_keys().collect();
+        let now: Vec<String> = workshop.alive().into_keys().collect();
+        // In this look and the one before: alive when this one began, all at once, however long a look takes.
+        let builds: Vec<String> = now.iter().filter(|build| before.contains(build)).cloned().collect();
         if !builds.is_empty() {
             sights.push(Sight { began, builds });
         }
+        before = now;
         std::thread::sleep(Duration::from_millis(20));
     }
     sights
