@@ -95,6 +95,13 @@ async fn what_is_wrong_is_said_with_the_mend() {
     made.envs(me("all"));
     assert_eq!(Said::of(made).await.unwrap().status, 0, "this makes the streams");
     assert_eq!(finding(&doctor(&operator, &me("all")).await.1, "rights").0, "good");
+    // How often the streams are kept is not for this terminal to say.
+    let elsewhere: Vec<_> = me("all").into_iter().chain([("REPLICAS", "3")]).collect();
+    assert_eq!(finding(&doctor(&operator, &elsewhere).await.1, "streams").0, "good");
+    let mut status = operator.command(&["status"]);
+    status.envs([("NATS_USER", "all"), ("NATS_PASSWORD", "wrong")]);
+    let said = Said::of(status).await.unwrap();
+    assert!(said.status == 2 && said.stderr.contains("refuses these credentials"), "{said:?}");
     let wrong = [
         ("MCP_COMMAND", "cat"),
         ("NPM_REGISTRY", "http://127.0.0.1:1"),

@@ -124,7 +124,7 @@ async fn a_command_is_applied_once_although_its_leader_is_killed_or_frozen_befor
         commanded.push((sequence, command, kind, (body == who).then(|| "ada".to_owned())));
     }
     println!("{unacknowledged} of {} commands were committed and not acknowledged", commanded.len());
-    assert!(unacknowledged >= 1);
+    assert!(unacknowledged >= 3);
     for post in &posts {
         let ended = tokio::time::timeout(PATIENCE, post.process.exited()).await;
         assert!(ended.is_ok_and(|status| status.success()), "drained: {}", post.process.last_lines(10));

@@ -105,6 +105,40 @@ async fn what_changes_nothing_that_should_have_changed_is_no_success() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_of_many_commands_at_once_is_told_its_own_outcome() {
+    let line = Bare::start(&[]).await.unwrap();
+    let operator = Operator::at(&line.server.url()).await.unwrap();
+    line.announce(r#"{"name": "@acme/core"}"#).await.unwrap();
+    line.until_state("@acme/core", "queued").await.unwrap();
+    for round in 0..10_u32 {
+        let limit = (10 + round).to_string();
+        let all = [vec!["cancel", "nobody"], vec!["concurrency", &limit], vec!["requeue", "acme/core"]];
+        let [nobody, limited, queued] = &all;
+        let (nobody, limited, queued) = tokio::join!(operator.run(nobody), operator.run(limited), operator.run(queued));
+        let (nobody, limited, queued) = (nobody.unwrap(), limited.unwrap(), queued.unwrap());
+        assert_eq!((nobody.status, limited.status, queued.status), (1, 0, 0), "{nobody:?} {limited:?} {queued:?}");
+        assert!(nobody.stderr.contains("nobody is not in the queue"), "{nobody:?}");
+        assert!(limited.stdout.contains(&format!("→ {limit}")), "{limited:?}");
+        assert!(queued.stdout.contains("@acme/core is queued"), "{queued:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_need_not_know_how_often_the_streams_are_kept_and_strangers_move_no_cursor() {
+    let line = Bare::start(&[]).await.unwrap();
+    let operator = Operator::at(&line.server.url()).await.unwrap();
+    let mut pause = operator.command(&["pause", "--by", "ada\u{1b}]0;x\u{7}\u{9b}2J"]);
+    pause.env("REPLICAS", "3");
+    let said = Said::of(pause).await.unwrap();
+    assert_eq!((said.status, said.stdout.trim_end()), (0, "paused by ada ]0;x  2J"), "{said:?}");
+    for arguments in [vec!["status"], vec!["status", "--json"], vec!["events"]] {
+        let shown = operator.run(&arguments).await.unwrap().stdout;
+        let moves = |c: char| c.is_control() && c != '\n';
+        assert!(shown.contains("ada") && !shown.contains(moves), "{arguments:?}: {shown:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn where_nobody_leads_a_command_says_so_and_stands() {
     let line = Bare::start(&[]).await.unwrap();
     let operator = Operator::at(&line.server.url()).await.unwrap();
@@ -191,6 +225,16 @@ async fn a_queue_is_listed_over_all_its_pages() {
     let some = operator.run(&["queue", "--limit", "250"]).await.unwrap().stdout;
     assert_eq!(some.lines().filter(|row| row.starts_with("@acme/p")).count(), 250);
     assert!(some.ends_with("… and more: --limit or --all shows them\n"), "{some}");
+
+    let packline = operator.command(&["queue", "--all"]);
+    let mut piped = Command::new("bash");
+    piped.args(["-c", "set -o pipefail; \"$@\" | head -n 1", "bash"]);
+    piped.arg(packline.as_std().get_program()).args(packline.as_std().get_args());
+    let settings = packline.as_std().get_envs().filter_map(|(name, value)| Some((name, value?)));
+    piped.envs(settings).stdin(std::process::Stdio::null());
+    piped.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let said = Said::of(piped).await.unwrap();
+    assert_eq!((said.status, said.stderr.as_str()), (0, ""), "whoever has seen enough closes the pipe: {said:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -208,12 +252,16 @@ async fn the_broker_is_found_as_the_nats_tool_finds_it() {
         Said::of(status)
     };
     assert_eq!(with(&[("NATS_CONTEXT", "here")]).await.unwrap().status, 0);
+    let nothing = [("NATS_CONTEXT", "here"), ("NATS_URL", ""), ("NATS_CREDS", ""), ("NATS_USER", "")];
+    assert_eq!(with(&nothing).await.unwrap().status, 0, "what is set to nothing is not set");
     let refused = with(&[("NATS_CONTEXT", "nowhere")]).await.unwrap();
     assert_eq!(refused.status, 1);
     assert!(refused.stderr.contains("no broker answers at nats://127.0.0.1:1"), "{refused:?}");
     let unknown = with(&[("NATS_CONTEXT", "prod")]).await.unwrap();
     assert_eq!(unknown.status, 2);
     assert!(unknown.stderr.contains("there is no context `prod`"), "{unknown:?}");
+    let half = with(&[("NATS_URL", &line.server.url()), ("NATS_CERT", "/dev/null")]).await.unwrap();
+    assert!(half.status == 2 && half.stderr.contains("NATS_CERT and NATS_KEY go together"), "{half:?}");
     let strange = with(&[("NATS_URL", "nats://:::")]).await.unwrap();
     assert_eq!(strange.status, 2, "{strange:?}");
     std::fs::write(operator.home().join(".config/nats/context.txt"), "here").unwrap();

@@ -284,6 +284,9 @@ async fn credentials(settings: &Settings) -> Result<ConnectOptions, ConnectError
     if settings.tls_first {
         options = options.tls_first();
     }
+    if settings.cert.is_some() != settings.key.is_some() {
+        return Err(ConnectError::Settings("NATS_CERT and NATS_KEY go together; set both or neither".into()));
+    }
     for (name, file) in [("NATS_CA", &settings.ca), ("NATS_CERT", &settings.cert), ("NATS_KEY", &settings.key)] {
         if let Some(file) = file
             && let Err(error) = tokio::fs::File::open(file).await

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{
+    Args,
+    builder::{OsStringValueParser, TypedValueParser},
+};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{ConnectError, context};
@@ -24,10 +27,10 @@ pub struct Settings {
     )]
     pub url: Option<String>,
     /// File with the user's credentials
-    #[arg(help_heading = "Broker", long = "nats-creds", env = "NATS_CREDS")]
+    #[arg(help_heading = "Broker", long = "nats-creds", env = "NATS_CREDS", value_parser = file())]
     pub creds: Option<PathBuf>,
     /// File with the user's nkey seed
-    #[arg(help_heading = "Broker", long = "nats-nkey", env = "NATS_NKEY")]
+    #[arg(help_heading = "Broker", long = "nats-nkey", env = "NATS_NKEY", value_parser = file())]
     pub nkey: Option<PathBuf>,
     /// User name; without a password, a token
     #[arg(help_heading = "Broker", long = "nats-user", env = "NATS_USER")]
@@ -39,13 +42,13 @@ pub struct Settings {
     #[arg(help_heading = "Broker", long = "nats-token", env = "NATS_TOKEN", hide_env_values = true)]
     pub token: Option<SecretString>,
     /// File with the certificates of the authority that signed the broker's
-    #[arg(help_heading = "Broker", long = "nats-ca", env = "NATS_CA")]
+    #[arg(help_heading = "Broker", long = "nats-ca", env = "NATS_CA", value_parser = file())]
     pub ca: Option<PathBuf>,
     /// File with our own certificate
-    #[arg(help_heading = "Broker", long = "nats-cert", env = "NATS_CERT", requires = "key")]
+    #[arg(help_heading = "Broker", long = "nats-cert", env = "NATS_CERT", value_parser = file())]
     pub cert: Option<PathBuf>,
     /// File with the key of our own certificate
-    #[arg(help_heading = "Broker", long = "nats-key", env = "NATS_KEY", requires = "cert")]
+    #[arg(help_heading = "Broker", long = "nats-key", env = "NATS_KEY", value_parser = file())]
     pub key: Option<PathBuf>,
     /// Context of the `nats` tool: what is not said otherwise is read from there
     #[arg(help_heading = "Broker", long = "nats-context", visible_alias = "context", env = "NATS_CONTEXT")]
@@ -59,6 +62,11 @@ pub struct Settings {
     /// What inboxes begin with; a context says so.
     #[arg(skip)]
     pub(crate) inbox_prefix: Option<String>,
+}
+
+/// A file, or nothing: clap itself refuses an empty path.
+fn file() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 impl Settings {

@@ -227,6 +227,15 @@ pub(crate) fn durables() -> [(StreamName, pull::Config); 3] {
     ]
 }
 
+/// The question how the line stands.
+pub const STATE: &str = "orchestrator.state";
+/// The question what comes next.
+pub const QUEUE: &str = "orchestrator.queue";
+/// The question what holds a package back.
+pub const WHY: &str = "orchestrator.why";
+/// The question what happened to a package.
+pub const HISTORY: &str = "orchestrator.history";
+
 /// `packages.new`
 pub fn packages_new() -> String {
     StreamName::Packages.subject().to_owned()

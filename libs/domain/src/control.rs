@@ -1,5 +1,7 @@
 //! What an operator commands.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -23,6 +25,19 @@ pub enum Mode {
     Drained,
     /// Starts nothing; every build was killed.
     Stopped,
+}
+
+/// As people read it, and as its event is called.
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Draining => "draining",
+            Self::Drained => "drained",
+            Self::Stopped => "stopped",
+        })
+    }
 }
 
 /// Who commanded, and why, as far as the body said so.

@@ -52,6 +52,23 @@ pub struct Event {
 impl Event {
     /// The kind of the event of a command that changes nothing.
     pub const UNCHANGED: &str = "unchanged";
+    /// The kind of the event that the line stalls.
+    pub const STALLED: &str = "stalled";
+
+    /// A fact about no package, build or command in particular.
+    pub fn new(kind: &str, at: Timestamp, commit: u64, message: String) -> Self {
+        Self {
+            schema: schema(),
+            kind: kind.to_owned(),
+            at,
+            commit,
+            package_name: None,
+            build_id: None,
+            by: None,
+            command: None,
+            message,
+        }
+    }
 }
 
 /// The value of `effects.<i>`: what one commit implies and may not be out yet.

@@ -14,6 +14,8 @@ pub use crate::worker::{LastPoll, Worker, WorkerBuild};
 
 /// Key of [`Leader`] in the buckets `orchestrator` and `poller`.
 pub const LEADER: &str = "leader";
+/// Key of [`LastPoll`] in the bucket `poller`.
+pub const LAST: &str = "last";
 /// Key of [`Control`].
 pub const CONTROL: &str = "control";
 /// Key of [`Intention`].

@@ -5,6 +5,11 @@ use crate::control::Origin;
 /// The longest line, in characters.
 const LINE: usize = 300;
 
+/// `1 package`, `3 packages`.
+pub fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
 /// ` by ops: reason`, as far as it is known.
 pub fn by(origin: &Origin) -> String {
     let who = origin.by.as_ref().map(|by| format!(" by {}", one_line(by))).unwrap_or_default();

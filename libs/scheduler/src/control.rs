@@ -132,7 +132,7 @@ impl Step<'_> {
     fn change_mode(&mut self, mode: Mode, word: &str, origin: &Origin) -> Course {
         let present = self.control().mode;
         if !follows(mode, present) {
-            let message = format!("{word} changes nothing while {}; resume goes on", mode_name(present));
+            let message = format!("{word} changes nothing while {present}; resume goes on");
             return self.unchanged(None, origin, message);
         }
         self.set_mode(mode, origin);
@@ -148,8 +148,8 @@ impl Step<'_> {
             }
         };
         let then = if remaining == 0 { String::new() } else { then };
-        self.effect = Some(format!("{}{}", mode_name(mode), by(origin)));
-        self.tell_command(mode_name(mode), None, origin, format!("{}{}{then}", mode_name(mode), by(origin)));
+        self.effect = Some(format!("{mode}{}", by(origin)));
+        self.tell_command(&mode.to_string(), None, origin, format!("{mode}{}{then}", by(origin)));
         Course::of(remaining)
     }
 
@@ -305,16 +305,5 @@ fn changes_mode(command: &Command) -> bool {
         | Command::Requeue { .. }
         | Command::RequeueFailed
         | Command::Poll => false,
-    }
-}
-
-/// The mode as people read it, and as its event is called.
-pub(crate) fn mode_name(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Running => "running",
-        Mode::Paused => "paused",
-        Mode::Draining => "draining",
-        Mode::Drained => "drained",
-        Mode::Stopped => "stopped",
     }
 }

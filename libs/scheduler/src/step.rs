@@ -268,14 +268,9 @@ pub(crate) fn event(
     message: String,
 ) -> Effect {
     Effect::Event(Box::new(Event {
-        schema: SCHEMA,
-        kind: kind.to_owned(),
-        at: now.at,
-        commit: now.commit,
         package_name: about.cloned(),
         build_id: build_id.cloned(),
         by: origin.and_then(|origin| origin.by.clone()),
-        command: None,
-        message,
+        ..Event::new(kind, now.at, now.commit, message)
     }))
 }

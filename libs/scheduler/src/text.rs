@@ -1,8 +1,8 @@
-//! Sentences for people: durations and counts.
+//! Sentences for people: durations, and what all crates say alike.
 
 use std::time::Duration;
 
-pub(crate) use packline_domain::text::{by, cancelled, one_line};
+pub(crate) use packline_domain::text::{by, cancelled, counted, one_line};
 
 /// `0.4 s`, `12 s`, `5 min`, `1 h 30 min`.
 pub(crate) fn spoken(duration: Duration) -> String {
@@ -13,9 +13,4 @@ pub(crate) fn spoken(duration: Duration) -> String {
         120..7200 => format!("{} min", seconds / 60),
         _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
     }
-}
-
-/// `1 package`, `3 packages`.
-pub(crate) fn counted(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use packline_domain::{Effect, Event, SCHEMA};
+use packline_domain::{Effect, Event};
 use packline_scheduler::Action;
 
 use crate::{
@@ -34,22 +34,12 @@ impl Driver {
         let (kind, message) = match news {
             News::Began(text) => {
                 tracing::error!("{text}");
-                ("stalled", text)
+                (Event::STALLED, text)
             }
             News::Ended(text) => ("stallEnded", text),
         };
         self.metrics.stalled(self.stall.stalled().is_some());
-        let event = Event {
-            schema: SCHEMA,
-            kind: kind.into(),
-            at: now.at,
-            commit: now.commit,
-            package_name: None,
-            build_id: None,
-            by: None,
-            command: None,
-            message,
-        };
+        let event = Event::new(kind, now.at, now.commit, message);
         batch.absorb(vec![Action::Effect(Effect::Event(Box::new(event)))]);
     }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use packline_broker::{Broker, Message, topology};
-use packline_domain::Effect;
+use packline_domain::{Effect, Event};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -145,7 +145,7 @@ impl Sender {
                 }
                 Effect::Event(event) => {
                     // An alarm went into the log when it was raised, as an error.
-                    if event.kind != "stalled" {
+                    if event.kind != Event::STALLED {
                         tracing::info!("{}", event.message);
                     }
                     messages.extend(message(effect));

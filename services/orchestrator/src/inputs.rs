@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use packline_broker::{Acker, DeadLetter, Delivery, StreamName};
 use packline_domain::{
-    Announcement, BuildResult, Command, Effect, Event, Package, SCHEMA,
+    Announcement, BuildResult, Command, Effect, Event, Package,
     message::{Refused, decode},
     record::{Intended, Intention, Permit},
 };
@@ -256,17 +256,7 @@ impl Driver {
         let now = self.now();
         let (first, last) = (applied + 1, next - 1);
         let message = format!("{} {first} to {last} were deleted or expired before they were read", stream.as_str());
-        let event = Event {
-            schema: SCHEMA,
-            kind: "missing".into(),
-            at: now.at,
-            commit: now.commit,
-            package_name: None,
-            build_id: None,
-            by: None,
-            command: None,
-            message,
-        };
+        let event = Event::new("missing", now.at, now.commit, message);
         batch.absorb(vec![Action::Effect(Effect::Event(Box::new(event)))]);
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use packline_domain::{
     PackageName, Timestamp,
     answer::{Stall, Stalled},
+    text::counted,
 };
 
 /// How long nothing may move.
@@ -99,17 +100,19 @@ fn not_started_text(look: &Look) -> String {
         ""
     };
     format!(
-        "stalled: {} ready, a permit and a slot are free, and nothing has started for {} s{cause}",
-        if look.startable == 1 { "1 package is".to_owned() } else { format!("{} packages are", look.startable) },
+        "stalled: {} {} ready, a permit and a slot are free, and nothing has started for {} s{cause}",
+        counted(look.startable, "package"),
+        if look.startable == 1 { "is" } else { "are" },
         PATIENCE.as_secs(),
     )
 }
 
 fn not_taken_text(untaken: &Untaken) -> String {
     format!(
-        "stalled: {} handed out, first that of {}, workers have free slots, and none has taken it for {} s; \
+        "stalled: {} {} handed out, first that of {}, workers have free slots, and none has taken it for {} s; \
          look at the consumer builders of BUILDS and at what the workers may read",
-        if untaken.builds == 1 { "1 build is".to_owned() } else { format!("{} builds are", untaken.builds) },
+        counted(untaken.builds, "build"),
+        if untaken.builds == 1 { "is" } else { "are" },
         untaken.oldest,
         PATIENCE.as_secs(),
     )

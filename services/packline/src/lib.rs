@@ -15,7 +15,11 @@ use std::{
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
-use packline_domain::Timestamp;
+use packline_broker::{Broker, BucketName};
+use packline_domain::{
+    Timestamp,
+    record::{LAST, LastPoll},
+};
 use packline_local::tools::Missing;
 use packline_service::{LogFormat, LogSettings, Shutdown, Unusable};
 use tokio::signal::unix::{SignalKind, signal};
@@ -97,6 +101,12 @@ fn name_what_is_missing(error: anyhow::Error) -> anyhow::Error {
 fn now() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// The last poll, where there was one and the broker says so.
+async fn last_poll(broker: &Broker) -> Option<LastPoll> {
+    let entry = broker.bucket(BucketName::Poller).get(LAST).await.ok()??;
+    serde_json::from_slice(&entry.value?).ok()
 }
 
 /// Whether this is a pipe that was closed.

@@ -14,14 +14,14 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use packline_broker::{Broker, BucketName, StreamName};
-use packline_domain::{Timestamp, record::LastPoll};
+use packline_broker::{Broker, StreamName};
+use packline_domain::Timestamp;
 use packline_recipe::{Recipe, RecipeError};
 use packline_service::{Shutdown, Unusable};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    say, stop_with_the_terminal,
+    last_poll, say, stop_with_the_terminal,
     view::{
         board::Board,
         follow::follow,
@@ -191,12 +191,6 @@ fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
     held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The last poll, where there was one and the broker says so.
-async fn last_poll(broker: &Broker) -> Option<LastPoll> {
-    let entry = broker.bucket(BucketName::Poller).get("last").await.ok()??;
-    serde_json::from_slice(&entry.value?).ok()
-}
-
 /// Whether anything is announced, queued, building or unreported. A broker that does not answer is busy.
 async fn rest(broker: &Broker, observer: &Observer) -> anyhow::Result<Rest> {
     for (stream, consumer) in [(StreamName::Packages, "orchestrator"), (StreamName::Status, "catalogue")] {
@@ -226,7 +220,10 @@ fn conclude(board: &Board, held: &Held, broker: &str) -> anyhow::Result<()> {
     if !wrong.is_empty() {
         bail!("{}", wrong.join("; "));
     }
-    say(&format!("All {all} packages are published."))
+    match all {
+        1 => say("The package is published."),
+        all => say(&format!("All {all} packages are published.")),
+    }
 }
 
 impl Settings {

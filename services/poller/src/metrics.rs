@@ -2,11 +2,9 @@
 
 use metrics::{counter, gauge};
 use packline_broker::{Broker, BucketName, Watched};
-use packline_domain::record::LastPoll;
+use packline_domain::record::{LAST, LastPoll};
 use packline_service::{Health, metric};
 use tokio::task::JoinSet;
-
-use crate::poll::LAST;
 
 /// Follows what every poller needs to know of itself: its connection, and the last poll, whoever made it.
 /// Until what is returned is dropped.

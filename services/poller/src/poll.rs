@@ -9,7 +9,7 @@ use std::{
 use packline_broker::{Broker, BrokerError, BucketName, DeadLetter, Message, topology};
 use packline_domain::{
     PackageName, Refused, SCHEMA,
-    record::{LEADER, LastPoll, Leader},
+    record::{LAST, LEADER, LastPoll, Leader},
 };
 use packline_service::Shutdown;
 use tokio::{
@@ -30,8 +30,6 @@ use crate::{
     session::CallError,
 };
 
-/// The key of [`LastPoll`].
-pub(crate) const LAST: &str = "last";
 /// Before another look where there is no broker.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Between two questions for what waits to be reported.

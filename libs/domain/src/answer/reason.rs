@@ -110,15 +110,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => f.write_str("the queue does not know it"),
-            Self::Mode { mode, origin, .. } => {
-                let mode = match mode {
-                    Mode::Running => "running",
-                    Mode::Paused => "paused",
-                    Mode::Draining | Mode::Drained => "draining",
-                    Mode::Stopped => "stopped",
-                };
-                write!(f, "the line is {mode}{}", by(origin))
-            }
+            Self::Mode { mode, origin, .. } => write!(f, "the line is {mode}{}", by(origin)),
             Self::Cycle { packages } if packages.is_empty() => f.write_str("it waits for itself, through many others"),
             Self::Cycle { packages } => {
                 let names: Vec<&str> = packages.iter().chain(packages.first()).map(PackageName::as_str).collect();

@@ -26,10 +26,22 @@ pub enum Standing {
     Cancelled,
 }
 
-/// As it is written in answers.
-impl fmt::Display for Standing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Standing {
+    /// Every standing.
+    pub const ALL: [Self; 8] = [
+        Self::Ready,
+        Self::Blocked,
+        Self::Unresolvable,
+        Self::Building,
+        Self::Retrying,
+        Self::Published,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// As it is written in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Ready => "ready",
             Self::Blocked => "blocked",
             Self::Unresolvable => "unresolvable",
@@ -38,7 +50,14 @@ impl fmt::Display for Standing {
             Self::Published => "published",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
-        })
+        }
+    }
+}
+
+/// As it is written in answers.
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

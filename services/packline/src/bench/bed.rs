@@ -84,7 +84,7 @@ impl Bed {
             if let Some(dead) = self.processes.iter().find(|process| !process.is_running()) {
                 anyhow::bail!("{} ended; its last words:\n{}", dead.name(), dead.last_lines(5));
             }
-            if let Ok(answer) = self.broker.ask("orchestrator.state", "").await {
+            if let Ok(answer) = self.broker.ask(topology::STATE, "").await {
                 let state = serde_json::from_slice(&answer).context("orchestrator.state answers strangely")?;
                 if enough(&state) {
                     return Ok(state);

@@ -3,6 +3,7 @@
 use std::{fmt, time::Instant};
 
 use anyhow::Context;
+use packline_broker::topology;
 use serde::Serialize;
 
 use super::{Bed, Settings, bed::name, busy::Busy, quantiles::Quantiles};
@@ -41,18 +42,18 @@ pub(super) async fn measure(settings: &Settings) -> anyhow::Result<Questions> {
 
 async fn answers(bed: &Bed, settings: &Settings) -> anyhow::Result<Vec<Answers>> {
     let mut all = [
-        ("orchestrator.state", Vec::new(), 0),
-        ("orchestrator.queue", Vec::new(), 0),
-        ("orchestrator.why", Vec::new(), 0),
-        ("orchestrator.history", Vec::new(), 0),
+        (topology::STATE, Vec::new(), 0),
+        (topology::QUEUE, Vec::new(), 0),
+        (topology::WHY, Vec::new(), 0),
+        (topology::HISTORY, Vec::new(), 0),
     ];
     for round in 0..settings.rounds {
         // Some of these wait, some are built.
         let package = name(round.wrapping_mul(7919) % settings.queued.max(1));
         for (question, millis, longest) in &mut all {
             let body = match *question {
-                "orchestrator.state" => String::new(),
-                "orchestrator.queue" => r#"{"limit": 200}"#.to_owned(),
+                topology::STATE => String::new(),
+                topology::QUEUE => r#"{"limit": 200}"#.to_owned(),
                 _ => package.clone(),
             };
             let began = Instant::now();

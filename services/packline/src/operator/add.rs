@@ -96,8 +96,7 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
         return crate::say(&format!("announced {}: {sequence} of {}", settings.package, StreamName::Packages.as_str()));
     }
     settings.wait.bounded(async |waiting| applied(&broker, sequence, waiting).await).await?;
-    let why =
-        ask(&broker, "orchestrator.why", &settings.package).await.context("queued, and nobody says how it stands")?;
+    let why = ask(&broker, topology::WHY, &settings.package).await.context("queued, and nobody says how it stands")?;
     let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
     match (text(why.get("state")), text(why.pointer("/reasons/0/text"))) {
         (Some(state), Some(reason)) => crate::say(&format!("{} is {state}: {reason}", settings.package)),

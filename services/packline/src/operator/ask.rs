@@ -6,7 +6,40 @@ use packline_domain::PackageName;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+use super::connection::Connection;
 use crate::say;
+
+/// Whom to ask, and how to show the answer
+#[derive(clap::Args, Clone, Debug)]
+#[group(skip)]
+pub(crate) struct Asking {
+    /// Print the answer as it came, in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+impl Asking {
+    /// Asks; prints the answer at once where programs want it.
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        question: &str,
+        body: &impl Serialize,
+    ) -> anyhow::Result<(Broker, T)> {
+        let broker = self.connection.open().await?;
+        let answer = ask(&broker, question, body).await?;
+        if self.json {
+            print(&answer)?;
+        }
+        Ok((broker, read(answer, question)?))
+    }
+
+    /// Says what a person wants to see.
+    pub(crate) fn show(&self, text: &str) -> anyhow::Result<()> {
+        if self.json { Ok(()) } else { say(text) }
+    }
+}
 
 /// The leader's answer, as it came.
 pub(crate) async fn ask(broker: &Broker, question: &str, body: &impl Serialize) -> anyhow::Result<Value> {

@@ -1,18 +1,16 @@
 //! `packline history`: the last attempts of a package.
 
 use anyhow::bail;
-use packline_domain::{Attempt, FailureClass, PackageName, answer::History};
+use packline_broker::topology::{HISTORY, WHY};
+use packline_domain::{
+    Attempt, FailureClass, PackageName,
+    answer::{History, Why},
+};
 
 use super::{
-    ask::{self, ask, package},
-    connection::Connection,
+    ask::{self, Asking, ask, package},
     shown::{columns, span},
-    why::why,
 };
-use crate::say;
-
-/// The question.
-const HISTORY: &str = "orchestrator.history";
 
 /// Which package
 #[derive(clap::Args, Clone, Debug)]
@@ -21,32 +19,24 @@ pub(crate) struct Settings {
     /// acme/core or @acme/core
     #[arg(value_parser = package)]
     package: PackageName,
-    /// Print the answer of orchestrator.history
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    connection: Connection,
+    asking: Asking,
 }
 
 /// Asks, and shows it.
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
-    let broker = settings.connection.open().await?;
-    let answer = ask(&broker, HISTORY, &settings.package).await?;
-    if settings.json {
-        ask::print(&answer)?;
-    }
-    let history: History = ask::read(answer, HISTORY)?;
+    let (broker, history) = settings.asking.ask::<History>(HISTORY, &settings.package).await?;
+    let name = &history.package_name;
     if history.attempts.is_empty() {
         // A name that was mistyped has no history either.
-        if why(&broker, &settings.package).await?.1.state.is_none() {
-            bail!("the queue does not know {}", history.package_name);
+        let why: Why = ask::read(ask(&broker, WHY, name).await?, WHY)?;
+        if why.state.is_none() {
+            bail!("the queue does not know {name}");
         }
-        return if settings.json { Ok(()) } else { say(&format!("{} has not been built yet", history.package_name)) };
+        return settings.asking.show(&format!("{name} has not been built yet"));
     }
-    if settings.json {
-        return Ok(());
-    }
-    say(&columns(["BUILD", "ATTEMPT", "ENDED", "TOOK", "OUTCOME", "WORKER", "ERROR"], history.attempts.iter().map(row)))
+    let head = ["BUILD", "ATTEMPT", "ENDED", "TOOK", "OUTCOME", "WORKER", "ERROR"];
+    settings.asking.show(&columns(head, history.attempts.iter().map(row)))
 }
 
 fn row(attempt: &Attempt) -> [String; 7] {

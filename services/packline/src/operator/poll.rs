@@ -1,13 +1,13 @@
 //! `packline poll`: the catalogue is asked now.
 
 use packline_broker::{Broker, BucketName};
-use packline_domain::{Command, record::LastPoll};
+use packline_domain::{
+    Command,
+    record::{LAST, LEADER, LastPoll},
+};
 use serde::Deserialize;
 
 use super::{command, control::Common, records::Records, shown::counted, wait::Waiting};
-
-/// The key of [`LastPoll`].
-const LAST: &str = "last";
 
 /// Who asks, and how long to wait
 #[derive(clap::Args, Clone, Debug)]
@@ -48,7 +48,7 @@ async fn polled(broker: &Broker, sequence: u64, waiting: &mut Waiting) -> anyhow
 }
 
 async fn poller_of(broker: &Broker) -> String {
-    let leader = broker.bucket(BucketName::Poller).get(packline_domain::record::LEADER).await;
+    let leader = broker.bucket(BucketName::Poller).get(LEADER).await;
     let active = leader.ok().flatten().and_then(|entry| serde_json::from_slice::<Active>(&entry.value?).ok());
     match active.and_then(|active| active.holder) {
         Some(holder) => format!("{holder}, the last active poller, to ask the catalogue"),

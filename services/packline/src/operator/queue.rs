@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use packline_broker::topology::QUEUE;
 use packline_domain::answer::{Queue, QueueQuestion, QueueRow, Standing};
 use serde_json::{Value, json};
 
@@ -13,8 +14,7 @@ use super::{
 };
 use crate::say;
 
-/// The question, and the most packages of one answer.
-const QUEUE: &str = "orchestrator.queue";
+/// The most packages of one answer.
 const PAGE: usize = 200;
 
 /// Which packages, and how many
@@ -24,8 +24,8 @@ const PAGE: usize = 200;
 )]
 pub(crate) struct Settings {
     /// Only those that stand so; all that wait without this
-    #[arg(long, value_enum)]
-    state: Option<Which>,
+    #[arg(long, value_parser = standing())]
+    state: Option<Standing>,
     /// The most to show
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
@@ -39,31 +39,11 @@ pub(crate) struct Settings {
     connection: Connection,
 }
 
-#[derive(ValueEnum, Clone, Copy, Debug)]
-enum Which {
-    Ready,
-    Blocked,
-    Unresolvable,
-    Building,
-    Retrying,
-    Published,
-    Failed,
-    Cancelled,
-}
-
-impl From<Which> for Standing {
-    fn from(which: Which) -> Self {
-        match which {
-            Which::Ready => Self::Ready,
-            Which::Blocked => Self::Blocked,
-            Which::Unresolvable => Self::Unresolvable,
-            Which::Building => Self::Building,
-            Which::Retrying => Self::Retrying,
-            Which::Published => Self::Published,
-            Which::Failed => Self::Failed,
-            Which::Cancelled => Self::Cancelled,
-        }
-    }
+/// A word for a standing. For clap's `value_parser`.
+fn standing() -> impl TypedValueParser<Value = Standing> {
+    PossibleValuesParser::new(Standing::ALL.map(Standing::as_str)).try_map(|word| {
+        Standing::ALL.into_iter().find(|standing| standing.as_str() == word).ok_or("no package stands so")
+    })
 }
 
 /// Asks page after page, and shows them.
@@ -73,7 +53,7 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     let (mut rows, mut cursor, mut seen) = (Vec::<Value>::new(), None, BTreeSet::new());
     let more = loop {
         let limit = Some((most - rows.len()).min(PAGE));
-        let question = QueueQuestion { state: settings.state.map(Into::into), limit, cursor: cursor.take() };
+        let question = QueueQuestion { state: settings.state, limit, cursor: cursor.take() };
         let mut answer = ask(&broker, QUEUE, &question).await?;
         if let Some(Value::Array(packages)) = answer.get_mut("packages").map(Value::take) {
             // A page begins anew where its mark has begun to build meanwhile.

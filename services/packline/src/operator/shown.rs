@@ -3,14 +3,10 @@
 use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
-use packline_domain::{Mode, Timestamp};
+use packline_domain::Timestamp;
+pub(crate) use packline_domain::text::counted;
 
 use crate::now;
-
-/// `1 package`, `3 packages`.
-pub(crate) fn counted(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
-}
 
 /// `47s`, `12m`, `3h 5m`: the two largest units.
 pub(crate) fn span(seconds: u64) -> String {
@@ -24,7 +20,7 @@ pub(crate) fn span(seconds: u64) -> String {
 
 /// Seconds since then.
 pub(crate) fn since(at: Timestamp) -> u64 {
-    now().since(at).as_secs()
+    elapsed(at).as_secs()
 }
 
 /// The time since then.
@@ -35,17 +31,6 @@ pub(crate) fn elapsed(at: Timestamp) -> Duration {
 /// How long ago that was.
 pub(crate) fn ago(at: Timestamp) -> String {
     format!("{} ago", span(since(at)))
-}
-
-/// `running`, `paused`, …
-pub(crate) fn mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Running => "running",
-        Mode::Paused => "paused",
-        Mode::Draining => "draining",
-        Mode::Drained => "drained",
-        Mode::Stopped => "stopped",
-    }
 }
 
 /// Columns without lines, as wide as the terminal or, in a pipe, as what is in them.

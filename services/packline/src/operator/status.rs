@@ -1,21 +1,17 @@
 //! `packline status`: the line at a glance.
 
 use anyhow::bail;
-use packline_broker::{Broker, BucketName};
+use packline_broker::{Broker, topology::STATE};
 use packline_domain::{
-    answer::{Active, State, WorkerCounts},
+    answer::{Active, Stalled, State, WorkerCounts},
     record::LastPoll,
 };
 
 use super::{
-    ask::{self, ask},
-    connection::Connection,
-    shown::{ago, columns, counted, mode, plain, since, span},
+    ask::{self, Asking, ask},
+    shown::{ago, columns, counted, plain, since, span},
 };
-use crate::say;
-
-/// The question.
-pub(super) const STATE: &str = "orchestrator.state";
+use crate::last_poll;
 
 /// How to show it
 #[derive(clap::Args, Clone, Debug)]
@@ -23,26 +19,16 @@ pub(super) const STATE: &str = "orchestrator.state";
     after_help = "Exit status: 0 an orchestrator leads and work goes on as it may; 1 nobody leads, or the line is stalled."
 )]
 pub(crate) struct Settings {
-    /// Print the answer of orchestrator.state
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    connection: Connection,
+    asking: Asking,
 }
 
 /// Asks, and shows it.
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
-    let broker = settings.connection.open().await?;
-    let answer = ask(&broker, STATE, &()).await?;
-    if settings.json {
-        ask::print(&answer)?;
-    }
-    let state: State = ask::read(answer, STATE)?;
-    if !settings.json {
-        say(&shown(&state, last_poll(&broker).await.as_ref()))?;
-    }
+    let (broker, state) = settings.asking.ask::<State>(STATE, &()).await?;
+    settings.asking.show(&shown(&state, last_poll(&broker).await.as_ref()))?;
     match state.stalled {
-        Some(stalled) => bail!("stalled for {}: {}", span(since(stalled.since)), stalled.text),
+        Some(stalled) => bail!("{}", stall(&stalled)),
         None => Ok(()),
     }
 }
@@ -50,15 +36,12 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
 /// The same as text, asked now.
 pub(super) async fn picture(broker: &Broker) -> anyhow::Result<String> {
     let state: State = ask::read(ask(broker, STATE, &()).await?, STATE)?;
-    let stalled = state.stalled.as_ref();
-    let stalled = stalled.map(|stall| format!("stalled for {}: {}\n", span(since(stall.since)), plain(&stall.text)));
+    let stalled = state.stalled.as_ref().map(|stalled| format!("{}\n", stall(stalled)));
     Ok(format!("{}{}", stalled.unwrap_or_default(), shown(&state, last_poll(broker).await.as_ref())))
 }
 
-/// The last poll; nobody has to poll.
-async fn last_poll(broker: &Broker) -> Option<LastPoll> {
-    let entry = broker.bucket(BucketName::Poller).get("last").await.ok()??;
-    serde_json::from_slice(&entry.value?).ok()
+fn stall(stalled: &Stalled) -> String {
+    format!("stalled for {}: {}", span(since(stalled.since)), plain(&stalled.text))
 }
 
 fn shown(state: &State, last_poll: Option<&LastPoll>) -> String {
@@ -113,7 +96,7 @@ fn mode_line(state: &State) -> String {
     let by = state.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
     let why = state.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     let incomplete = if state.complete { "" } else { " (not complete yet)" };
-    plain(&format!("{} for {}{by}{why}{incomplete}", mode(state.mode), span(since(state.since))))
+    plain(&format!("{} for {}{by}{why}{incomplete}", state.mode, span(since(state.since))))
 }
 
 /// `2 workers, 1 silent`.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::bail;
-use packline_broker::Broker;
+use packline_broker::{Broker, topology::STATE};
 
 use super::{ask::ask, shown::plain};
 
@@ -51,11 +51,10 @@ impl Waiting {
             let what = tokio::select! {
                 biased;
                 done = &mut work => return done,
-                what = what() => plain(&what),
+                what = what() => what,
             };
             if self.said.as_ref() != Some(&what) {
-                // Whoever does not read it waits all the same.
-                let _ = writeln!(stderr(), "waiting: {what}");
+                aside(&format!("waiting: {what}"));
                 self.said = Some(what);
             }
             next = AGAIN;
@@ -63,9 +62,14 @@ impl Waiting {
     }
 }
 
+/// Says something beside what was asked for; whoever does not read it gets the rest all the same.
+pub(crate) fn aside(text: &str) {
+    let _ = writeln!(stderr(), "{}", plain(text));
+}
+
 /// For whom a command or an announcement waits that is not applied.
 pub(crate) async fn leader_of(broker: &Broker) -> String {
-    match ask(broker, "orchestrator.state", &()).await {
+    match ask(broker, STATE, &()).await {
         Ok(state) => {
             let leader = state.get("leader").and_then(|leader| leader.as_str()).unwrap_or("the leader").to_owned();
             format!("{leader} works off what came before")

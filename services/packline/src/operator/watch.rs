@@ -107,7 +107,7 @@ pub(crate) async fn run(settings: &Settings, shutdown: &Shutdown) -> anyhow::Res
 /// An object at once, and one whenever something happened.
 async fn objects(broker: &Broker, news: &mut Follow) -> anyhow::Result<()> {
     loop {
-        say(&ask(broker, status::STATE, &()).await?.to_string())?;
+        say(&ask(broker, topology::STATE, &()).await?.to_string())?;
         happened(news).await?;
         // What comes together is one object.
         tokio::time::sleep(OFTEN).await;

@@ -1,5 +1,6 @@
 //! `packline workers`: who builds, what, and who rests.
 
+use packline_broker::topology::STATE;
 use packline_domain::answer::{State, Worker, WorkerState};
 use serde_json::{Value, json};
 
@@ -9,9 +10,6 @@ use super::{
     shown::{columns, span},
 };
 use crate::say;
-
-/// The question.
-const STATE: &str = "orchestrator.state";
 
 /// How to show them
 #[derive(clap::Args, Clone, Debug)]

@@ -5,7 +5,7 @@ use std::{env, path::Path, process::ExitStatus, time::Duration};
 use anyhow::{Context, bail};
 use futures::future::{join_all, select_all};
 use packline_broker::{Broker, Message, topology};
-use packline_domain::SCHEMA;
+use packline_domain::{Command as Control, answer::State, control::Origin, text::counted};
 use packline_local::{
     catalogue::Catalogue,
     line::{Binaries, Line, Progress},
@@ -15,8 +15,6 @@ use packline_local::{
     tools,
 };
 use packline_service::Unusable;
-use serde::Deserialize;
-use serde_json::json;
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -70,12 +68,6 @@ pub(super) struct Plant {
     _scratch: TempDir,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct State {
-    max_concurrent: u32,
-}
-
 impl Plant {
     /// Starts all parts over what an earlier start has kept.
     ///
@@ -126,14 +118,15 @@ impl Plant {
     pub(super) fn summary(&self, site: &Site, packages: usize) -> String {
         let (broker, registry) = (self.nats.url(), self.registry.url());
         format!(
-            "The line is up on {} with {packages} packages: {} workers for {} builds each.
+            "The line is up on {} with {}: {} for {} builds each.
   broker    {broker}  (for the nats tool: export NATS_URL={broker})
   registry  {registry}  (all is published here, and nowhere else; what is not of this workspace comes from {})
   logs      {}
   kept in   {}
 ",
             site.workspace.display(),
-            self.workers.len(),
+            counted(packages, "package"),
+            counted(self.workers.len(), "worker"),
             self.slots,
             self.uplink,
             site.logs().display(),
@@ -221,13 +214,15 @@ async fn limit(broker: &Broker, wanted: Option<u32>, orchestrator: &[Process]) -
             if let Some(dead) = orchestrator.iter().find(|process| !process.is_running()) {
                 bail!("{} ended at once; its last words:\n{}", dead.name(), dead.last_lines(5));
             }
-            if let Ok(answer) = broker.ask("orchestrator.state", "").await {
+            if let Ok(answer) = broker.ask(topology::STATE, "").await {
                 let state: State = serde_json::from_slice(&answer).context("orchestrator.state answers strangely")?;
                 match wanted {
                     Some(wanted) if wanted != state.max_concurrent => {
                         if !asked {
-                            let body = json!({"schema": SCHEMA, "maxConcurrent": wanted, "by": "packline up"});
-                            broker.publish(Message::json(topology::control("adjust-concurrency"), &body)).await?;
+                            let command = Control::AdjustConcurrency { max_concurrent: wanted };
+                            let origin = Origin { by: Some("packline up".into()), reason: None };
+                            let subject = topology::control(command.name());
+                            broker.publish(Message::json(subject, &command.body(&origin))).await?;
                             asked = true;
                         }
                     }

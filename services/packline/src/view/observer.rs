@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use packline_broker::{Broker, BucketName, StreamName, Watch, Watched};
+use packline_broker::{Broker, BucketName, StreamName, Watch, Watched, topology};
 use packline_domain::{Mode, answer::State};
 
 use super::board::Board;
@@ -57,7 +57,7 @@ impl Observer {
 
     /// What the leader says of it. Nobody answering is busy.
     pub(crate) async fn rest(&self) -> anyhow::Result<Rest> {
-        let Ok(answer) = self.broker.ask("orchestrator.state", "").await else { return Ok(Rest::Busy) };
+        let Ok(answer) = self.broker.ask(topology::STATE, "").await else { return Ok(Rest::Busy) };
         let State { mode, counts, .. } =
             serde_json::from_slice(&answer).context("orchestrator.state answers strangely")?;
         Ok(match mode {

@@ -170,7 +170,7 @@ async fn clock(broker: &Broker) -> Finding {
 
 async fn line(broker: &Broker) -> Finding {
     const ABOUT: &str = "line";
-    const STATE: &str = "orchestrator.state";
+    use packline_broker::topology::STATE;
     match ask(broker, STATE, &()).await.and_then(|answer| ask::read::<State>(answer, STATE)) {
         Err(error) => Finding::unknown(ABOUT, error.to_string(), "start an orchestrator"),
         Ok(State { stalled: Some(stalled), .. }) => {

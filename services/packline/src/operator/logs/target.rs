@@ -8,7 +8,7 @@ use packline_domain::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::operator::{ask::ask, records::Records, shown::plain};
+use crate::operator::{ask::ask, records::Records, shown::plain, wait::aside};
 
 /// What was named: a text may be both.
 #[derive(Clone, Debug)]
@@ -145,10 +145,10 @@ impl Known {
 
 /// Waits until a package is built.
 async fn first_build(broker: &Broker, package: &PackageName) -> anyhow::Result<Build> {
-    let why = ask(broker, "orchestrator.why", package).await.ok();
+    let why = ask(broker, packline_broker::topology::WHY, package).await.ok();
     let reason = why.as_ref().and_then(|why| why.pointer("/reasons/0/text")).and_then(|text| text.as_str());
-    let reason = reason.map(|reason| format!(": {}", plain(reason))).unwrap_or_default();
-    eprintln!("waiting for a build of {package}{reason}");
+    let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+    aside(&format!("waiting for a build of {package}{reason}"));
     let key = Key::Queue(package.clone()).to_string();
     let mut queue = Records::<Queue>::follow(broker, BucketName::Orchestrator, &key);
     loop {
