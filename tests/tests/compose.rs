@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use packline_testkit::http::stranger;
 use packline_tests::{Console, Container, PATIENCE, Project, left_out};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -124,7 +125,7 @@ async fn the_whole_job_is_done(line: &Project, console: &Console) {
     until_reported(line).await;
 
     let registry = format!("http://127.0.0.1:{}/@demo%2fbanner", line.registry);
-    let published = reqwest::get(registry).await.unwrap().text().await.unwrap();
+    let published = stranger().get(registry).send().await.unwrap().text().await.unwrap();
     let published: Value = serde_json::from_str(&published).unwrap();
     assert!(published["versions"].as_object().is_some_and(|versions| versions.len() == 1), "{published}");
 }
@@ -135,7 +136,7 @@ async fn until_reported(line: &Project) {
     let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
         "params": {"name": "packages_counts", "arguments": {}}});
     let asked = || {
-        let request = reqwest::Client::new().post(&url).header("Accept", "application/json, text/event-stream");
+        let request = stranger().post(&url).header("Accept", "application/json, text/event-stream");
         request.header("Content-Type", "application/json").body(call.to_string())
     };
     assert_eq!(asked().send().await.unwrap().status(), StatusCode::UNAUTHORIZED);

@@ -1,9 +1,10 @@
 //! Who is let in.
 
+use packline_testkit::http::stranger;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::served::{Served, TOKEN, call, stranger};
+use crate::served::{Served, TOKEN, call};
 
 /// A request that adds a package, as any MCP client sends it.
 fn adding(name: &str) -> Value {

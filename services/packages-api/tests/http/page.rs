@@ -4,10 +4,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use packline_domain::Package;
 use packline_packages_api::store::{Status, Store};
+use packline_testkit::http::stranger;
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::served::{Served, stranger};
+use crate::served::Served;
 
 async fn get(served: &Served, query: &str) -> String {
     let answer = stranger().get(format!("{}{query}", served.page())).send().await.unwrap();

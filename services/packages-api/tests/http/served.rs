@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use packline_testkit::process::{Process, command};
+use packline_testkit::{
+    http::use_ring,
+    process::{Process, command},
+};
 use rmcp::{
     RoleClient, ServiceExt,
     model::CallToolRequestParams,
@@ -73,14 +76,4 @@ pub(crate) async fn call(client: &RunningService<RoleClient, ()>, tool: &'static
     let result = client.call_tool(CallToolRequestParams::new(tool).with_arguments(arguments)).await.unwrap();
     assert_eq!(result.is_error, Some(false), "{result:?}");
     result.structured_content.unwrap()
-}
-
-/// An HTTP client without any manners of its own.
-pub(crate) fn stranger() -> reqwest::Client {
-    use_ring();
-    reqwest::Client::builder().no_proxy().build().unwrap()
-}
-
-fn use_ring() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
 }

@@ -7,11 +7,11 @@ use std::{
 };
 
 use futures::future::join_all;
-use packline_testkit::process::command;
+use packline_testkit::{http::stranger, process::command};
 use rmcp::{ServiceExt, transport::TokioChildProcess};
 use serde_json::json;
 
-use crate::served::{Served, call, stranger};
+use crate::served::{Served, call};
 
 /// Exit status and complaint of a `packages-api` that cannot start.
 fn refused(arguments: &[&str], token: Option<&str>) -> (Option<i32>, String) {

@@ -4,16 +4,17 @@ use std::time::{Duration, Instant};
 
 use packline_poller::{catalogue::Catalogue, session::CallError};
 use packline_service::Shutdown;
+use packline_testkit::http::use_ring;
 use serde_json::{Value, json};
 
 use crate::{
-    config, install_tls,
+    config,
     scripted::{Reply, Script, TOKEN},
     within,
 };
 
 fn over_http(script: &Script, more: &[&str]) -> Catalogue {
-    install_tls();
+    use_ring();
     let arguments = [&["--mcp-url", script.url(), "--mcp-token", TOKEN], more].concat();
     Catalogue::new(&config("nats://127.0.0.1:1", &arguments)).unwrap()
 }
@@ -32,7 +33,7 @@ async fn a_catalogue_over_http_is_asked_with_its_token() {
     assert_eq!(queue(&over_http(&script, &[])).await.unwrap().len(), 2);
     assert_eq!(script.calls("packages_get_build_queue"), [json!({"limit": 50})]);
 
-    install_tls();
+    use_ring();
     let stranger = Catalogue::new(&config("nats://127.0.0.1:1", &["--mcp-url", script.url(), "--mcp-token", "guess"]));
     let refused = queue(&stranger.unwrap()).await.unwrap_err();
     assert!(matches!(refused, CallError::Broken(_)), "{refused:?}");
@@ -97,7 +98,7 @@ async fn a_catalogue_that_never_answers_is_given_up_in_time() {
 #[tokio::test]
 async fn a_catalogue_that_is_down_is_an_error_of_one_line() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    install_tls();
+    use_ring();
     let down = Catalogue::new(&config("nats://127.0.0.1:1", &["--mcp-url", &format!("http://{free}/mcp")])).unwrap();
     for catalogue in
         [down, over_stdio("/nowhere/catalogue", &[]), over_stdio("false", &[]), over_stdio("echo rubbish", &[])]

@@ -13,4 +13,4 @@ mod scripted;
 mod secure;
 mod timing;
 
-pub(crate) use place::{PATIENCE, Place, config, install_tls, name, names, within};
+pub(crate) use place::{PATIENCE, Place, config, name, names, within};

@@ -8,6 +8,7 @@ use packline_domain::{PackageName, PackageStatus, StatusKind, record::Leader};
 use packline_poller::config::Config;
 use packline_service::Shutdown;
 use packline_testkit::{
+    http::use_ring,
     nats::{NatsOptions, NatsServer},
     tools,
 };
@@ -22,11 +23,6 @@ pub(crate) async fn within<T>(what: &str, event: impl Future<Output = T>) -> T {
         Ok(value) => value,
         Err(_) => panic!("not within {PATIENCE:?}: {what}"),
     }
-}
-
-/// One TLS provider, as every program of Packline installs it first.
-pub(crate) fn install_tls() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// The settings of a poller at this broker.
@@ -44,7 +40,7 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) async fn new() -> Self {
-        install_tls();
+        use_ring();
         let server = NatsServer::start(NatsOptions::durable(tools::nats_server().await.unwrap())).await.unwrap();
         let broker = Broker::connect(&Settings::at(server.url()), "test").await.unwrap();
         broker.ensure_topology().await.unwrap();
