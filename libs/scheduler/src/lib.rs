@@ -7,7 +7,8 @@
 //! byte for byte; the records alone give back the same scheduler ([`Scheduler::restore`]).
 //!
 //! One thing is decided before and remembered after its commit: what changes a permit that a worker may be
-//! changing at the same time ([`Scheduler::plan_withdrawal`]).
+//! changing at the same time ([`Scheduler::plan_withdrawal`]). And whoever asks meanwhile is shown what is stored
+//! ([`Scheduler::as_stored`]).
 //!
 //! # The loop
 //! ```
@@ -32,7 +33,7 @@
 //!     let now = Now { at: Timestamp::from_millis(1_000), commit, seed: 42 };
 //!     // 2. Decide. A refusal changes nothing and is dead-lettered.
 //!     let actions = scheduler.apply(&now, input)?;
-//!     // 3. Commit all records in one batch. 4. When that is confirmed, send, in order.
+//!     // 3. Commit all records in one batch. 4. When that is confirmed, say so, and send, in order.
 //!     for action in actions {
 //!         match action {
 //!             Action::Put(_key, _record) => {}
@@ -40,10 +41,12 @@
 //!             Action::Effect(effect) => sent.push(effect),
 //!         }
 //!     }
+//!     scheduler.stored();
 //!     // 5. Acknowledge the input. 6. What a lost worker, a deadline or a command withdraws goes by a
 //!     // commit of its own, with the revisions of the permits that it relies on.
 //!     if let Some(plan) = scheduler.plan_withdrawal(&now, 100) {
 //!         scheduler.apply(&now, Input::Withdrawn(plan))?;
+//!         scheduler.stored();
 //!     }
 //!     invariant::check(&scheduler)?;
 //! }
@@ -72,6 +75,7 @@ mod retry;
 mod scheduler;
 mod step;
 mod text;
+mod unstored;
 mod view;
 mod waiters;
 mod why;

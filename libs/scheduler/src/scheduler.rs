@@ -1,5 +1,7 @@
 //! What the scheduler knows, and the one step that changes it.
 
+use std::collections::BTreeMap;
+
 use packline_domain::{
     Mode, Timestamp,
     effect::Effect,
@@ -12,6 +14,7 @@ use crate::{
     permit::Permits,
     step::{Decision, Step, event},
     text::counted,
+    unstored::Other,
 };
 
 /// The queue, the permits, the mode: all that decides what is built next.
@@ -28,6 +31,8 @@ pub struct Scheduler {
     pub(crate) serial: u64,
     /// The next place among equals.
     pub(crate) arrival: u64,
+    /// The stored side of each record that memory is ahead of.
+    pub(crate) unstored: BTreeMap<Key, Other>,
     /// Counts inputs, by which a plan knows whether it is stale.
     pub(crate) version: u64,
 }
@@ -45,6 +50,7 @@ impl Scheduler {
             permits: Permits::default(),
             serial,
             arrival: 1,
+            unstored: BTreeMap::new(),
             version: 0,
         }
     }
@@ -153,13 +159,14 @@ impl Scheduler {
     pub(crate) fn absorb(&mut self, now: &Now, decision: Decision) {
         self.serial = decision.serial;
         for (key, record) in decision.changes {
-            self.set(&key, record, now);
+            self.keep_stored(&key);
+            self.set(&key, record, now.at.after(self.config.build_deadline));
         }
         self.version = self.version.wrapping_add(1);
     }
 
-    /// The only way in which a record changes.
-    fn set(&mut self, key: &Key, record: Option<Record>, now: &Now) {
+    /// The only way in which a record changes. A build that is seen to be taken for the first time has until `expiry`.
+    pub(crate) fn set(&mut self, key: &Key, record: Option<Record>, expiry: Timestamp) {
         match (key, record) {
             (Key::Control, Some(Record::Control(control))) => {
                 self.control = *control;
@@ -174,10 +181,8 @@ impl Scheduler {
             (Key::Queue(name), _) => self.packages.set_queue(name, None),
             (Key::Retries(name), Some(Record::Retries(retries))) => self.packages.set_retries(name, Some(retries)),
             (Key::Retries(name), _) => self.packages.set_retries(name, None),
-            (Key::Permit(number), Some(Record::Permit(permit))) => {
-                self.permits.set(*number, Some(permit), now.at.after(self.config.build_deadline));
-            }
-            (Key::Permit(number), _) => self.permits.set(*number, None, now.at),
+            (Key::Permit(number), Some(Record::Permit(permit))) => self.permits.set(*number, Some(permit), expiry),
+            (Key::Permit(number), _) => self.permits.set(*number, None, expiry),
             (Key::Control | Key::Leader | Key::Effects(_), _) => {}
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io};
 
-use packline_broker::{Acker, DeadLetter, Question, StreamName, Write};
+use packline_broker::{Acker, DeadLetter, StreamName, Write};
 use packline_domain::{
     Effect, SCHEMA,
     effect::EffectsRecord,
@@ -32,7 +32,6 @@ pub(crate) struct Batch {
     /// The last delivery of each stream: acknowledging it acknowledges all before.
     pub(crate) ackers: BTreeMap<StreamName, Acker>,
     pub(crate) letters: Vec<DeadLetter>,
-    pub(crate) questions: Vec<Question>,
 }
 
 impl Batch {
@@ -61,9 +60,9 @@ impl Batch {
         ROOM.saturating_sub(self.records.len() + self.letters.len())
     }
 
-    /// Whether an operator waits: for an answer, or for what a command does.
+    /// Whether an operator waits for what a command does.
     pub(crate) fn is_urgent(&self) -> bool {
-        !self.questions.is_empty() || self.positions.contains_key(&StreamName::Control)
+        self.positions.contains_key(&StreamName::Control)
     }
 
     /// Whether there is nothing that must be stored.

@@ -12,6 +12,7 @@ use crate::{
     batch::{Batch, Standing},
     driver::{Driver, Ended},
     effects::Released,
+    questions::Desk,
 };
 
 /// How often one batch is committed anew because of its permits before everything is read again.
@@ -103,13 +104,39 @@ impl Driver {
             }
         };
         let (records, sent) = (prepared.writes.len(), Instant::now());
-        let committed = self.leadership.commit(change, &prepared.writes).await?;
+        let committed = self.answering(change, &prepared.writes).await?;
         let took = sent.elapsed();
         self.pace.wrote(took);
         self.effect_keys.extend(prepared.effect_keys.into_iter().map(|i| (i, commit)));
         self.liveness.readable(self.clock.monotonic(), self.config.lease);
         self.note_permits(batch, committed);
         Ok(Stored { commit, records, took })
+    }
+
+    /// Commits, and answers meanwhile what is asked: that waits for no disk.
+    async fn answering(
+        &mut self,
+        change: impl FnOnce(&mut Leader),
+        writes: &[Write],
+    ) -> Result<Committed, CommitError> {
+        let (leader, lease) = (self.leadership.record.clone(), self.leadership.lease.clone());
+        let mut desk = Desk {
+            scheduler: &mut self.scheduler,
+            liveness: &self.liveness,
+            stall: &self.stall,
+            clock: &self.clock,
+            claim: self.config.claim,
+            leader: &leader,
+            lease: &lease,
+        };
+        let mut committed = std::pin::pin!(self.leadership.commit(change, writes));
+        loop {
+            tokio::select! {
+                biased;
+                committed = &mut committed => return committed,
+                question = self.intake.question() => desk.answer(&question).await,
+            }
+        }
     }
 
     fn note_permits(&mut self, batch: &Batch, committed: Committed) {
@@ -122,6 +149,7 @@ impl Driver {
     /// Hands what the commit implies to the outbox, and counts it; an order carries the revision of its permit.
     pub(crate) fn release(&mut self, batch: &mut Batch, stored: Stored) {
         let Stored { commit, records, took } = stored;
+        self.scheduler.stored();
         let mut effects = batch.take_effects();
         let mut orders = false;
         for effect in &mut effects {

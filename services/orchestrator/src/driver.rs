@@ -26,7 +26,8 @@ use crate::{
     liveness::Liveness,
     metrics::Metrics,
     pace::Pace,
-    questions, stall,
+    questions::Desk,
+    stall,
 };
 
 /// Permits that one commit withdraws; small, because one race lost refuses the whole.
@@ -122,7 +123,7 @@ impl Driver {
         }
     }
 
-    /// One turn: each ends with all that it took committed, sent, acknowledged and answered.
+    /// One turn: each ends with all that it took committed, sent and acknowledged.
     /// All but gathering waits for nothing but the broker.
     async fn lead_one(&mut self, health: &Health) -> Result<(), Ended> {
         let withdrew = health.waiting(self.withdraw_one()).await?;
@@ -135,7 +136,6 @@ impl Driver {
         if !batch.is_empty() || self.leadership.lease.until_renewal().is_zero() {
             self.commit(batch).await?;
         }
-        self.answer(batch).await;
         self.keep_house().await;
         self.end().await
     }
@@ -172,7 +172,7 @@ impl Driver {
             while batch.room() > 0 {
                 let open = self.open();
                 match futures::FutureExt::now_or_never(self.intake.next(open)) {
-                    Some(arrived) => self.take(arrived, &mut batch)?,
+                    Some(arrived) => self.take(arrived, &mut batch).await?,
                     None => break,
                 }
             }
@@ -193,7 +193,7 @@ impl Driver {
             biased;
             () = self.shutdown.requested() => Ok(false),
             () = tokio::time::sleep_until(self.pace.ready().min(renewal).into()) => Ok(false),
-            arrived = self.intake.next(open) => self.take(arrived, batch).map(|()| true),
+            arrived = self.intake.next(open) => self.take(arrived, batch).await.map(|()| true),
         }
     }
 
@@ -205,7 +205,7 @@ impl Driver {
             biased;
             () = self.shutdown.requested() => Ok(()),
             () = self.outbox.progress(), if draining || congested => Ok(()),
-            arrived = self.intake.next(open) => self.take(arrived, batch),
+            arrived = self.intake.next(open) => self.take(arrived, batch).await,
             () = tokio::time::sleep(until) => Ok(()),
         }
     }
@@ -246,7 +246,7 @@ impl Driver {
             .unwrap_or_default()
     }
 
-    fn take(&mut self, arrived: Arrived, batch: &mut Batch) -> Result<(), Ended> {
+    async fn take(&mut self, arrived: Arrived, batch: &mut Batch) -> Result<(), Ended> {
         match arrived {
             Arrived::Input(stream, delivery) => self.take_input(stream, delivery, batch),
             Arrived::Skipped(stream) => {
@@ -264,7 +264,7 @@ impl Driver {
                 Ok(())
             }
             Arrived::Question(question) => {
-                batch.questions.push(*question);
+                self.desk().answer(&question).await;
                 Ok(())
             }
         }
@@ -308,14 +308,15 @@ impl Driver {
         Now { at: self.clock.now(), commit: self.leadership.next_commit(), seed: fastrand::u64(..) }
     }
 
-    /// Answers what was asked, also during the commit: everything in memory is committed now.
-    async fn answer(&mut self, batch: &mut Batch) {
-        if !self.leadership.lease.is_valid() {
-            return;
-        }
-        batch.questions.extend(std::iter::from_fn(|| self.intake.question()));
-        for question in &batch.questions {
-            questions::answer(question, self).await;
+    fn desk(&mut self) -> Desk<'_> {
+        Desk {
+            scheduler: &mut self.scheduler,
+            liveness: &self.liveness,
+            stall: &self.stall,
+            clock: &self.clock,
+            claim: self.config.claim,
+            leader: &self.leadership.record,
+            lease: &self.leadership.lease,
         }
     }
 

@@ -97,9 +97,12 @@ impl Intake {
         }
     }
 
-    /// A question that waits, where one does.
-    pub(crate) fn question(&mut self) -> Option<Question> {
-        self.asked.try_recv().ok().map(|question| *question)
+    /// The next question; waits for ever where nobody asks. Losing this future loses nothing.
+    pub(crate) async fn question(&mut self) -> Question {
+        match self.asked.recv().await {
+            Some(question) => *question,
+            None => std::future::pending().await,
+        }
     }
 
     /// Makes the durable of a stream that skipped anew (law 6); call it after a confirmed commit.

@@ -15,6 +15,8 @@ use packline_scheduler::{Action, Config, Input, Now, Refusal, Scheduler, Standin
 pub(crate) struct Line {
     pub(crate) scheduler: Scheduler,
     pub(crate) bucket: BTreeMap<Key, Record>,
+    /// The bucket as it was when the scheduler was last told that all is stored.
+    pub(crate) stored: BTreeMap<Key, Record>,
     pub(crate) config: Config,
     pub(crate) now: Now,
     pub(crate) orders: Vec<BuildOrder>,
@@ -69,6 +71,7 @@ impl Line {
         let mut line = Self {
             scheduler: Scheduler::new(config.clone(), control(limit), 100),
             bucket: BTreeMap::new(),
+            stored: BTreeMap::new(),
             config,
             now: Now { at: Timestamp::from_millis(1_000_000_000), commit: 0, seed: 7 },
             orders: Vec::new(),
@@ -78,6 +81,7 @@ impl Line {
             sequence: 0,
         };
         line.feed(Input::Started);
+        line.store();
         line
     }
 
@@ -109,6 +113,28 @@ impl Line {
             let records: BTreeMap<Key, Record> = self.scheduler.records().collect();
             assert_eq!(records, self.bucket, "the bucket is not what the scheduler knows, after {after:?}");
         }
+    }
+
+    /// All that was decided is stored.
+    pub(crate) fn store(&mut self) {
+        self.scheduler.stored();
+        self.stored.clone_from(&self.bucket);
+    }
+
+    /// Whoever looks sees what is stored, with every index, and leaves no trace.
+    pub(crate) fn look(&mut self) {
+        let mut before = self.scheduler.clone();
+        let (seen, holds) = self.scheduler.as_stored(self.now.at, |stored| {
+            (stored.records().collect::<BTreeMap<Key, Record>>(), invariant::check(stored))
+        });
+        holds.unwrap_or_else(|broken| panic!("{broken}, in what is stored"));
+        assert_eq!(seen, self.stored);
+        same(&before, &self.scheduler);
+        assert_eq!(before.next_deadline(), self.scheduler.next_deadline());
+        assert_eq!(before.plan_withdrawal(&self.now, 100), self.scheduler.plan_withdrawal(&self.now, 100));
+        let next = Input::Dispatched { limit: 9 };
+        assert_eq!(self.scheduler.clone().apply(&self.now, next.clone()), before.apply(&self.now, next));
+        self.check(&"a look");
     }
 
     pub(crate) fn take(&mut self, actions: &[Action]) {

@@ -80,6 +80,12 @@ impl World {
 
     pub(crate) fn step(&mut self, (kind, number): Draw) {
         let mut dice = Dice(number);
+        if dice.chance(6) {
+            self.line.look();
+        }
+        if dice.chance(6) {
+            self.line.store();
+        }
         match kind % 32 {
             0..=4 => self.announce(&mut dice),
             5..=9 => self.dispatch(&mut dice),
@@ -183,7 +189,15 @@ impl World {
         for (number, record) in std::mem::take(&mut self.unseen) {
             let stands = self.line.scheduler.permit(number).is_some_and(|known| known.build_id == record.build_id);
             if stands {
-                self.line.bucket.insert(Key::Permit(number), Record::Permit(Box::new(record.clone())));
+                let seen = Record::Permit(Box::new(record.clone()));
+                self.line.bucket.insert(Key::Permit(number), seen.clone());
+                let stored = self.line.stored.get_mut(&Key::Permit(number));
+                if let Some(Record::Permit(permit)) = stored
+                    && permit.build_id == record.build_id
+                {
+                    permit.worker.clone_from(&record.worker);
+                    permit.integrity.clone_from(&record.integrity);
+                }
             }
             self.line.feed(Input::PermitSeen { permit: number, record: Box::new(record) });
         }
@@ -312,6 +326,7 @@ impl World {
         let (mut one, mut other) = (restored.clone(), before.clone());
         assert_eq!(one.apply(&self.line.now, next.clone()), other.apply(&self.line.now, next));
         self.line.scheduler = restored;
+        self.line.store();
         self.line.check(&"a restart");
     }
 

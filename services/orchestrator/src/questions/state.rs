@@ -10,7 +10,8 @@ use packline_domain::{
 };
 use serde::Serialize;
 
-use crate::{driver::Driver, liveness::Seen};
+use super::View;
+use crate::liveness::Seen;
 
 /// The most entries of each list in an answer.
 const LISTED: usize = 200;
@@ -21,16 +22,16 @@ const ACTIVE_BYTES: usize = 80 * 1024;
 const RETRYING_BYTES: usize = 48 * 1024;
 const WORKERS_BYTES: usize = 80 * 1024;
 
-pub(super) fn state(driver: &Driver) -> State {
-    let (scheduler, leader) = (&driver.scheduler, &driver.leadership.record);
-    let (control, now) = (scheduler.control(), driver.clock.now());
+pub(super) fn state(view: &View<'_>) -> State {
+    let (scheduler, leader) = (view.scheduler, view.leader);
+    let (control, now) = (scheduler.control(), view.clock.now());
     let active = scheduler.permits().map(|(n, permit)| Active {
         package_name: permit.package_name.clone(),
         build_id: permit.build_id.clone(),
         attempt: permit.attempt,
         permit: n,
         worker: permit.worker.clone(),
-        phase: permit.worker.as_deref().and_then(|worker| driver.liveness.phase(worker, n)).map(one_line),
+        phase: permit.worker.as_deref().and_then(|worker| view.liveness.phase(worker, n)).map(one_line),
         seconds: now.since(permit.granted_at).as_secs(),
         estimated_seconds: scheduler.estimate(&permit.package_name).map(seconds),
         ending: permit.ending.is_some(),
@@ -40,7 +41,7 @@ pub(super) fn state(driver: &Driver) -> State {
         attempts: scheduler.retries(name).map_or(0, |retries| retries.failures),
         next_attempt_at: until,
     });
-    let (workers, worker_counts) = workers(driver, now);
+    let (workers, worker_counts) = workers(view, now);
     State {
         schema: SCHEMA,
         mode: control.mode,
@@ -52,7 +53,7 @@ pub(super) fn state(driver: &Driver) -> State {
         slots: scheduler.slots(),
         counts: scheduler.counts(),
         estimated_seconds: scheduler.forecast(now).map(seconds),
-        stalled: driver.stall.stalled().cloned(),
+        stalled: view.stall.stalled().cloned(),
         active: Room::new(ACTIVE_BYTES).fill(active),
         retrying: Room::new(RETRYING_BYTES).fill(retrying),
         workers,
@@ -65,9 +66,9 @@ pub(super) fn state(driver: &Driver) -> State {
 }
 
 /// The workers, those that need a look first, and how many there are of each kind.
-fn workers(driver: &Driver, now: Timestamp) -> (Vec<Worker>, WorkerCounts) {
-    let holds_builds = |name: &str| driver.scheduler.held_by(name).next().is_some();
-    let all = driver.liveness.all(driver.clock.monotonic(), driver.config.claim);
+fn workers(view: &View<'_>, now: Timestamp) -> (Vec<Worker>, WorkerCounts) {
+    let holds_builds = |name: &str| view.scheduler.held_by(name).next().is_some();
+    let all = view.liveness.all(view.clock.monotonic(), view.claim);
     let mut seen: Vec<Seen<'_>> = all
         .filter(|seen| seen.record.is_some() || seen.state == WorkerState::Lost || holds_builds(seen.name))
         .collect();
@@ -84,8 +85,8 @@ fn workers(driver: &Driver, now: Timestamp) -> (Vec<Worker>, WorkerCounts) {
     // What they build after that, as far as there is room: a worker is not left out for its many builds.
     for worker in &mut workers {
         let record = seen.iter().find(|seen| seen.name == worker.name).and_then(|seen| seen.record);
-        let held = driver.scheduler.held_by(&worker.name).filter_map(|n| {
-            let permit = driver.scheduler.permit(n)?;
+        let held = view.scheduler.held_by(&worker.name).filter_map(|n| {
+            let permit = view.scheduler.permit(n)?;
             Some(WorkerBuild {
                 package_name: permit.package_name.clone(),
                 build_id: permit.build_id.clone(),
