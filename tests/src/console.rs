@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use packline_broker::{Broker, BucketName, Message, Settings, Stored, StreamName, Watched};
+use packline_broker::{Broker, BucketName, Message, Settings, Stored, StreamName, Watched, topology};
 use packline_domain::{
     BuildResult, Event, PackageName,
     record::{CONTROL, Control, LEADER, Leader, Permit, Queue, Retries, State},
@@ -241,12 +241,34 @@ impl Console {
         Ok(states)
     }
 
-    /// What the leader answers to a question. One whose lease ran out during a slow commit says nothing, and is
-    /// asked again.
+    /// Waits until the leader knows of all that the bucket shows now: a record can be seen there before the leader
+    /// has heard that it is stored.
+    ///
+    /// # Errors
+    /// When it does not within [`PATIENCE`], or nobody leads.
+    pub async fn until_known(&self) -> anyhow::Result<()> {
+        let seen = self.leader().await?.commit;
+        let known = async {
+            let commit = |state: &Value| state.get("commit").and_then(Value::as_u64);
+            while commit(&self.asked(topology::STATE, "").await?) < Some(seen) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(PATIENCE, known).await.with_context(|| format!("not known\n{}", self.logs()))?
+    }
+
+    /// What the leader answers to a question, with all that the bucket shows now.
     ///
     /// # Errors
     /// When there is none within [`PATIENCE`], or it refuses.
     pub async fn ask(&self, question: &str, body: &str) -> anyhow::Result<Value> {
+        self.until_known().await?;
+        self.asked(question, body).await
+    }
+
+    /// One whose lease ran out during a slow commit says nothing, and is asked again.
+    async fn asked(&self, question: &str, body: &str) -> anyhow::Result<Value> {
         let since = Instant::now();
         loop {
             match self.broker.ask(question, body.to_owned()).await {

@@ -21,6 +21,8 @@
 //! | … and that means those that started before it | `services/orchestrator/src/standby.rs` | `a_drain_means_all_that_started_before_it_also_when_the_line_runs_again` |
 //! | emergency-stop: every running build is dead within 2 s, or within CLAIM + 5 s where its worker does not hear | `tests/tests/stop.rs` | `an_emergency_stop_leaves_nothing_of_16_stubborn_builds_also_on_a_frozen_worker_and_on_one_cut_off` |
 //! | … the packages are queued with their attempts unspent, nothing starts until resume, the orchestrator stays up | `tests/tests/stop.rs` | `an_emergency_stop_leaves_nothing_of_16_stubborn_builds_also_on_a_frozen_worker_and_on_one_cut_off` |
+//! | … and it waits for nothing that takes long | `tests/tests/stop.rs` | `an_emergency_stop_does_not_wait_for_a_long_announcement_that_is_being_worked_off` |
+//! | … nor for a requeue of all that failed | `libs/scheduler/tests/behaviour/command.rs` | `a_stop_waits_neither_for_a_long_announcement_nor_for_the_requeueing_of_all_and_both_go_on_afterwards` |
 //! | … also with npm | `tests/tests/control.rs` | `an_emergency_stop_kills_what_runs_and_the_attempt_is_unspent` |
 //! | … also of a claim that it overtakes | `services/builder-worker/tests/worker/orders.rs` | `a_claim_whose_answer_was_lost_and_that_is_withdrawn_meanwhile_starts_no_process` |
 //! | pause and drain while stopped change nothing | `libs/scheduler/tests/behaviour/command.rs` | `pause_and_drain_while_stopped_change_nothing_but_are_remembered` |

@@ -6,6 +6,7 @@ use packline_tests::Bare;
 use serde_json::{Value, json};
 
 async fn ask(line: &Bare, question: &str, body: &str) -> Value {
+    line.until_known().await.unwrap();
     let answer = line.broker.ask(question, body.to_owned()).await.unwrap();
     assert!(answer.len() < 256 * 1024, "{question} answers {} bytes", answer.len());
     serde_json::from_slice(&answer).unwrap()

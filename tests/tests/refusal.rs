@@ -2,7 +2,7 @@
 
 use packline_broker::{Message, StreamName};
 use packline_tests::{Fixture, Gate, PATIENCE, Scene, processes_of};
-use serde_json::{Value, json};
+use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_understood_is_a_dead_letter_and_the_rest_is_built() {
@@ -53,7 +53,7 @@ async fn what_cannot_be_understood_is_a_dead_letter_and_the_rest_is_built() {
         })
         .await
         .unwrap();
-    let state: Value = serde_json::from_slice(&scene.broker.ask("orchestrator.state", "").await.unwrap()).unwrap();
+    let state = scene.ask("orchestrator.state", "").await.unwrap();
     assert_eq!(state["counts"]["unresolvable"], 2, "p0 and self wait for themselves: {state}");
     let letters = scene.stored(StreamName::Dead).await.unwrap();
     let of = |subject: &str| letters.iter().filter(|letter| letter.subject == subject).count();

@@ -4,7 +4,10 @@
 use std::time::{Duration, Instant};
 
 use packline_broker::BucketName;
-use packline_domain::{FailureClass, record::Worker};
+use packline_domain::{
+    FailureClass,
+    record::{Intention, Worker},
+};
 use packline_testkit::proxy::Proxy;
 use packline_tests::{Bare, PATIENCE, Workshop};
 
@@ -117,6 +120,33 @@ async fn an_emergency_stop_leaves_nothing_of_16_stubborn_builds_also_on_a_frozen
     }
     assert_eq!(started(&line).await, BUILDS + names.len(), "each once more, and the new one");
     line.until_seen("nothing is left", patience, || workshop.alive().is_empty()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emergency_stop_does_not_wait_for_a_long_announcement_that_is_being_worked_off() {
+    const PACKAGES: usize = 12_000;
+    let workshop = Workshop::of(["core".to_owned()], "echo core >> \"$SHOP/reached\"; exec sleep 600").unwrap();
+    let mut line = Bare::start(&[]).await.unwrap();
+    line.add_builder(&workshop, 1, &[]).unwrap();
+    line.announce(r#"{"name": "@acme/core"}"#).await.unwrap();
+    line.until_seen("a build", PATIENCE, || !workshop.lines("reached").is_empty()).await.unwrap();
+
+    let packages: Vec<_> = (0..PACKAGES).map(|n| serde_json::json!({"name": format!("p{n}")})).collect();
+    let long = line.announce(serde_json::json!(packages).to_string()).await.unwrap();
+    line.until("intention", |intention| intention.is_some_and(|intention| intention["sequence"] == long))
+        .await
+        .unwrap();
+    let command = line.command("emergency-stop", "").await.unwrap();
+    line.until_complete(command).await.unwrap();
+    let intention = line.broker.bucket(BucketName::Orchestrator).get("intention").await.unwrap();
+    let goes_on = intention.and_then(|entry| entry.value).map(|value| serde_json::from_slice::<Intention>(&value));
+    assert_eq!(goes_on.unwrap().unwrap().sequence, long, "the stop is complete, and the announcement goes on");
+    line.until_seen("the end of the build", PATIENCE, || workshop.alive().is_empty()).await.unwrap();
+
+    line.until("intention", |intention| intention.is_none()).await.unwrap();
+    line.until_state("@acme/core", "queued").await.unwrap();
+    let state = line.ask("orchestrator.state", "").await.unwrap();
+    assert_eq!((&state["mode"], &state["counts"]["ready"]), (&"stopped".into(), &(PACKAGES + 1).into()));
 }
 
 /// The first heartbeat of a worker names another CLAIM; it obeys the leader's once the next is confirmed.

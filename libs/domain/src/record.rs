@@ -295,6 +295,32 @@ pub struct Intention {
     /// What is being done.
     #[serde(flatten)]
     pub what: Intended,
+    /// What goes on when this is done: it was being worked off when this came. The last interrupted comes first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interrupted: Vec<Intention>,
+}
+
+impl Intention {
+    /// This one, and those that go on after it.
+    pub fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.interrupted)
+    }
+
+    /// The long announcement among them, and how many of its items are done.
+    pub fn announcement(&self) -> Option<(&Self, usize)> {
+        self.all().find_map(|intention| match intention.what {
+            Intended::Announce { done } => Some((intention, done)),
+            Intended::Control { .. } => None,
+        })
+    }
+
+    /// Whether it withdraws permits: a few commits, in which no command is taken.
+    pub fn withdraws(&self) -> bool {
+        match &self.what {
+            Intended::Control { command, .. } => *command != Command::RequeueFailed,
+            Intended::Announce { .. } => false,
+        }
+    }
 }
 
 /// What an [`Intention`] is about.

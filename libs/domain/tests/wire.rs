@@ -230,7 +230,7 @@ fn records() {
     ] {
         golden(
             &format!("intention_{name}"),
-            &Intention { schema: 1, stream: "CONTROL".into(), sequence: 12, commit: 9, what },
+            &Intention { schema: 1, stream: "CONTROL".into(), sequence: 12, commit: 9, what, interrupted: vec![] },
         );
     }
     golden(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use packline_domain::{
     Command, Package, SCHEMA,
     control::Origin,
-    record::{Ending, Intended, Intention, Key, Queue, State},
+    record::{Ending, Intended, Intention, Queue, State},
 };
 
 use crate::{Refusal, input::Slice, step::Step, text::counted};
@@ -78,37 +78,40 @@ impl Step<'_> {
     fn begin_slice(&mut self, slice: Option<Slice>) -> Result<u64, Refusal> {
         let commit = self.now.commit;
         let Some(slice) = slice else {
-            return match self.intention() {
-                Some(Intention { what: Intended::Announce { .. }, stream, sequence, .. }) => {
+            return match self.intention().and_then(Intention::announcement) {
+                Some((Intention { stream, sequence, .. }, _)) => {
                     Err(Refusal::Busy { stream: stream.clone(), sequence: *sequence })
                 }
-                Some(Intention { what: Intended::Control { .. }, .. }) | None => Ok(commit),
+                None => Ok(commit),
             };
         };
-        let began = match self.intention() {
-            None => commit,
-            Some(Intention { what: Intended::Announce { done }, stream, sequence, commit, .. })
+        let standing = self.intention().and_then(|standing| standing.announcement().or(Some((standing, 0))));
+        let began = match standing {
+            None => None,
+            Some((Intention { what: Intended::Announce { .. }, stream, sequence, commit, .. }, done))
                 if *stream == slice.stream && *sequence == slice.sequence =>
             {
-                if slice.done < *done {
-                    return Err(Refusal::SliceDone { done: *done });
+                if slice.done < done {
+                    return Err(Refusal::SliceDone { done });
                 }
-                *commit
+                Some(*commit)
             }
-            Some(other) => return Err(Refusal::Busy { stream: other.stream.clone(), sequence: other.sequence }),
+            Some((other, _)) => return Err(Refusal::Busy { stream: other.stream.clone(), sequence: other.sequence }),
         };
-        if slice.last {
-            self.delete(Key::Intention);
-        } else {
-            self.put_intention(Intention {
-                schema: SCHEMA,
-                stream: slice.stream,
-                sequence: slice.sequence,
-                commit: began,
-                what: Intended::Announce { done: slice.done },
-            });
+        let intention = Intention {
+            schema: SCHEMA,
+            stream: slice.stream,
+            sequence: slice.sequence,
+            commit: began.unwrap_or(commit),
+            what: Intended::Announce { done: slice.done },
+            interrupted: Vec::new(),
+        };
+        match (began, slice.last) {
+            (_, true) => self.forget(&intention),
+            (Some(_), false) => self.advance(&intention),
+            (None, false) => self.put_intention(intention.clone()),
         }
-        Ok(began)
+        Ok(intention.commit)
     }
 
     fn announce(&mut self, package: Package, source: &Source) -> Fate {

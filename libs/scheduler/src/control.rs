@@ -5,7 +5,7 @@ use std::ops::Bound;
 use packline_domain::{
     Command, Event, Mode, PackageName, SCHEMA, StatusKind,
     control::{LastControl, MAX_CONCURRENT, Origin},
-    record::{Ending, Intended, Intention, Key, State},
+    record::{Ending, Intended, Intention, State},
 };
 
 use crate::{
@@ -51,8 +51,11 @@ impl Step<'_> {
         stream: String,
         sequence: u64,
     ) -> Result<(), Refusal> {
-        if let Some(Intention { stream, sequence, .. }) = self.intention() {
+        if let Some(Intention { stream, sequence, .. }) = self.intention().filter(|standing| standing.withdraws()) {
             return Err(Refusal::Busy { stream: stream.clone(), sequence: *sequence });
+        }
+        if command == Command::RequeueFailed {
+            self.give_way(&origin);
         }
         self.command = Some(sequence);
         let course = match &command {
@@ -75,7 +78,8 @@ impl Step<'_> {
             Course::Complete => true,
             Course::Remains { done, changed } => {
                 let what = Intended::Control { command: command.clone(), origin: origin.clone(), done, changed };
-                self.put_intention(Intention { schema: SCHEMA, stream, sequence, commit: self.now.commit, what });
+                let (commit, interrupted) = (self.now.commit, Vec::new());
+                self.interrupt(Intention { schema: SCHEMA, stream, sequence, commit, what, interrupted });
                 control.complete &= !changes_mode(&command);
                 false
             }
@@ -99,23 +103,48 @@ impl Step<'_> {
             Course::Complete => self.complete(&Command::RequeueFailed),
             Course::Remains { done, changed } => {
                 let what = Intended::Control { command: Command::RequeueFailed, origin, done, changed };
-                self.put_intention(Intention { what, ..intention });
+                self.advance(&Intention { what, ..intention });
             }
         }
     }
 
-    /// All that the standing intention meant is done.
+    /// A command that requeues all that failed is done with what it has: a later one takes over, which means
+    /// more.
+    fn give_way(&mut self, to: &Origin) {
+        let of_requeue = |one: &&Intention| match &one.what {
+            Intended::Control { command, .. } => *command == Command::RequeueFailed,
+            Intended::Announce { .. } => false,
+        };
+        let Some(standing) = self.intention().and_then(|standing| standing.all().find(of_requeue)).cloned() else {
+            return;
+        };
+        let Intended::Control { origin, changed, .. } = &standing.what else { return };
+        self.command = Some(standing.sequence);
+        let message = format!(
+            "requeued {}{}; the others are requeued by a later command{}",
+            counted(*changed, "failed package"),
+            by(origin),
+            by(to),
+        );
+        self.tell_command("requeued", None, origin, message);
+        self.forget(&standing);
+    }
+
+    /// All that the first intention meant is done.
     pub(crate) fn complete(&mut self, command: &Command) {
         let mut control = self.control().clone();
         control.complete |= changes_mode(command);
-        if let Some(last) = &mut control.last {
+        // A later command may have been taken meanwhile.
+        let worked_off = self.intention().map(|intention| intention.sequence);
+        let is_last = |last: &&mut LastControl| Some(last.sequence) == worked_off;
+        if let Some(last) = control.last.as_mut().filter(is_last) {
             last.complete = true;
             if let Some(told) = self.told() {
                 last.effect.clone_from(&told.message);
             }
         }
         self.put_control(control);
-        self.delete(Key::Intention);
+        self.end_intention();
     }
 
     fn set_mode(&mut self, mode: Mode, origin: &Origin) {

@@ -8,7 +8,8 @@ use std::{
 
 use packline_domain::{
     Command, Mode, PackageName,
-    record::{Intended, Queue, State},
+    control::LastControl,
+    record::{Intended, Intention, Queue, State},
 };
 
 use crate::{
@@ -369,7 +370,12 @@ fn modes(scheduler: &Scheduler) -> Result<(), String> {
     };
     same("whether the mode is complete", &control.complete, &!of_mode)?;
     let last_complete = control.last.as_ref().is_none_or(|last| last.complete);
-    same("whether the last command is complete", &last_complete, &standing.is_none())?;
+    let worked_off = |last: &LastControl| {
+        let mut all = scheduler.intention.iter().flat_map(Intention::all);
+        all.any(|one| matches!(one.what, Intended::Control { .. }) && one.sequence == last.sequence)
+    };
+    same("whether the last command is complete", &last_complete, &!control.last.as_ref().is_some_and(worked_off))?;
+    intentions(scheduler)?;
     let fits = match control.mode {
         Mode::Running => true,
         Mode::Paused | Mode::Draining => !control.complete || untaken == 0,
@@ -377,4 +383,15 @@ fn modes(scheduler: &Scheduler) -> Result<(), String> {
         Mode::Stopped => !control.complete || scheduler.permits.held.values().all(|permit| permit.ending.is_some()),
     };
     ensure(fits, || format!("{held} permits, {untaken} of them not taken, while {:?} and complete", control.mode))
+}
+
+/// What stands interrupted is flat, each of its kind once, and withdraws nothing: that is not interrupted.
+fn intentions(scheduler: &Scheduler) -> Result<(), String> {
+    let Some(first) = &scheduler.intention else { return Ok(()) };
+    for (at, one) in first.all().enumerate() {
+        ensure(at == 0 || (!one.withdraws() && one.interrupted.is_empty()), || format!("interrupted is {one:?}"))?;
+    }
+    let announcements = first.all().filter(|one| matches!(one.what, Intended::Announce { .. })).count();
+    let requeues = first.all().filter(|one| !one.withdraws()).count() - announcements;
+    ensure(announcements <= 1 && requeues <= 1, || format!("{announcements} announcements and {requeues} requeues"))
 }

@@ -66,6 +66,7 @@ mod expiry;
 mod finish;
 mod forecast;
 mod input;
+mod intention;
 pub mod invariant;
 mod node;
 mod order;

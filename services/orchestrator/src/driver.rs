@@ -8,7 +8,7 @@ use std::{
 use packline_broker::{Broker, Bucket, CommitError, StreamName};
 use packline_domain::{
     Command, Mode,
-    record::{Intended, Leader, Worker},
+    record::{Intended, Intention, Leader, Worker},
 };
 use packline_scheduler::{Input, Now, Scheduler};
 use packline_service::{Health, Shutdown};
@@ -167,19 +167,25 @@ impl Driver {
         if idle {
             self.wait(&mut batch).await?;
         }
+        // What operators say finds room also where an announcement fills one commit after the other.
+        self.take_waiting(Open::control_alone, &mut batch).await?;
         self.announce_slice(&mut batch)?;
         loop {
-            while batch.room() > 0 {
-                let open = self.open();
-                match futures::FutureExt::now_or_never(self.intake.next(open)) {
-                    Some(arrived) => self.take(arrived, &mut batch).await?,
-                    None => break,
-                }
-            }
+            self.take_waiting(|open| open, &mut batch).await?;
             if batch.room() == 0 || self.is_congested() || !idle || !self.rest(&mut batch).await? {
                 return Ok(batch);
             }
         }
+    }
+
+    /// Takes all that has happened, as far as there is room.
+    async fn take_waiting(&mut self, narrow: fn(Open) -> Open, batch: &mut Batch) -> Result<(), Ended> {
+        while batch.room() > 0 {
+            let open = narrow(self.open());
+            let Some(arrived) = futures::FutureExt::now_or_never(self.intake.next(open)) else { break };
+            self.take(arrived, batch).await?;
+        }
+        Ok(())
     }
 
     /// Waits for one thing more that may share the syncs of the next commit; whether there was one. While
@@ -228,7 +234,7 @@ impl Driver {
     }
 
     fn open(&self) -> Open {
-        let settled = self.scheduler.intention().is_none() && self.long.is_none();
+        let settled = !self.scheduler.intention().is_some_and(Intention::withdraws);
         let (congested, bearable) = (self.is_congested(), self.effect_keys.len() < 2 * MAX_EFFECT_KEYS);
         Open { control: settled && bearable, results: !congested, packages: !congested && self.long.is_none() }
     }

@@ -6,7 +6,7 @@ use packline_broker::{Acker, DeadLetter, Delivery, StreamName};
 use packline_domain::{
     Announcement, BuildResult, Command, Effect, Event, Package,
     message::{Refused, decode},
-    record::{Intended, Intention, Permit},
+    record::{Intention, Permit},
 };
 use packline_scheduler::{Action, Input, Now, Refusal, Slice};
 
@@ -96,15 +96,12 @@ impl Driver {
 
     /// A long announcement that is refused after its first slices is no longer waited for.
     fn abandon(&mut self, stream: StreamName, sequence: u64, batch: &mut Batch) -> Result<(), Ended> {
-        let Some(Intention { sequence: begun, what: Intended::Announce { done }, stream: of, .. }) =
-            self.scheduler.intention()
-        else {
-            return Ok(());
-        };
+        let standing = self.scheduler.intention().and_then(Intention::announcement);
+        let Some((Intention { sequence: begun, stream: of, .. }, done)) = standing else { return Ok(()) };
         if *begun != sequence || of != stream.as_str() {
             return Ok(());
         }
-        let slice = Slice { stream: of.clone(), sequence, done: *done, last: true };
+        let slice = Slice { stream: of.clone(), sequence, done, last: true };
         let rest = Input::Announced { packages: Vec::new(), reported_through: None, slice: Some(slice) };
         let now = self.now();
         self.feed(batch, &now, rest)
@@ -126,18 +123,16 @@ impl Driver {
                 refuse(batch, StreamName::Packages, &delivery, refused);
             }
         }
-        let done = match self.scheduler.intention().map(|intention| (intention.sequence, &intention.what)) {
-            Some((sequence, Intended::Announce { done })) if sequence == delivery.sequence => *done,
-            _ => 0,
-        };
+        let standing = self.scheduler.intention().and_then(Intention::announcement);
+        let begun = standing.filter(|(intention, _)| intention.sequence == delivery.sequence).map(|(_, done)| done);
         self.long = Some(Long {
             sequence: delivery.sequence,
             packages: announcement.packages,
-            done,
+            done: begun.unwrap_or(0),
             reported_through: announcement.reported_through,
             acker: delivery.acker(),
         });
-        let open = self.scheduler.intention().is_none_or(|intention| intention.sequence == delivery.sequence);
+        let open = self.scheduler.intention().is_none() || begun.is_some();
         let short = self.long.as_ref().is_some_and(|long| long.packages.len() <= SLICE);
         if open || short { self.announce_slice(batch) } else { Ok(()) }
     }

@@ -48,6 +48,13 @@ pub(crate) struct Open {
     pub(crate) packages: bool,
 }
 
+impl Open {
+    /// The same, without results and announcements.
+    pub(crate) fn control_alone(self) -> Self {
+        Self { results: false, packages: false, ..self }
+    }
+}
+
 impl Intake {
     /// Makes the durables anew behind the positions given, and starts to read.
     pub(crate) async fn open(broker: &Broker, me: &str, after: impl Fn(StreamName) -> u64) -> anyhow::Result<Self> {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Context;
 use packline_broker::{Broker, BucketName, CommitError, StreamName};
-use packline_domain::record::{Intended, Intention, Leader, Position};
+use packline_domain::record::{Intention, Leader, Position};
 use packline_scheduler::{Input, Slice};
 use packline_service::Shutdown;
 
@@ -142,14 +142,12 @@ impl Driver {
     /// The last slice, an empty one, of a long announcement under way that is no longer in its stream: it
     /// would be waited for for ever.
     async fn announcement_gone(&self) -> Result<Option<Slice>, Ended> {
-        let Some(Intention { sequence, what: Intended::Announce { done }, stream, .. }) = self.scheduler.intention()
-        else {
-            return Ok(None);
-        };
+        let standing = self.scheduler.intention().and_then(Intention::announcement);
+        let Some((Intention { sequence, stream, .. }, done)) = standing else { return Ok(None) };
         let position = self.leadership.record.positions.get(stream).map_or(0, |position| position.sequence);
         let found = self.broker.stored(StreamName::Packages, *sequence).await.map_err(anyhow::Error::from)?;
         let there = position < *sequence && found.is_some_and(|found| found.sequence == *sequence);
-        let slice = Slice { stream: stream.clone(), sequence: *sequence, done: *done, last: true };
+        let slice = Slice { stream: stream.clone(), sequence: *sequence, done, last: true };
         Ok((!there).then_some(slice))
     }
 }

@@ -1,7 +1,7 @@
 //! What an operator commands.
 
 use packline_domain::{Command, FailureClass, Mode, Outcome, StatusKind, record::State};
-use packline_scheduler::{Config, Input, Refusal, Standing};
+use packline_scheduler::{Config, Input, Refusal, Slice, Standing};
 
 use crate::line::{Line, by_ops, name, package};
 
@@ -248,7 +248,6 @@ fn many_failed_packages_are_requeued_in_slices_that_leave_out_what_failed_since(
     assert_eq!(line.scheduler.counts().failed, 29);
     assert!(!line.scheduler.control().last.clone().unwrap().complete);
     assert!(line.scheduler.control().complete, "the mode is not what is being worked off");
-    assert_eq!(line.try_command(Command::Pause), Err(Refusal::Busy { stream: "CONTROL".into(), sequence: 1 }));
     line.finish("p129", Outcome::Failed);
     line.scheduler = line.restored();
     line.workers(&[("w", 100)]);
@@ -266,4 +265,61 @@ fn many_failed_packages_are_requeued_in_slices_that_leave_out_what_failed_since(
     assert_eq!(last.effect, "requeued 129 failed packages by ops: a reason");
     assert_eq!(line.last_event(), ("requeued", last.effect.as_str()), "one event for all of them");
     assert_eq!(line.feed(Input::Continued { limit: 10 }), []);
+}
+
+#[test]
+fn a_stop_waits_neither_for_a_long_announcement_nor_for_the_requeueing_of_all_and_both_go_on_afterwards() {
+    let mut line = failed(130);
+    let slice = |done, last| Some(Slice { stream: "PACKAGES".into(), sequence: 9, done, last });
+    let announced =
+        |text: &str, slice| Input::Announced { packages: vec![package(text, 0, &[])], reported_through: None, slice };
+    line.feed(announced("a", slice(1, false)));
+    line.command(Command::RequeueFailed);
+    assert_eq!(line.scheduler.counts().failed, 30);
+    line.dispatch();
+    line.take_order("a", "w");
+    line.command(Command::EmergencyStop);
+    assert_eq!(line.scheduler.control().mode, Mode::Stopped);
+    let standing = |line: &Line| {
+        line.scheduler.intention().map_or(Vec::new(), |first| first.all().map(|one| one.sequence).collect())
+    };
+    assert_eq!(standing(&line), [2, 1, 9], "the latest first");
+    assert_eq!(line.try_command(Command::Resume), Err(Refusal::Busy { stream: "CONTROL".into(), sequence: 2 }));
+    assert_eq!(line.feed(Input::Continued { limit: 10 }), [], "the stop comes first");
+    line.scheduler = line.restored();
+    line.workers(&[("w", 200)]);
+
+    while line.withdraw(10) > 0 {}
+    let control = line.scheduler.control().clone();
+    let last = control.last.unwrap();
+    assert_eq!((control.complete, last.complete, last.command), (true, true, Command::EmergencyStop));
+    assert_eq!(standing(&line), [1, 9]);
+    line.feed(announced("b", slice(2, false)));
+    assert_eq!(standing(&line), [1, 9], "an announcement goes on wherever it stands");
+    line.feed(Input::Continued { limit: 100 });
+    assert_eq!(line.last_event(), ("requeued", "requeued 130 failed packages by ops: a reason"));
+    assert_eq!(line.scheduler.control().last.clone().unwrap().command, Command::EmergencyStop);
+    line.feed(announced("c", slice(3, true)));
+    assert_eq!(line.scheduler.intention(), None);
+    assert_eq!(line.scheduler.counts().waiting(), 132, "all but the one whose build is ending");
+}
+
+#[test]
+fn a_later_requeue_of_all_takes_over_what_the_earlier_one_has_left() {
+    let mut line = failed(130);
+    line.command(Command::RequeueFailed);
+    line.command(Command::RequeueFailed);
+    let requeued = |line: &Line| {
+        let told = line.events.iter().filter(|event| event.kind == "requeued");
+        told.map(|event| (event.command, event.message.clone())).collect::<Vec<_>>()
+    };
+    let by_ops = "by ops: a reason";
+    let first = (
+        Some(1),
+        format!("requeued 100 failed packages {by_ops}; the others are requeued by a later command {by_ops}"),
+    );
+    let second = (Some(2), format!("requeued 30 failed packages {by_ops}"));
+    assert_eq!(requeued(&line), [first, second]);
+    assert_eq!(line.scheduler.intention(), None);
+    assert_eq!(line.scheduler.counts().ready, 130);
 }

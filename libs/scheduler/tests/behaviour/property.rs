@@ -78,9 +78,15 @@ fn the_random_lives_reach_every_corner() {
     let mut runner = TestRunner::deterministic();
     let strategy = vec(any::<Draw>(), 300);
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let mut interrupted = false;
     for _ in 0..60 {
         use proptest::strategy::{Strategy, ValueTree};
-        let world = live(3, &strategy.new_tree(&mut runner).unwrap().current());
+        let mut world = World::new(3);
+        for draw in strategy.new_tree(&mut runner).unwrap().current() {
+            world.step(draw);
+            let intention = world.line.scheduler.intention();
+            interrupted |= intention.is_some_and(|intention| !intention.interrupted.is_empty());
+        }
         for event in &world.line.events {
             *seen.entry(event.kind.clone()).or_default() += 1;
         }
@@ -111,6 +117,7 @@ fn the_random_lives_reach_every_corner() {
     for kind in kinds {
         assert!(seen.contains_key(kind), "no life saw `{kind}`: {seen:?}");
     }
+    assert!(interrupted, "no command overtook what was being worked off");
     let unknown: Vec<_> = seen.keys().filter(|kind| !kinds.contains(&kind.as_str())).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
 }

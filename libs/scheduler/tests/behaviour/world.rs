@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use packline_domain::{
     BuildId, BuildResult, Command, Mode, Outcome, Package, StatusKind,
-    record::{Intended, Key, Permit, Record, State},
+    record::{Intention, Key, Permit, Record, State},
 };
 use packline_scheduler::{Config, Input, Refusal, Slice, Standing, invariant};
 
@@ -125,12 +125,12 @@ impl World {
         let commit = self.line.now.commit;
         let reported_through = dice.chance(2).then(|| commit.saturating_sub(dice.of(60) as u64));
         let standing = self.line.scheduler.intention().cloned();
-        let slice = match standing.as_ref().map(|intention| &intention.what) {
-            Some(Intended::Announce { done }) => {
+        let slice = match standing.as_ref().map(Intention::announcement) {
+            Some(Some((_, done))) => {
                 let (sequence, done) = (self.slices.0, done + packages.len());
                 Some(Slice { stream: "PACKAGES".into(), sequence, done, last: dice.chance(3) })
             }
-            Some(Intended::Control { .. }) => None,
+            Some(None) => None,
             None => dice.chance(8).then(|| {
                 self.slices = (self.slices.0 + 1, packages.len());
                 Slice { stream: "PACKAGES".into(), sequence: self.slices.0, done: packages.len(), last: false }
@@ -249,7 +249,7 @@ impl World {
     fn give(&mut self, command: Command) {
         self.control_sequence += 1;
         let (stream, sequence) = ("CONTROL".to_owned(), self.control_sequence);
-        let busy = self.line.scheduler.intention().is_some();
+        let busy = self.line.scheduler.intention().is_some_and(Intention::withdraws);
         let answer = self.line.try_feed(Input::Commanded { command, origin: by_ops(), stream, sequence });
         assert_eq!(matches!(answer, Err(Refusal::Busy { .. })), busy, "{answer:?}");
     }
@@ -337,7 +337,7 @@ impl World {
             self.withdraw(100);
             self.line.feed(Input::Continued { limit: 100 });
             let slice = Slice { stream: "PACKAGES".into(), sequence: self.slices.0, done: 1000, last: true };
-            if let Some(Intended::Announce { .. }) = self.line.scheduler.intention().map(|it| &it.what) {
+            if self.line.scheduler.intention().and_then(Intention::announcement).is_some() {
                 self.line.feed(Input::Announced { packages: vec![], reported_through: None, slice: Some(slice) });
             }
         }
