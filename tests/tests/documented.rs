@@ -38,7 +38,7 @@ const CONTRACT: &[&str] = &[
 /// Command lines that are run elsewhere, with the file and what stands in it.
 const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("cargo demo", ".ci/run", "\ncargo demo\n"),
-    ("cargo test", ".ci/run", "cargo test 2>&1"),
+    ("cargo test", ".ci/run", "cargo test --no-fail-fast 2>&1"),
     ("cargo demo --keep", "services/packline/tests/demo.rs", "\"--keep\""),
     ("cargo build --release --workspace --bins", ".ci/run", "\ncargo build --release --workspace --bins\n"),
     ("target/release/packline up --workspace DIR", "services/packline/tests/up.rs", "fn while_it_runs_"),
