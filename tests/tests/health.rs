@@ -8,108 +8,16 @@ use std::{
 
 use packline_service::metric::{self, Kind, METRICS, Metric};
 use packline_testkit::process::Process;
-use packline_tests::{Bare, Fixture, Gate, PATIENCE, Scene};
-use prometheus_parse::{Sample, Scrape};
+use packline_tests::{Bare, Fixture, Gate, PATIENCE, Scene, Scraped, get};
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
 
 /// Every process of a line on a port of its own.
 const SERVED: [(&str, &str); 2] = [("HTTP_ADDR", "127.0.0.1:0"), ("MAX_ATTEMPTS", "1")];
 
-/// Where a process says that it answers; of its children's lines, its own comes first.
-async fn address(process: &Process) -> String {
-    let marker = "/livez, /readyz and /metrics on http://";
-    let since = Instant::now();
-    loop {
-        let printed = process.printed();
-        let line = printed.split_inclusive('\n').find(|line| line.contains(marker) && line.ends_with('\n'));
-        if let Some((_, address)) = line.and_then(|line| line.split_once(marker)) {
-            return address.trim().to_owned();
-        }
-        assert!(since.elapsed() < PATIENCE && process.is_running(), "{printed}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// Status and body.
-async fn get(process: &Process, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address(process).await).await.unwrap();
-    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    if path == "/metrics" {
-        assert!(head.to_ascii_lowercase().contains("content-type: text/plain; version=0.0.4"), "{head}");
-    }
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
-}
-
-/// A metric, labels, and what the samples with these labels add up to.
-type Sum<'a> = (&'a str, &'a [(&'a str, &'a str)], f64);
-
-/// What `/metrics` says, read as Prometheus reads it.
-struct Said {
-    samples: Vec<Sample>,
-    text: String,
-}
-
-impl Said {
-    async fn by(process: &Process) -> Self {
-        let (status, text) = get(process, "/metrics").await;
-        assert_eq!(status, 200);
-        let scrape = Scrape::parse(text.lines().map(|line| Ok(line.to_owned()))).unwrap();
-        Self { samples: scrape.samples, text }
-    }
-
-    /// The sum of the samples of a metric that have these labels; of a histogram, how many were observed.
-    /// None where there is no such sample.
-    fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        let has = |sample: &&Sample| labels.iter().all(|(label, value)| sample.labels.get(label) == Some(value));
-        let is = |sample: &&Sample| sample.metric == name || sample.metric == format!("{name}_count");
-        use prometheus_parse::Value::{Counter, Gauge, Histogram, Summary, Untyped};
-        let number = |sample: &Sample| match &sample.value {
-            Counter(value) | Gauge(value) | Untyped(value) => *value,
-            Histogram(_) | Summary(_) => 0.0,
-        };
-        self.samples.iter().filter(is).filter(has).map(number).reduce(|sum, value| sum + value)
-    }
-
-    fn is(&self, name: &str, labels: &[(&str, &str)], expected: f64) -> bool {
-        self.value(name, labels).is_some_and(|value| (value - expected).abs() < f64::EPSILON)
-    }
-
-    fn is_over(&self, name: &str, least: f64) -> bool {
-        self.value(name, &[]).is_some_and(|value| value > least)
-    }
-
-    /// Each metric has samples with these labels, and this sum of them.
-    fn shows(&self, all: &[Sum<'_>]) {
-        for (name, labels, expected) in all {
-            assert!(self.is(name, labels, *expected), "{name} {labels:?} is not {expected}:\n{}", self.text);
-        }
-    }
-}
-
-/// Scrapes until it is so.
-async fn until(process: &Process, what: &str, so: impl Fn(&Said) -> bool) -> Said {
-    let since = Instant::now();
-    loop {
-        let said = Said::by(process).await;
-        if so(&said) {
-            return said;
-        }
-        assert!(since.elapsed() < PATIENCE, "{what}\n{}", said.text);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
 async fn until_ready(process: &Process, ready: Result<(), &str>) {
     let since = Instant::now();
     loop {
-        let (status, line) = get(process, "/readyz").await;
+        let (status, line) = get(process, "/readyz").await.unwrap();
         match ready {
             Ok(()) if status == 200 => return,
             Err(why) if status == 503 && line.contains(why) => {
@@ -124,7 +32,7 @@ async fn until_ready(process: &Process, ready: Result<(), &str>) {
 }
 
 /// All that is said stands in the table, as the type that the table says.
-fn is_by_the_table(said: &Said) {
+fn is_by_the_table(said: &Scraped) {
     let types: BTreeMap<&str, &str> = said
         .text
         .lines()
@@ -166,10 +74,10 @@ async fn every_service_counts_what_it_does_as_prometheus_reads_it() {
     scene.announce(r#"{"name": "../evil"}"#).await.unwrap();
     scene.until_state("@acme/app", "published").await.unwrap();
     scene.until_state("@acme/broken", "failed").await.unwrap();
-    let settled = |said: &Said| {
+    let settled = |said: &Scraped| {
         said.is(metric::QUEUE, &[("state", "published")], 2.0) && said.is(metric::QUEUE, &[("state", "failed")], 1.0)
     };
-    let said = until(&scene.plant.orchestrators[0], "the queue is shown", settled).await;
+    let said = Scraped::until(&scene.plant.orchestrators[0], "the queue is shown", settled).await.unwrap();
     is_by_the_table(&said);
     said.shows(&[
         (metric::QUEUE, &[], 3.0),
@@ -194,10 +102,10 @@ async fn every_service_counts_what_it_does_as_prometheus_reads_it() {
     let last = scene.leader().await.unwrap().commit;
     let renewed = |leader: Option<&Value>| leader.is_some_and(|leader| leader["commit"].as_u64() > Some(last + 3));
     scene.until("leader", renewed).await.unwrap();
-    let said = Said::by(&scene.plant.orchestrators[0]).await;
+    let said = Scraped::by(&scene.plant.orchestrators[0]).await.unwrap();
     assert!(said.is(metric::COMMITS, &[], commits), "a lease that is renewed counts as a commit:\n{}", said.text);
 
-    let said = Said::by(&scene.plant.workers[0]).await;
+    let said = Scraped::by(&scene.plant.workers[0]).await.unwrap();
     is_by_the_table(&said);
     said.shows(&[
         (metric::BUILDS, &[("outcome", "published"), ("phase", "none")], 2.0),
@@ -210,7 +118,7 @@ async fn every_service_counts_what_it_does_as_prometheus_reads_it() {
     ]);
 
     let poller = &scene.plant.pollers[0];
-    let said = until(poller, "the poll is shown", |said| said.is_over(metric::LAST_POLL, 0.0)).await;
+    let said = Scraped::until(poller, "the poll is shown", |said| said.is_over(metric::LAST_POLL, 0.0)).await.unwrap();
     is_by_the_table(&said);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
     let last = said.value(metric::LAST_POLL, &[]).unwrap();
@@ -223,14 +131,14 @@ async fn every_service_counts_what_it_does_as_prometheus_reads_it() {
     let settings = [&settings[..], &[("MCP_HTTP_ADDR", "127.0.0.1:0")]].concat();
     let catalogue = scene.plant.line().start("packages-api", "catalogue", &settings).unwrap();
     until_ready(&catalogue, Ok(())).await;
-    let shown = |said: &Said| said.is(metric::CATALOGUE, &[("status", "failed")], 1.0);
-    let said = until(&catalogue, "the failure is reported", shown).await;
+    let shown = |said: &Scraped| said.is(metric::CATALOGUE, &[("status", "failed")], 1.0);
+    let said = Scraped::until(&catalogue, "the failure is reported", shown).await.unwrap();
     is_by_the_table(&said);
     said.shows(&[(metric::CATALOGUE, &[], 3.0)]);
     for process in [&scene.plant.orchestrators[0], &scene.plant.workers[0], poller, &catalogue] {
         until_ready(process, Ok(())).await;
-        assert_eq!(get(process, "/livez").await, (200, "ok\n".to_owned()));
-        assert_eq!(get(process, "/elsewhere").await.0, 404);
+        assert_eq!(get(process, "/livez").await.unwrap(), (200, "ok\n".to_owned()));
+        assert_eq!(get(process, "/elsewhere").await.unwrap().0, 404);
     }
 }
 
@@ -251,18 +159,18 @@ async fn a_service_is_ready_only_while_it_reaches_the_broker_and_live_all_the_sa
     let since = Instant::now();
     for process in services() {
         until_ready(process, Err("it is not connected to the broker")).await;
-        Said::by(process).await.shows(&[(metric::CONNECTED, &[], 0.0)]);
+        Scraped::by(process).await.unwrap().shows(&[(metric::CONNECTED, &[], 0.0)]);
     }
     // longer than an orchestrator may go without a turn while there is a broker
     tokio::time::sleep_until((since + Duration::from_secs(12)).into()).await;
     for process in services() {
-        assert_eq!(get(process, "/livez").await.0, 200, "to be restarted would not help {}", process.name());
+        assert_eq!(get(process, "/livez").await.unwrap().0, 200, "to be restarted would not help {}", process.name());
     }
     plant.broker.restart().await.unwrap();
     let plant = &scene.plant;
     for process in plant.orchestrators.iter().chain(&plant.pollers).chain(&plant.workers) {
         until_ready(process, Ok(())).await;
-        assert_eq!(get(process, "/livez").await.0, 200);
+        assert_eq!(get(process, "/livez").await.unwrap().0, 200);
     }
 }
 
@@ -277,15 +185,15 @@ async fn a_leader_whose_broker_stores_nothing_more_is_live_and_not_ready() {
     // longer than an orchestrator may go without a turn
     let since = Instant::now();
     loop {
-        let (_, said) = get(&line.orchestrator, "/readyz").await;
+        let (_, said) = get(&line.orchestrator, "/readyz").await.unwrap();
         if age(&said) > Some(11) {
             break;
         }
         assert!(since.elapsed() < PATIENCE, "{said}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    Said::by(&line.orchestrator).await.shows(&[(metric::CONNECTED, &[], 1.0)]);
-    assert_eq!(get(&line.orchestrator, "/livez").await.0, 200, "to be restarted would not help");
+    Scraped::by(&line.orchestrator).await.unwrap().shows(&[(metric::CONNECTED, &[], 1.0)]);
+    assert_eq!(get(&line.orchestrator, "/livez").await.unwrap().0, 200, "to be restarted would not help");
     set_limits(&line, &json!({"max_bytes": -1})).await;
     until_ready(&line.orchestrator, Ok(())).await;
 }
@@ -312,14 +220,16 @@ async fn the_end_of_a_lost_worker_counts_and_the_build_after_it_is_no_first_one(
     scene.plant.workers[0].kill().await;
     let lost = [("outcome", "workerLost")];
     let orchestrator = &scene.plant.orchestrators[0];
-    let said = until(orchestrator, "the worker is lost", |said| said.is(metric::ENDED, &lost, 1.0)).await;
+    let said =
+        Scraped::until(orchestrator, "the worker is lost", |said| said.is(metric::ENDED, &lost, 1.0)).await.unwrap();
     said.shows(&[(metric::ATTEMPT_TIME, &lost, 1.0), (metric::PERMITS, &[], 0.0)]);
     gate.open().unwrap();
     scene.plant.add_worker(2).unwrap();
     scene.until_state("@acme/core", "published").await.unwrap();
     let published = [("outcome", "published")];
     let orchestrator = &scene.plant.orchestrators[0];
-    let said = until(orchestrator, "it is published", |said| said.is(metric::ENDED, &published, 1.0)).await;
+    let said =
+        Scraped::until(orchestrator, "it is published", |said| said.is(metric::ENDED, &published, 1.0)).await.unwrap();
     said.shows(&[(metric::ATTEMPTS, &[], 2.0), (metric::ENDED, &[], 2.0), (metric::WAIT, &[], 1.0)]);
 }
 
@@ -328,7 +238,7 @@ async fn a_poller_that_has_not_polled_yet_says_so() {
     let line = Bare::start(&[]).await.unwrap();
     let settings = [SERVED[0], ("MCP_COMMAND", "sleep 600")];
     let poller = line.line().poller("poller", &settings).unwrap();
-    let said = until(&poller, "it is active", |said| said.is(metric::LEADER, &[], 1.0)).await;
+    let said = Scraped::until(&poller, "it is active", |said| said.is(metric::LEADER, &[], 1.0)).await.unwrap();
     said.shows(&[(metric::LAST_POLL, &[], 0.0)]);
 }
 
@@ -340,14 +250,14 @@ async fn a_standby_is_ready_counts_nothing_and_leads_when_the_leader_is_gone() {
     scene.plant.add_orchestrator().unwrap();
     let [leader, standby] = &scene.plant.orchestrators[..] else { panic!("two orchestrators") };
     until_ready(standby, Ok(())).await;
-    let said = Said::by(standby).await;
+    let said = Scraped::by(standby).await.unwrap();
     for name in [metric::LEADER, metric::QUEUE, metric::PERMITS, metric::LIMIT, metric::SLOTS] {
         said.shows(&[(name, &[], 0.0)]);
     }
-    until(leader, "the leader leads", |said| said.is_over(metric::LEADER, 0.0)).await;
+    Scraped::until(leader, "the leader leads", |said| said.is_over(metric::LEADER, 0.0)).await.unwrap();
     leader.kill().await;
-    let leads = |said: &Said| said.is_over(metric::TERM, 1.0) && said.is_over(metric::QUEUE, 0.0);
-    let said = until(standby, "the standby leads", leads).await;
+    let leads = |said: &Scraped| said.is_over(metric::TERM, 1.0) && said.is_over(metric::QUEUE, 0.0);
+    let said = Scraped::until(standby, "the standby leads", leads).await.unwrap();
     said.shows(&[(metric::LEADER, &[], 1.0)]);
     until_ready(standby, Ok(())).await;
 }

@@ -8,7 +8,8 @@ use packline_domain::{
     Mode,
     answer::{Stall, State},
 };
-use packline_tests::{Bare, PATIENCE};
+use packline_service::metric;
+use packline_tests::{Bare, PATIENCE, Scraped};
 use serde_json::{Value, json};
 
 /// Asks until it is so.
@@ -58,8 +59,9 @@ fn errors(line: &Bare) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_that_no_worker_takes_for_thirty_seconds_raise_the_alarm_once_and_it_ends() {
-    let mut line = Bare::start(&[]).await.unwrap();
+    let mut line = Bare::start(&[("HTTP_ADDR", "127.0.0.1:0")]).await.unwrap();
     line.add_worker(2).unwrap();
+    Scraped::by(&line.orchestrator).await.unwrap().shows(&[(metric::STALLED, &[], 0.0)]);
     until(&line, "a worker lives", |state| state.slots == 2).await;
     // An operator has paused the consumer of the orders.
     let pause = "$JS.API.CONSUMER.PAUSE.BUILDS.builders";
@@ -75,10 +77,13 @@ async fn orders_that_no_worker_takes_for_thirty_seconds_raise_the_alarm_once_and
     let raised = until_alarms(&line, 1).await;
     assert_eq!(raised, [("events.stalled".to_owned(), stalled.text)]);
     assert_eq!(errors(&line), 1, "{}", line.orchestrator.last_lines(20));
+    let is = |stalled: f64| move |said: &Scraped| said.is(metric::STALLED, &[], stalled);
+    Scraped::until(&line.orchestrator, "the metric says so", is(1.0)).await.unwrap();
 
     request(&line, pause, json!({})).await;
     line.until_state("@acme/core", "published").await.unwrap();
     until(&line, "it is over", |state| state.stalled.is_none()).await;
+    Scraped::until(&line.orchestrator, "the metric says so", is(0.0)).await.unwrap();
     let alarms = until_alarms(&line, 2).await;
     assert_eq!(alarms[1].0, "events.stallEnded");
     assert!(alarms[1].1.starts_with("the stall is over after "), "{alarms:?}");

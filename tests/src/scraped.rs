@@ -1,0 +1,121 @@
+//! What a process says about itself over HTTP.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use packline_testkit::process::Process;
+use prometheus_parse::{
+    Sample, Scrape,
+    Value::{Counter, Gauge, Histogram, Summary, Untyped},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::PATIENCE;
+
+/// Where a process says that it answers; of its children's lines, its own comes first.
+async fn address(process: &Process) -> anyhow::Result<String> {
+    let marker = "/livez, /readyz and /metrics on http://";
+    let since = Instant::now();
+    loop {
+        let printed = process.printed();
+        let line = printed.split_inclusive('\n').find(|line| line.contains(marker) && line.ends_with('\n'));
+        if let Some((_, address)) = line.and_then(|line| line.split_once(marker)) {
+            return Ok(address.trim().to_owned());
+        }
+        ensure!(since.elapsed() < PATIENCE && process.is_running(), "{printed}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Asks a process that serves `HTTP_ADDR` for a path; status and body.
+///
+/// # Errors
+/// When it does not answer.
+pub async fn get(process: &Process, path: &str) -> anyhow::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(address(process).await?).await?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let (head, body) = answer.split_once("\r\n\r\n").with_context(|| format!("no HTTP: {answer}"))?;
+    if path == "/metrics" {
+        let is_text = head.to_ascii_lowercase().contains("content-type: text/plain; version=0.0.4");
+        ensure!(is_text, "{head}");
+    }
+    Ok((head.split(' ').nth(1).context("no status")?.parse()?, body.to_owned()))
+}
+
+/// A metric, labels, and what the samples with these labels add up to.
+pub type Sum<'a> = (&'a str, &'a [(&'a str, &'a str)], f64);
+
+/// What `/metrics` says, read as Prometheus reads it.
+#[derive(Debug)]
+pub struct Scraped {
+    /// All samples.
+    pub samples: Vec<Sample>,
+    /// As it came.
+    pub text: String,
+}
+
+impl Scraped {
+    /// What this process says now.
+    ///
+    /// # Errors
+    /// As [`get`]; and when what it says is not in the text format of Prometheus.
+    pub async fn by(process: &Process) -> anyhow::Result<Self> {
+        let (status, text) = get(process, "/metrics").await?;
+        ensure!(status == 200, "{status}: {text}");
+        let scrape = Scrape::parse(text.lines().map(|line| Ok(line.to_owned())))?;
+        Ok(Self { samples: scrape.samples, text })
+    }
+
+    /// Scrapes until it is so.
+    ///
+    /// # Errors
+    /// When it is not within [`PATIENCE`]; and as [`Self::by`].
+    pub async fn until(process: &Process, what: &str, so: impl Fn(&Self) -> bool) -> anyhow::Result<Self> {
+        let since = Instant::now();
+        loop {
+            let said = Self::by(process).await?;
+            if so(&said) {
+                return Ok(said);
+            }
+            ensure!(since.elapsed() < PATIENCE, "{what}\n{}", said.text);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The sum of the samples of a metric that have these labels; of a histogram, how many were observed.
+    /// None where there is no such sample.
+    pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let has = |sample: &&Sample| labels.iter().all(|(label, value)| sample.labels.get(label) == Some(value));
+        let is = |sample: &&Sample| sample.metric == name || sample.metric == format!("{name}_count");
+        let number = |sample: &Sample| match &sample.value {
+            Counter(value) | Gauge(value) | Untyped(value) => *value,
+            Histogram(_) | Summary(_) => 0.0,
+        };
+        self.samples.iter().filter(is).filter(has).map(number).reduce(|sum, value| sum + value)
+    }
+
+    /// Whether a metric has samples with these labels, and this sum of them.
+    pub fn is(&self, name: &str, labels: &[(&str, &str)], expected: f64) -> bool {
+        self.value(name, labels).is_some_and(|value| (value - expected).abs() < f64::EPSILON)
+    }
+
+    /// Whether the samples of a metric add up to more than this.
+    pub fn is_over(&self, name: &str, least: f64) -> bool {
+        self.value(name, &[]).is_some_and(|value| value > least)
+    }
+
+    /// Each metric has samples with these labels, and this sum of them.
+    ///
+    /// # Panics
+    /// Where one has not.
+    pub fn shows(&self, all: &[Sum<'_>]) {
+        for (name, labels, expected) in all {
+            assert!(self.is(name, labels, *expected), "{name} {labels:?} is not {expected}:\n{}", self.text);
+        }
+    }
+}
