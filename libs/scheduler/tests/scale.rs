@@ -111,11 +111,22 @@ impl Watch {
     fn step(&mut self, scheduler: &mut Scheduler, commit: u64, input: Input) -> Vec<Action> {
         let start = std::time::Instant::now();
         let actions = scheduler.apply(&now(commit), input).unwrap();
-        let took = start.elapsed();
+        self.took(start.elapsed());
+        actions
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a measurement is about time")]
+    fn look(&mut self, scheduler: &mut Scheduler) {
+        let start = std::time::Instant::now();
+        let waiting = scheduler.as_stored(now(0).at, |stored| stored.counts().waiting());
+        self.took(start.elapsed());
+        assert!(waiting > scheduler.counts().waiting());
+    }
+
+    fn took(&mut self, took: Duration) {
         self.steps += 1;
         self.sum += took;
         self.slowest = self.slowest.max(took);
-        actions
     }
 
     fn mean(&self, what: &str) -> Duration {
@@ -136,6 +147,7 @@ fn a_hundred_thousand_packages_are_few_bytes_each_and_no_step_looks_at_all_of_th
         let packages = (first..PACKAGES.min(first + 400)).map(package).collect();
         let input = Input::Announced { packages, reported_through: None, slice: None };
         announcing.step(&mut scheduler, u64::from(first) + 1, input);
+        scheduler.stored();
     }
     assert_eq!(scheduler.counts().waiting(), PACKAGES as usize);
     assert_eq!(scheduler.counts().unresolvable, 0);
@@ -147,7 +159,7 @@ fn a_hundred_thousand_packages_are_few_bytes_each_and_no_step_looks_at_all_of_th
     }
 
     let (mut commit, mut built) = (1_000_000, 0);
-    let (mut starting, mut taking, mut ending) = (Watch::new(), Watch::new(), Watch::new());
+    let (mut starting, mut taking, mut ending, mut asking) = (Watch::new(), Watch::new(), Watch::new(), Watch::new());
     while scheduler.can_start() {
         commit += 1;
         let actions = starting.step(&mut scheduler, commit, Input::Dispatched { limit: 1 });
@@ -166,11 +178,22 @@ fn a_hundred_thousand_packages_are_few_bytes_each_and_no_step_looks_at_all_of_th
             }
         }
         assert_eq!(orders, 1);
+        // A full commit, and somebody asks before it is stored.
+        if commit.is_multiple_of(100) {
+            asking.look(&mut scheduler);
+            scheduler.stored();
+        }
     }
     assert_eq!(built, PACKAGES);
-    for (what, watch) in [("start", starting), ("take", taking), ("end", ending)] {
+    let (step, look) = (Duration::from_micros(500), Duration::from_millis(20));
+    for (what, bound, watch) in [
+        ("start", step, starting),
+        ("take", step, taking),
+        ("end", step, ending),
+        ("ask while 100 builds are not stored", look, asking),
+    ] {
         let mean = watch.mean(what);
-        assert!(mean < Duration::from_micros(500), "{what}: {mean:?} on the mean");
+        assert!(mean < bound, "{what}: {mean:?} on the mean");
     }
 
     let records: Vec<_> = scheduler.records().collect();
