@@ -1,6 +1,8 @@
 //! What an operator asks the leader: why, what comes next, what happened.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+use std::time::Duration;
+
 use packline_broker::{BrokerError, Message, topology};
 use packline_tests::Bare;
 use serde_json::{Value, json};
@@ -51,6 +53,33 @@ async fn an_operator_is_told_what_has_to_change_what_comes_next_and_what_happene
     );
     let rest = ask(&line, "orchestrator.queue", r#"{"state": "published", "cursor": "@acme/base"}"#).await;
     assert_eq!((&rest["packages"][0]["packageName"], rest.get("cursor")), (&json!("@acme/core"), None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn however_many_ask_builds_go_on_and_the_leader_stays() {
+    const PACKAGES: usize = 300;
+    let mut line = Bare::start(&[("LEASE", "2s"), ("MAX_CONCURRENT", "16")]).await.unwrap();
+    line.add_worker(16).unwrap();
+    let term = line.until_leading().await.unwrap().term;
+    let asking: Vec<_> = (0..4)
+        .map(|_| {
+            let broker = line.broker.clone();
+            tokio::spawn(async move {
+                // Nobody waits for the answer, so nothing slows them down.
+                let soon = Duration::from_millis(1);
+                loop {
+                    let _ = tokio::time::timeout(soon, broker.ask("orchestrator.queue", r#"{"limit": 200}"#)).await;
+                }
+            })
+        })
+        .collect();
+    let packages: Vec<_> = (0..PACKAGES).map(|n| json!({"name": format!("p{n}")})).collect();
+    announce(&line, json!(packages)).await;
+    for n in 0..PACKAGES {
+        line.until_state(&format!("p{n}"), "published").await.unwrap();
+    }
+    asking.iter().for_each(tokio::task::JoinHandle::abort);
+    assert_eq!(line.leader().await.unwrap().term, term);
 }
 
 #[tokio::test(flavor = "multi_thread")]

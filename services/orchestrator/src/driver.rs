@@ -171,14 +171,14 @@ impl Driver {
         self.take_waiting(Open::control_alone, &mut batch).await?;
         self.announce_slice(&mut batch)?;
         loop {
-            self.take_waiting(|open| open, &mut batch).await?;
+            self.take_waiting(Open::inputs, &mut batch).await?;
             if batch.room() == 0 || self.is_congested() || !idle || !self.rest(&mut batch).await? {
                 return Ok(batch);
             }
         }
     }
 
-    /// Takes all that has happened, as far as there is room.
+    /// Takes all that has happened, as far as there is room. Questions are answered where there is time: while it waits.
     async fn take_waiting(&mut self, narrow: fn(Open) -> Open, batch: &mut Batch) -> Result<(), Ended> {
         while batch.room() > 0 {
             let open = narrow(self.open());
@@ -236,7 +236,12 @@ impl Driver {
     fn open(&self) -> Open {
         let settled = !self.scheduler.intention().is_some_and(Intention::withdraws);
         let (congested, bearable) = (self.is_congested(), self.effect_keys.len() < 2 * MAX_EFFECT_KEYS);
-        Open { control: settled && bearable, results: !congested, packages: !congested && self.long.is_none() }
+        Open {
+            questions: true,
+            control: settled && bearable,
+            results: !congested,
+            packages: !congested && self.long.is_none(),
+        }
     }
 
     fn until_next_change(&self) -> Duration {

@@ -40,18 +40,24 @@ pub(crate) struct Intake {
     tasks: JoinSet<()>,
 }
 
-/// Which streams are read now; the others wait.
+/// What is taken now; the rest waits.
 #[derive(Clone, Copy)]
 pub(crate) struct Open {
+    pub(crate) questions: bool,
     pub(crate) control: bool,
     pub(crate) results: bool,
     pub(crate) packages: bool,
 }
 
 impl Open {
-    /// The same, without results and announcements.
+    /// The same, without questions: however many come, a commit does not wait for them.
+    pub(crate) fn inputs(self) -> Self {
+        Self { questions: false, ..self }
+    }
+
+    /// Of the streams that of commands alone.
     pub(crate) fn control_alone(self) -> Self {
-        Self { results: false, packages: false, ..self }
+        Self { results: false, packages: false, ..self.inputs() }
     }
 }
 
@@ -98,7 +104,7 @@ impl Intake {
             biased;
             arrived = control => arrived,
             Some(arrived) = self.seen.recv() => arrived,
-            Some(question) = self.asked.recv() => Arrived::Question(question),
+            Some(question) = self.asked.recv(), if open.questions => Arrived::Question(question),
             arrived = results => arrived,
             arrived = packages => arrived,
         }
