@@ -1,6 +1,8 @@
 //! An operator at a terminal: `packline` asks, commands and waits.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+use std::time::Duration;
+
 use packline_tests::{Bare, Console, Fixture, Gate, Operator, PATIENCE, Said, Scene};
 use serde_json::{Value, json};
 use tokio::{
@@ -169,6 +171,16 @@ async fn what_ends_builds_waits_for_the_last_of_them_and_says_for_which() {
     scene.until_reached(&gate, 2).await.unwrap();
     let operator = Operator::at(&scene.plant.broker.url()).await.unwrap();
 
+    // A worker tells the phase with its next heartbeat.
+    let told = async {
+        let is_told = |state: &Value| {
+            state["active"].as_array().is_some_and(|active| active.iter().all(|build| build["phase"] == "build"))
+        };
+        while !is_told(&scene.ask("orchestrator.state", "").await.unwrap()) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, told).await.expect("no phase is told");
     let status = operator.run(&["status"]).await.unwrap();
     assert_eq!(status.status, 0, "{status:?}");
     for part in ["permits  2 of 4 in use", "BUILDING", "@acme/core", "build", "poll     2 packages"] {
