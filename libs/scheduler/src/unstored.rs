@@ -22,6 +22,11 @@ impl Scheduler {
         self.unstored.clear();
     }
 
+    /// Whether memory is ahead of what is stored.
+    pub fn is_ahead(&self) -> bool {
+        !self.unstored.is_empty()
+    }
+
     /// Looks at everything as it was when [`Self::stored`] was last said, or as it was restored. Who lives is always
     /// seen as it is. The cost grows with what is not stored.
     pub fn as_stored<T>(&mut self, now: Timestamp, look: impl FnOnce(&Self) -> T) -> T {

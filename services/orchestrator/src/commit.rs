@@ -128,6 +128,7 @@ impl Driver {
             claim: self.config.claim,
             leader: &leader,
             lease: &lease,
+            glance: &mut self.glance,
         };
         let mut committed = std::pin::pin!(self.leadership.commit(change, writes));
         loop {
@@ -163,10 +164,11 @@ impl Driver {
                 Effect::Status(_) | Effect::Wake(_) => {}
             }
         }
-        let serials = self.scheduler.permits().map(|(_, permit)| permit.build_id.serial);
-        let standing = if orders { serials.min() } else { None }.unwrap_or(0);
+        let standing = orders.then(|| self.scheduler.permits().map(|(_, permit)| permit.build_id.serial).min());
+        let standing = standing.flatten().unwrap_or(0);
         self.outbox.send(Released { commit, effects, standing });
         self.metrics.committed(records, took, &self.scheduler);
+        self.desk().glance();
     }
 
     pub(crate) fn free_effect_keys(&mut self) {

@@ -26,7 +26,7 @@ use crate::{
     liveness::Liveness,
     metrics::Metrics,
     pace::Pace,
-    questions::Desk,
+    questions::{Desk, Glance},
     stall,
 };
 
@@ -95,6 +95,7 @@ pub(crate) struct Driver {
     pub(crate) stall: stall::Alarm,
     /// When it was last looked at.
     pub(crate) looked: Duration,
+    pub(crate) glance: Glance,
 }
 
 impl Driver {
@@ -319,7 +320,7 @@ impl Driver {
         Now { at: self.clock.now(), commit: self.leadership.next_commit(), seed: fastrand::u64(..) }
     }
 
-    fn desk(&mut self) -> Desk<'_> {
+    pub(crate) fn desk(&mut self) -> Desk<'_> {
         Desk {
             scheduler: &mut self.scheduler,
             liveness: &self.liveness,
@@ -328,6 +329,7 @@ impl Driver {
             claim: self.config.claim,
             leader: &self.leadership.record,
             lease: &self.leadership.lease,
+            glance: &mut self.glance,
         }
     }
 

@@ -20,6 +20,7 @@ use crate::{
     liveness::Liveness,
     metrics::Metrics,
     pace::Pace,
+    questions::Glance,
     recover, stall,
 };
 
@@ -115,6 +116,7 @@ pub(crate) async fn take(
         housekeeping: Housekeeping::default(),
         pace: Pace::new(5, GATHERED),
         stall: stall::Alarm::default(),
+        glance: Glance::default(),
         looked: Duration::ZERO,
     };
     match driver.start().await {
