@@ -1,5 +1,7 @@
 //! An npm registry of one's own: Verdaccio on a free port, in a folder of its own, with no way to the outside.
 
+mod mend;
+
 use std::{
     collections::BTreeMap,
     fs, io,
@@ -57,7 +59,7 @@ pub fn prepare(folder: &Path, uplink: Option<&Uplink>, told: Told) -> anyhow::Re
     let config = configuration(uplink, told).to_string();
     fs::write(configuration_of(folder), config).context("failed to configure the registry")?;
     let mut damaged = Vec::new();
-    mend(&folder.join("storage"), &mut damaged).context("failed to look through what the registry has kept")?;
+    mend::mend(&folder.join("storage"), &mut damaged).context("failed to look through what the registry has kept")?;
     Ok(damaged)
 }
 
@@ -235,51 +237,6 @@ impl Drop for Registry {
     }
 }
 
-/// Removes what a publish that was killed in the middle has left: a lock, for which Verdaccio would wait minutes;
-/// drafts; a tarball that no version names, which it would refuse to take again; a package without a version.
-/// Where a manifest cannot be read nobody knows what it names: all beside it stays, and a line goes to `damaged`.
-fn mend(folder: &Path, damaged: &mut Vec<String>) -> io::Result<()> {
-    #[derive(Default, Deserialize)]
-    struct Manifest {
-        #[serde(default)]
-        versions: serde_json::Map<String, serde_json::Value>,
-    }
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    let path = folder.join("package.json");
-    let manifest = match fs::read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Manifest::default()),
-        read => read.and_then(|text| serde_json::from_slice::<Manifest>(&text).map_err(io::Error::from)),
-    };
-    if let Err(error) = &manifest {
-        damaged.push(format!(
-            "{} cannot be read, so the registry does not serve this package: {error}; put it back, or remove its folder",
-            path.display()
-        ));
-    }
-    for entry in entries {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if entry.file_type()?.is_dir() {
-            mend(&entry.path(), damaged)?;
-            continue;
-        }
-        let Ok(Manifest { versions }) = &manifest else { continue };
-        let is_named = |tarball: &str| versions.keys().any(|version| tarball.ends_with(&format!("-{version}.tgz")));
-        let is_left = match name.as_str() {
-            "package.json" => versions.is_empty(),
-            tarball if tarball.ends_with(".tgz") => !is_named(tarball),
-            other => other.starts_with("package.json."),
-        };
-        if is_left {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
-}
-
 async fn start(folder: &Path, port: u16) -> anyhow::Result<Process> {
     let verdaccio = tools::verdaccio().await?;
     let mut program = command("node");
@@ -342,45 +299,19 @@ mod tests {
         for left_behind in [left.join("package.json.lock"), home.join("storage/@acme/core/package.json.lock")] {
             fs::write(left_behind, "").unwrap();
         }
+        let database = home.join("storage/.verdaccio-db.json");
+        let text = fs::read_to_string(&database).unwrap();
+        for cut in [0, text.len() / 2] {
+            fs::write(&database, text.get(..cut).unwrap()).unwrap();
+            let registry = Registry::open(&options).await.unwrap();
+            let new = format!("new-{cut}");
+            publish(&folder.path().join(&new), &new, &registry.url());
+        }
         let registry = Registry::open(&options).await.unwrap();
         assert!(registry.view("@acme/core").await.unwrap().unwrap().versions.contains_key("1.0.0"));
         assert!(home.join("storage/@acme/core/core-1.0.0.tgz").is_file());
         publish(&folder.path().join("half"), "@acme/half", &registry.url());
         assert!(registry.view("@acme/half").await.unwrap().unwrap().versions.contains_key("1.0.0"));
-    }
-
-    #[test]
-    fn nothing_is_removed_beside_a_manifest_that_cannot_be_read() {
-        let storage = tempfile::tempdir().unwrap();
-        let file = |path: &str, text: &str| {
-            let path = storage.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        };
-        for (package, manifest) in [("cut", r#"{"versions": {"1.0"#), ("empty", ""), ("odd", r#"{"versions": 7}"#)] {
-            file(&format!("@acme/{package}/package.json"), manifest);
-            file(&format!("@acme/{package}/{package}-1.0.0.tgz"), "tarball");
-        }
-        fs::create_dir_all(storage.path().join("folder/package.json")).unwrap();
-        file("folder/folder-1.0.0.tgz", "tarball");
-        file("whole/package.json", r#"{"versions": {"1.0.0": {}}}"#);
-        file("whole/whole-1.0.0.tgz", "tarball");
-        file("whole/whole-1.1.0.tgz", "half");
-        file("absent/absent-1.0.0.tgz", "half");
-        let mut damaged = Vec::new();
-        mend(storage.path(), &mut damaged).unwrap();
-        let is_there = |path: &str| storage.path().join(path).exists();
-        for kept in ["@acme/cut/cut", "@acme/empty/empty", "@acme/odd/odd", "folder/folder", "whole/whole"] {
-            assert!(is_there(&format!("{kept}-1.0.0.tgz")), "{kept}");
-        }
-        assert!(is_there("@acme/cut/package.json") && is_there("whole/package.json"));
-        assert!(!is_there("whole/whole-1.1.0.tgz") && !is_there("absent/absent-1.0.0.tgz"));
-        damaged.sort();
-        let named = ["@acme/cut", "@acme/empty", "@acme/odd", "folder"];
-        assert_eq!(damaged.len(), named.len(), "{damaged:?}");
-        for (line, package) in damaged.iter().zip(named) {
-            assert!(line.contains(&format!("{package}/package.json cannot be read")) && !line.contains('\n'), "{line}");
-        }
     }
 
     #[tokio::test]
