@@ -23,6 +23,7 @@ mod watch;
 mod why;
 mod workers;
 
+use anyhow::bail;
 use clap::Subcommand;
 use packline_service::Shutdown;
 
@@ -69,9 +70,9 @@ pub(crate) async fn run(operation: &Operation, shutdown: &Shutdown) -> anyhow::R
             Operation::Why(settings) => why::run(settings).await,
             Operation::History(settings) => history::run(settings).await,
             Operation::Workers(settings) => workers::run(settings).await,
-            Operation::Logs(settings) => logs::run(settings, shutdown).await,
-            Operation::Watch(settings) => watch::run(settings, shutdown).await,
-            Operation::Events(settings) => events::run(settings, shutdown).await,
+            Operation::Logs(settings) => logs::run(settings).await,
+            Operation::Watch(settings) => watch::run(settings).await,
+            Operation::Events(settings) => events::run(settings).await,
             Operation::Dead(settings) => dead::run(settings).await,
             Operation::Add(settings) => add::run(settings).await,
             Operation::Poll(settings) => poll::run(settings).await,
@@ -89,6 +90,16 @@ pub(crate) async fn run(operation: &Operation, shutdown: &Shutdown) -> anyhow::R
     tokio::select! {
         biased;
         done = done => done,
-        () = shutdown.requested() => anyhow::bail!("broken off; what was sent stands"),
+        () = shutdown.requested() => broken_off(operation),
+    }
+}
+
+/// What Ctrl-C means: the end of a look that has none of its own, and a failure of what was not done.
+fn broken_off(operation: &Operation) -> anyhow::Result<()> {
+    match operation {
+        Operation::Watch(_) => Ok(()),
+        Operation::Events(settings) if settings.follows() => Ok(()),
+        Operation::Logs(_) => bail!("broken off; the build goes on without a reader"),
+        _ => bail!("broken off; what was sent stands"),
     }
 }

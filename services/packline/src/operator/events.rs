@@ -5,7 +5,6 @@ use std::time::Duration;
 use anyhow::Context;
 use packline_broker::{Broker, Follow, Followed, From, Stored, StreamName, topology};
 use packline_domain::{Event, PackageName};
-use packline_service::Shutdown;
 use serde_json::Value;
 
 use super::{ask::package, connection::Connection, shown::plain};
@@ -52,6 +51,11 @@ fn kind(text: &str) -> Result<String, String> {
 }
 
 impl Settings {
+    /// Whether only Ctrl-C ends it.
+    pub(super) fn follows(&self) -> bool {
+        self.follow
+    }
+
     fn wants(&self, message: &Stored) -> bool {
         let Some(package) = &self.package else { return true };
         serde_json::from_slice::<Event>(&message.payload)
@@ -72,7 +76,7 @@ impl Settings {
 }
 
 /// Shows them.
-pub(crate) async fn run(settings: &Settings, shutdown: &Shutdown) -> anyhow::Result<()> {
+pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     let broker = settings.connection.open().await?;
     let (past, mut follow) = past(settings, &broker).await?;
     for message in &past {
@@ -85,11 +89,7 @@ pub(crate) async fn run(settings: &Settings, shutdown: &Shutdown) -> anyhow::Res
         return Ok(());
     }
     loop {
-        let seen = tokio::select! {
-            seen = follow.next() => seen.context("failed to follow EVENTS")?,
-            () = shutdown.requested() => return Ok(()),
-        };
-        match seen {
+        match follow.next().await.context("failed to follow EVENTS")? {
             Followed::Message(message) if settings.wants(&message) => settings.show(&message)?,
             Followed::Message(_) | Followed::CaughtUp => {}
         }

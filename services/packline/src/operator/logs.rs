@@ -10,7 +10,6 @@ use std::{io::IsTerminal, time::Duration};
 use anyhow::{Context, bail};
 use packline_broker::{Broker, Followed, From, StreamName, topology};
 use packline_domain::{LogEntry, Outcome, log};
-use packline_service::Shutdown;
 
 use self::{
     fold::{Style, outcome_word},
@@ -84,15 +83,8 @@ impl Settings {
     }
 }
 
-/// Shows it, until it ends or `shutdown` is requested.
-pub(crate) async fn run(settings: &Settings, shutdown: &Shutdown) -> anyhow::Result<()> {
-    tokio::select! {
-        done = show(settings) => done,
-        () = shutdown.requested() => bail!("broken off; the build goes on without a reader"),
-    }
-}
-
-async fn show(settings: &Settings) -> anyhow::Result<()> {
+/// Shows it, until it ends.
+pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     let broker = settings.connection.open().await?;
     let builds = target::builds(&broker, &settings.of, settings.which(), settings.follow).await?;
     let several = builds.len() > 1;

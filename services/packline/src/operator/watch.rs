@@ -10,7 +10,6 @@ use anyhow::Context;
 use console::Term;
 use futures::FutureExt;
 use packline_broker::{Broker, Follow, Followed, From, Stored, StreamName, topology};
-use packline_service::Shutdown;
 use tokio::time::{Instant, sleep_until};
 
 use super::{ask::ask, connection::Connection, events, status};
@@ -68,8 +67,8 @@ fn write(text: &str) -> anyhow::Result<()> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("nobody reads what is shown")
 }
 
-/// Shows it until Ctrl-C; where nobody watches, once.
-pub(crate) async fn run(settings: &Settings, shutdown: &Shutdown) -> anyhow::Result<()> {
+/// Shows it for ever; where nobody watches, once.
+pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     let broker = settings.connection.open().await?;
     let last = broker.stream_state(StreamName::Events).await.map_or(0, |state| state.last_sequence);
     let from = From::Sequence((last + 1).saturating_sub(EVENTS as u64));
@@ -79,10 +78,7 @@ pub(crate) async fn run(settings: &Settings, shutdown: &Shutdown) -> anyhow::Res
         note(&mut recent, events::line(&message));
     }
     if settings.json {
-        return tokio::select! {
-            done = objects(&broker, &mut news) => done,
-            () = shutdown.requested() => Ok(()),
-        };
+        return objects(&broker, &mut news).await;
     }
     if !stdout().is_terminal() {
         return say(&with(&status::picture(&broker).await?, &recent));
@@ -92,7 +88,6 @@ pub(crate) async fn run(settings: &Settings, shutdown: &Shutdown) -> anyhow::Res
         screen.draw(&picture(&broker, &recent).await)?;
         let drawn = Instant::now();
         tokio::select! {
-            () = shutdown.requested() => return Ok(()),
             () = sleep_until(drawn + SELDOM) => {}
             seen = happened(&mut news) => {
                 for message in seen? {
