@@ -14,7 +14,6 @@ mod hostile;
 mod notice;
 mod operator;
 mod scene;
-mod scraped;
 mod witness;
 mod workshop;
 
@@ -29,7 +28,6 @@ pub use hostile::{hostile_names, is_token};
 pub use notice::left_out;
 pub use operator::{Operator, Said};
 pub use scene::Scene;
-pub use scraped::{Scraped, Sum, get};
 pub use witness::{Alive, processes_of};
 pub use workshop::Workshop;
 

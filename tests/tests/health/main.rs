@@ -1,5 +1,8 @@
-//! What the services say about themselves over HTTP.
+//! What the services say about how they do: over HTTP, and by the stall alarm.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod scraped;
+mod stall;
 
 use std::{
     collections::BTreeMap,
@@ -8,8 +11,10 @@ use std::{
 
 use packline_service::metric::{self, Kind, METRICS, Metric};
 use packline_testkit::process::Process;
-use packline_tests::{Bare, Fixture, Gate, PATIENCE, Scene, Scraped, get};
+use packline_tests::{Bare, Fixture, Gate, PATIENCE, Scene};
 use serde_json::{Value, json};
+
+use self::scraped::{Scraped, get};
 
 /// Every process of a line on a port of its own.
 const SERVED: [(&str, &str); 2] = [("HTTP_ADDR", "127.0.0.1:0"), ("MAX_ATTEMPTS", "1")];

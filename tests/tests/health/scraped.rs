@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use packline_testkit::process::Process;
+use packline_tests::PATIENCE;
 use prometheus_parse::{
     Sample, Scrape,
     Value::{Counter, Gauge, Histogram, Summary, Untyped},
@@ -12,8 +13,6 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-
-use crate::PATIENCE;
 
 /// Where a process says that it answers; of its children's lines, its own comes first.
 async fn address(process: &Process) -> anyhow::Result<String> {
@@ -34,7 +33,7 @@ async fn address(process: &Process) -> anyhow::Result<String> {
 ///
 /// # Errors
 /// When it does not answer.
-pub async fn get(process: &Process, path: &str) -> anyhow::Result<(u16, String)> {
+pub(crate) async fn get(process: &Process, path: &str) -> anyhow::Result<(u16, String)> {
     let mut stream = TcpStream::connect(address(process).await?).await?;
     stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await?;
     let mut answer = String::new();
@@ -48,15 +47,15 @@ pub async fn get(process: &Process, path: &str) -> anyhow::Result<(u16, String)>
 }
 
 /// A metric, labels, and what the samples with these labels add up to.
-pub type Sum<'a> = (&'a str, &'a [(&'a str, &'a str)], f64);
+pub(crate) type Sum<'a> = (&'a str, &'a [(&'a str, &'a str)], f64);
 
 /// What `/metrics` says, read as Prometheus reads it.
 #[derive(Debug)]
-pub struct Scraped {
+pub(crate) struct Scraped {
     /// All samples.
-    pub samples: Vec<Sample>,
+    pub(crate) samples: Vec<Sample>,
     /// As it came.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 impl Scraped {
@@ -64,7 +63,7 @@ impl Scraped {
     ///
     /// # Errors
     /// As [`get`]; and when what it says is not in the text format of Prometheus.
-    pub async fn by(process: &Process) -> anyhow::Result<Self> {
+    pub(crate) async fn by(process: &Process) -> anyhow::Result<Self> {
         let (status, text) = get(process, "/metrics").await?;
         ensure!(status == 200, "{status}: {text}");
         let scrape = Scrape::parse(text.lines().map(|line| Ok(line.to_owned())))?;
@@ -75,7 +74,7 @@ impl Scraped {
     ///
     /// # Errors
     /// When it is not within [`PATIENCE`]; and as [`Self::by`].
-    pub async fn until(process: &Process, what: &str, so: impl Fn(&Self) -> bool) -> anyhow::Result<Self> {
+    pub(crate) async fn until(process: &Process, what: &str, so: impl Fn(&Self) -> bool) -> anyhow::Result<Self> {
         let since = Instant::now();
         loop {
             let said = Self::by(process).await?;
@@ -89,7 +88,7 @@ impl Scraped {
 
     /// The sum of the samples of a metric that have these labels; of a histogram, how many were observed.
     /// None where there is no such sample.
-    pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+    pub(crate) fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let has = |sample: &&Sample| labels.iter().all(|(label, value)| sample.labels.get(label) == Some(value));
         let is = |sample: &&Sample| sample.metric == name || sample.metric == format!("{name}_count");
         let number = |sample: &Sample| match &sample.value {
@@ -100,12 +99,12 @@ impl Scraped {
     }
 
     /// Whether a metric has samples with these labels, and this sum of them.
-    pub fn is(&self, name: &str, labels: &[(&str, &str)], expected: f64) -> bool {
+    pub(crate) fn is(&self, name: &str, labels: &[(&str, &str)], expected: f64) -> bool {
         self.value(name, labels).is_some_and(|value| (value - expected).abs() < f64::EPSILON)
     }
 
     /// Whether the samples of a metric add up to more than this.
-    pub fn is_over(&self, name: &str, least: f64) -> bool {
+    pub(crate) fn is_over(&self, name: &str, least: f64) -> bool {
         self.value(name, &[]).is_some_and(|value| value > least)
     }
 
@@ -113,7 +112,7 @@ impl Scraped {
     ///
     /// # Panics
     /// Where one has not.
-    pub fn shows(&self, all: &[Sum<'_>]) {
+    pub(crate) fn shows(&self, all: &[Sum<'_>]) {
         for (name, labels, expected) in all {
             assert!(self.is(name, labels, *expected), "{name} {labels:?} is not {expected}:\n{}", self.text);
         }

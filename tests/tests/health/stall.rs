@@ -9,8 +9,10 @@ use packline_domain::{
     answer::{Stall, State},
 };
 use packline_service::metric;
-use packline_tests::{Bare, PATIENCE, Scraped};
+use packline_tests::{Bare, PATIENCE};
 use serde_json::{Value, json};
+
+use crate::scraped::Scraped;
 
 /// Asks until it is so.
 async fn until(line: &Bare, what: &str, so: impl Fn(&State) -> bool) -> State {
