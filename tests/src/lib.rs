@@ -26,7 +26,7 @@ pub use fixture::{Fixture, Gate};
 pub use foreign::{NatsPy, NatsTool, fixture};
 pub use hostile::{hostile_names, is_token};
 pub use notice::left_out;
-pub use operator::{Operator, Said};
+pub use operator::{Operator, Said, until_shown};
 pub use scene::Scene;
 pub use witness::{Alive, processes_of};
 pub use workshop::Workshop;

@@ -1,11 +1,7 @@
 //! What builds print, read at a terminal while they run and afterwards.
 use std::time::{Duration, Instant};
 
-use packline_testkit::{
-    line::{Binaries, Progress},
-    process::{Process, command},
-};
-use packline_tests::{Fixture, Gate, Operator, PATIENCE, Scene};
+use packline_tests::{Fixture, Gate, Operator, PATIENCE, Said, Scene, until_shown};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
@@ -18,32 +14,15 @@ async fn a_build_is_followed_to_its_end_and_read_again_and_watched() {
     let mut scene = Scene::start(&[core, broken], &[("MAX_ATTEMPTS", "1")]).await.unwrap();
     let operator = Operator::at(&scene.plant.broker.url()).await.unwrap();
     // Before anything runs: nobody knows the package yet.
-    let follow = tokio::spawn({
-        let command = operator.command(&["logs", "-f", "acme/core"]);
-        packline_tests::Said::of(command)
-    });
-    // It has to have asked before anything runs; elsewhere it would be too late to wait.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    let follow = operator.command(&["logs", "-f", "acme/core"]);
+    let follow = Said::until_waiting(follow, "waiting for a build of @acme/core").await.unwrap();
     scene.run(1).unwrap();
     scene.until_reached(&gate, 1).await.unwrap();
 
     // On a terminal, until Ctrl-C.
-    let mut script = command("script");
-    let program = Binaries::find(Progress::Hidden).await.unwrap().path("packline").display().to_string();
-    script.args(["-qefc", &format!("{program} watch"), "/dev/null"]).env("NATS_URL", scene.plant.broker.url());
-    script.env("HOME", operator.home()).stdin(std::process::Stdio::null());
-    let log = operator.home().join("watch.log");
-    let watch = Process::spawn("watch", script, &log).unwrap();
-    let seen = async {
-        loop {
-            let text = std::fs::read_to_string(&log).unwrap_or_default();
-            if text.contains("@acme/core") && text.contains("build") && text.contains("EVENTS") {
-                return text;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    let text = tokio::time::timeout(PATIENCE, seen).await.unwrap();
+    let watch = operator.terminal(&["watch"]).unwrap();
+    let is_shown = |text: &str| ["@acme/core", "build", "EVENTS"].iter().all(|part| text.contains(part));
+    let text = until_shown(&watch, 0, is_shown).await.unwrap();
     assert!(text.starts_with("\u{1b}[?1049h"), "{text:?}");
     let once = operator.run(&["watch"]).await.unwrap();
     assert!(once.status == 0 && once.stdout.contains("@acme/core") && !once.stdout.contains('\u{1b}'), "{once:?}");
@@ -75,7 +54,6 @@ async fn a_build_is_followed_to_its_end_and_read_again_and_watched() {
     };
     tokio::time::timeout(PATIENCE, later).await.unwrap();
     objects.kill().await.unwrap();
-    assert!(followed.stderr.contains("waiting for a build of @acme/core"), "{followed:?}");
     assert!(followed.stdout.contains("all is well\n") && followed.stdout.ends_with("✓ published\n"), "{followed:?}");
     assert!(followed.stdout.contains("- lint skipped: package.json has no script lint\n"), "{followed:?}");
 

@@ -3,12 +3,9 @@
 
 use std::time::Duration;
 
-use packline_tests::{Bare, Console, Fixture, Gate, Operator, PATIENCE, Said, Scene};
+use packline_tests::{Bare, Console, Fixture, Gate, Operator, PATIENCE, Said, Scene, until_shown};
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines},
-    process::{ChildStderr, Command},
-};
+use tokio::process::Command;
 
 /// A command that succeeds and prints exactly this.
 async fn says(operator: &Operator, arguments: &[&str], told: &str) {
@@ -25,34 +22,6 @@ async fn complains(operator: &Operator, arguments: &[&str], status: i32, of: &st
 
 async fn control(console: &Console) -> Value {
     console.until("control", |control| control.is_some()).await.unwrap().unwrap()
-}
-
-/// Starts a command, and returns when it says on stderr that it waits for this.
-async fn until_waiting(mut command: Command, what: &str) -> tokio::task::JoinHandle<Said> {
-    let mut child = command.spawn().unwrap();
-    let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
-    let next = async |stderr: &mut Lines<BufReader<ChildStderr>>| {
-        tokio::time::timeout(PATIENCE, stderr.next_line()).await.expect("it neither ends nor says for what it waits")
-    };
-    while let Some(line) = next(&mut stderr).await.unwrap() {
-        if line.contains(what) {
-            return tokio::spawn(async move {
-                let rest = async {
-                    let mut rest = String::new();
-                    while let Ok(Some(line)) = stderr.next_line().await {
-                        rest += &line;
-                    }
-                    rest
-                };
-                let ended = async { tokio::join!(child.wait_with_output(), rest) };
-                let (ended, stderr) = tokio::time::timeout(PATIENCE, ended).await.expect("it does not end");
-                let ended = ended.unwrap();
-                let stdout = String::from_utf8_lossy(&ended.stdout).into_owned();
-                Said { status: ended.status.code().unwrap_or(-1), stdout, stderr }
-            });
-        }
-    }
-    panic!("it ended without waiting for {what}: {:?}", child.wait_with_output().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,11 +124,25 @@ async fn where_nobody_leads_a_command_says_so_and_stands() {
         "{said:?}"
     );
     assert!(said.stderr.contains("not done within 15s; what was sent stands"), "{said:?}");
-    let waiting = until_waiting(operator.command(&["concurrency", "7", "--by", "ada"]), "no orchestrator leads").await;
+    let waiting = Said::until_waiting(operator.command(&["concurrency", "7", "--by", "ada"]), "no orchestrator leads")
+        .await
+        .unwrap();
     let _next = line.line().orchestrator("next", &[]).unwrap();
-    let said = waiting.await.unwrap();
+    let said = waiting.await.unwrap().unwrap();
     assert_eq!((said.status, said.stdout.as_str()), (0, "limit of concurrent builds 4 → 7 by ada\n"), "{said:?}");
     assert_eq!(control(&line).await["mode"], "paused", "the one before was applied as well");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_says_that_nobody_leads_and_goes_on_with_the_next_leader() {
+    let line = Bare::start(&[]).await.unwrap();
+    let operator = Operator::at(&line.server.url()).await.unwrap();
+    let watch = operator.terminal(&["watch"]).unwrap();
+    let shown = until_shown(&watch, 0, |text| text.contains("mode     running")).await.unwrap();
+    line.orchestrator.kill().await;
+    let shown = until_shown(&watch, shown.len(), |text| text.contains("no orchestrator leads")).await.unwrap();
+    let _next = line.line().orchestrator("next", &[]).unwrap();
+    until_shown(&watch, shown.len(), |text| text.contains("mode     running")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,9 +170,10 @@ async fn what_ends_builds_waits_for_the_last_of_them_and_says_for_which() {
         assert!(status.stdout.contains(part), "{part}: {}", status.stdout);
     }
     says(&operator, &["cancel", "acme/app", "--by", "ada"], "cancelled @acme/app").await;
-    let waiting = until_waiting(operator.command(&["drain", "--by", "ada"]), "1 build: @acme/core on ").await;
+    let waiting =
+        Said::until_waiting(operator.command(&["drain", "--by", "ada"]), "1 build: @acme/core on ").await.unwrap();
     gate.open().unwrap();
-    let said = waiting.await.unwrap();
+    let said = waiting.await.unwrap().unwrap();
     assert_eq!(said.status, 0, "{said:?}");
     assert!(said.stdout.starts_with("drained: every orchestrator exits"), "{said:?}");
     scene.until_state("@acme/core", "published").await.unwrap();

@@ -115,7 +115,7 @@ impl Sent {
             match last {
                 Some(last) if last.sequence == self.sequence && !last.complete => {}
                 Some(last) if last.sequence == self.sequence => return Ok(last.effect.clone()),
-                // The next one is applied only when this one is complete.
+                // One that withdraws holds up the next, and the others are told of when they are complete.
                 Some(_) | None => return Ok(event.message.clone()),
             }
         }
