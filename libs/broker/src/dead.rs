@@ -8,7 +8,6 @@ use crate::{Broker, Message, StreamName, topology};
 
 /// What is kept of a body that is larger than any message may be.
 const KEPT: usize = 64 * 1024;
-const MAX_REASON: usize = 1000;
 
 /// Something refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,10 +29,7 @@ impl DeadLetter {
     /// The message to `dead.<kind>`. A body above 256 KiB is cut to its first 64 KiB, with its size and
     /// SHA-256 in the headers.
     pub fn message(self) -> Message {
-        let mut headers = vec![
-            ("Reason".to_owned(), one_line(&self.reason)),
-            ("Source-Subject".to_owned(), one_line(&self.source_subject)),
-        ];
+        let mut headers = vec![("Reason".to_owned(), self.reason), ("Source-Subject".to_owned(), self.source_subject)];
         if let Some((_, sequence, _)) = self.source {
             headers.push(("Source-Sequence".to_owned(), sequence.to_string()));
         }
@@ -52,22 +48,5 @@ impl Broker {
     /// Stores a dead letter, however long that takes. Do it before the source is acknowledged.
     pub async fn dead_letter(&self, letter: DeadLetter) {
         self.publish_stored(vec![letter.message()]).await;
-    }
-}
-
-/// Headers are lines: no line breaks, no control characters, and not for ever.
-fn one_line(text: &str) -> String {
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_REASON).collect();
-    line.trim().to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hostile_reasons_stay_one_header_line() {
-        assert_eq!(one_line("bad\r\nNats-Rollup: all\t "), "bad  Nats-Rollup: all");
-        assert_eq!(one_line(&"x".repeat(5000)).len(), MAX_REASON);
     }
 }

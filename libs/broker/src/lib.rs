@@ -17,6 +17,7 @@ mod delivery;
 mod ensure;
 mod error;
 mod follow;
+mod header;
 mod lease;
 mod load;
 mod log;
