@@ -67,7 +67,7 @@ impl Batch {
 
     /// Whether there is nothing that must be stored.
     pub(crate) fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.effects.is_empty() && self.positions.is_empty()
+        self.records.is_empty() && self.effects.is_empty() && self.positions.is_empty() && self.letters.is_empty()
     }
 
     /// What the commit implies for the outside, once it is committed.
@@ -190,6 +190,15 @@ mod tests {
         record.as_object_mut().unwrap().extend(state.as_object().unwrap().clone());
         let key = Key::Queue(name.parse().unwrap());
         Action::Put(key.clone(), Record::decode(&key, record.to_string().as_bytes()).unwrap().unwrap())
+    }
+
+    #[test]
+    fn what_was_refused_must_be_stored_even_where_nothing_else_is() {
+        let mut batch = Batch::default();
+        assert!(batch.is_empty());
+        let (kind, reason, source_subject) = ("packages".into(), "no name".into(), "packages.new".into());
+        batch.letters.push(DeadLetter { kind, reason, source_subject, source: None, payload: "{}".into() });
+        assert!(!batch.is_empty());
     }
 
     #[test]
