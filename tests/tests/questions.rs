@@ -1,10 +1,10 @@
 //! What an operator asks the leader: why, what comes next, what happened.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use packline_broker::{BrokerError, Message, topology};
-use packline_tests::Bare;
+use packline_tests::{Bare, PATIENCE};
 use serde_json::{Value, json};
 
 async fn ask(line: &Bare, question: &str, body: &str) -> Value {
@@ -57,11 +57,15 @@ async fn an_operator_is_told_what_has_to_change_what_comes_next_and_what_happene
 
 #[tokio::test(flavor = "multi_thread")]
 async fn however_many_ask_builds_go_on_and_the_leader_stays() {
-    const PACKAGES: usize = 300;
+    const PACKAGES: usize = 800;
     let mut line = Bare::start(&[("LEASE", "2s"), ("MAX_CONCURRENT", "16")]).await.unwrap();
     line.add_worker(16).unwrap();
     let term = line.until_leading().await.unwrap().term;
-    let asking: Vec<_> = (0..4)
+    // Each answer names 200 that wait for what nobody builds.
+    let waiting: Vec<_> = (0..200).map(|n| json!({"name": format!("w{n}"), "dependencies": ["nobody"]})).collect();
+    announce(&line, json!(waiting)).await;
+    line.until_state("w199", "queued").await.unwrap();
+    let asking: Vec<_> = (0..32)
         .map(|_| {
             let broker = line.broker.clone();
             tokio::spawn(async move {
@@ -80,6 +84,44 @@ async fn however_many_ask_builds_go_on_and_the_leader_stays() {
     }
     asking.iter().for_each(tokio::task::JoinHandle::abort);
     assert_eq!(line.leader().await.unwrap().term, term);
+    // What nobody waits for any more leaves nobody else without an answer.
+    let answered = async {
+        while let Err(error) = line.broker.ask("orchestrator.queue", r#"{"limit": 200}"#).await {
+            let BrokerError::Refused(refused) = error else { panic!("{error}") };
+            assert!(refused.to_string().contains("ask again"), "{refused}");
+        }
+    };
+    tokio::time::timeout(PATIENCE, answered).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_leader_answers_when_it_knows_who_lives_and_not_before() {
+    let mut line = Bare::start(&[]).await.unwrap();
+    line.add_worker(4).unwrap();
+    let since = Instant::now();
+    while ask(&line, "orchestrator.state", "").await["slots"] != 4 {
+        assert!(since.elapsed() < PATIENCE, "{}", line.logs());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for round in 0..5 {
+        let next = line.line().orchestrator(&format!("next-{round}"), &[]).unwrap();
+        let before = std::mem::replace(&mut line.orchestrator, next);
+        let leader = line.leader().await.unwrap();
+        let asked = async {
+            for tries in 0.. {
+                // One who leaves takes questions along: asked anew so soon that one meets the next's first commit.
+                let soon = Duration::from_millis(if tries < 100 { 20 } else { 1_000 });
+                let asked = tokio::time::timeout(soon, line.broker.ask("orchestrator.state", "")).await;
+                let Ok(Ok(answer)) = asked else { continue };
+                let state: Value = serde_json::from_slice(&answer).unwrap();
+                assert_eq!(state["slots"], 4, "round {round}: {state}");
+                if state["term"] != leader.term {
+                    return;
+                }
+            }
+        };
+        assert!(tokio::join!(before.stop(PATIENCE), asked).0.success());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,6 +133,8 @@ async fn a_bad_question_is_told_what_would_be_right() {
         ("orchestrator.queue", r#"{"state": "lost"}"#, "unknown variant `lost`, expected one of `ready`"),
         ("orchestrator.queue", r#"{"limit": 201}"#, "from 1 to 200"),
         ("orchestrator.queue", r#"{"page": 2}"#, "unknown field `page`"),
+        ("orchestrator.queue", r#"{"a\nb": 2}"#, "unknown field `a b`"),
+        ("orchestrator.queue", r#"{"state": "a\r\nb"}"#, "unknown variant `a  b`"),
     ] {
         let refused = line.broker.ask(question, body.to_owned()).await;
         let Err(BrokerError::Refused(refused)) = refused else { panic!("{question} {body}: {refused:?}") };

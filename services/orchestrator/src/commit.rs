@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use packline_broker::{CommitError, Committed, DeadLetter, Write};
 use packline_domain::{
     Effect,
@@ -12,6 +13,7 @@ use crate::{
     batch::{Batch, Standing},
     driver::{Driver, Ended},
     effects::Released,
+    leader::Leadership,
     questions::Desk,
 };
 
@@ -41,7 +43,7 @@ impl Driver {
         if !letters.is_empty() {
             let broker = self.broker.clone();
             let stored = broker.publish_stored(letters.into_iter().map(DeadLetter::message).collect());
-            self.leadership.keeping(stored).await.map_err(ended)?;
+            self.answering(async |leadership| leadership.keeping(stored).await).await.0.map_err(ended)?;
         }
         self.store_surely(batch).await?;
         for acker in std::mem::take(&mut batch.ackers).into_values() {
@@ -104,8 +106,9 @@ impl Driver {
             }
         };
         let (records, sent) = (prepared.writes.len(), Instant::now());
-        let committed = self.answering(change, &prepared.writes).await?;
-        let took = sent.elapsed();
+        let (committed, at) =
+            self.answering(async |leadership| leadership.commit(change, &prepared.writes).await).await;
+        let (committed, took) = (committed?, at.duration_since(sent));
         self.pace.wrote(took);
         self.effect_keys.extend(prepared.effect_keys.into_iter().map(|i| (i, commit)));
         self.liveness.readable(self.clock.monotonic(), self.config.lease);
@@ -113,12 +116,12 @@ impl Driver {
         Ok(Stored { commit, records, took })
     }
 
-    /// Commits, and answers meanwhile what is asked: that waits for no disk.
-    async fn answering(
-        &mut self,
-        change: impl FnOnce(&mut Leader),
-        writes: &[Write],
-    ) -> Result<Committed, CommitError> {
+    /// Does what needs the leadership alone, and answers meanwhile what is asked: that waits for no disk. The work's
+    /// outcome, and when it was there.
+    async fn answering<'a, T>(
+        &'a mut self,
+        work: impl AsyncFnOnce(&'a mut Leadership) -> Result<T, CommitError>,
+    ) -> (Result<T, CommitError>, Instant) {
         let (leader, lease) = (self.leadership.record.clone(), self.leadership.lease.clone());
         let mut desk = Desk {
             scheduler: &mut self.scheduler,
@@ -130,12 +133,18 @@ impl Driver {
             lease: &lease,
             glance: &mut self.glance,
         };
-        let mut committed = std::pin::pin!(self.leadership.commit(change, writes));
+        let knows_workers = self.knows_workers;
+        let mut work = std::pin::pin!(work(&mut self.leadership));
         loop {
-            tokio::select! {
+            let question = tokio::select! {
                 biased;
-                committed = &mut committed => return committed,
-                question = self.intake.question() => desk.answer(&question).await,
+                done = &mut work => return (done, Instant::now()),
+                question = self.intake.question(), if knows_workers => question,
+            };
+            let answering = Instant::now();
+            desk.answer(&question).await;
+            if let Some(done) = (&mut work).now_or_never() {
+                return (done, answering);
             }
         }
     }

@@ -77,6 +77,8 @@ pub(crate) struct Driver {
     pub(crate) intake: Intake,
     pub(crate) outbox: Outbox,
     pub(crate) liveness: Liveness,
+    /// Whether the scheduler was told of all workers that there are; before that no answer would be true.
+    pub(crate) knows_workers: bool,
     /// What `permits.<n>` is known to hold.
     pub(crate) permits: BTreeMap<u32, Standing>,
     /// Which of `effects.<i>` may not be out yet, with their commits.
@@ -238,7 +240,7 @@ impl Driver {
         let settled = !self.scheduler.intention().is_some_and(Intention::withdraws);
         let (congested, bearable) = (self.is_congested(), self.effect_keys.len() < 2 * MAX_EFFECT_KEYS);
         Open {
-            questions: true,
+            questions: self.knows_workers,
             control: settled && bearable,
             results: !congested,
             packages: !congested && self.long.is_none(),
@@ -269,6 +271,10 @@ impl Driver {
             Arrived::Worker(entry) => {
                 let record = entry.value.and_then(|value| serde_json::from_slice::<Worker>(&value).ok());
                 self.liveness.seen(self.clock.monotonic(), &entry.key, entry.revision, record);
+                Ok(())
+            }
+            Arrived::WorkersRead => {
+                self.liveness.read();
                 Ok(())
             }
             Arrived::Gap => {

@@ -1,12 +1,18 @@
 //! Everything that reaches the leader: three streams in their order, the watches, the questions.
 
 use packline_broker::{Broker, BucketName, Delivery, Entry, Question, StreamName, Watched};
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    task::JoinSet,
+};
 
 use crate::questions;
 
 /// Deliveries that wait in memory while a commit is in flight, for each stream.
 const WAITING: usize = 2048;
+
+/// Questions that wait; the last of them is answered before who asked it gives up.
+const ASKED: usize = 256;
 
 /// One thing that reached the leader.
 pub(crate) enum Arrived {
@@ -18,6 +24,8 @@ pub(crate) enum Arrived {
     Permit(Entry),
     /// A key of the bucket `workers` has this value now.
     Worker(Entry),
+    /// All keys of the bucket `workers` have been said.
+    WorkersRead,
     /// A watch had a gap, and starts with all values anew.
     Gap,
     /// Somebody asks.
@@ -72,7 +80,8 @@ impl Intake {
             tasks.spawn(async move {
                 loop {
                     let arrived = match (watch.next().await, bucket) {
-                        (Watched::Complete, _) => continue,
+                        (Watched::Complete, BucketName::Workers) => Arrived::WorkersRead,
+                        (Watched::Complete, BucketName::Orchestrator | BucketName::Poller) => continue,
                         (Watched::Gap, _) => Arrived::Gap,
                         (Watched::Entry(entry), BucketName::Workers) => Arrived::Worker(entry),
                         (Watched::Entry(entry), BucketName::Orchestrator | BucketName::Poller) => {
@@ -85,9 +94,17 @@ impl Intake {
                 }
             });
         }
-        let (asks, asked) = mpsc::channel(WAITING);
+        let (asks, asked) = mpsc::channel(ASKED);
         let mut service = broker.serve(questions::SERVICE, env!("CARGO_PKG_VERSION"), questions::ENDPOINTS, me).await?;
-        tasks.spawn(async move { while asks.send(Box::new(service.next().await)).await.is_ok() {} });
+        tasks.spawn(async move {
+            loop {
+                match asks.try_send(Box::new(service.next().await)) {
+                    Ok(()) => {}
+                    Err(TrySendError::Full(question)) => question.refuse(503, questions::BUSY).await,
+                    Err(TrySendError::Closed(_)) => return,
+                }
+            }
+        });
         let mut lane = async |stream| lane(broker, &mut tasks, stream, after(stream)).await;
         let control = lane(StreamName::Control).await?;
         let results = lane(StreamName::Results).await?;

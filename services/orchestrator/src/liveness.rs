@@ -53,6 +53,7 @@ pub(crate) struct Liveness {
     workers: BTreeMap<String, Watched>,
     lost: BTreeMap<String, Lost>,
     readable: Option<Instant>,
+    read: bool,
 }
 
 impl Liveness {
@@ -69,6 +70,16 @@ impl Liveness {
             Some(watched) if watched.revision == revision => {}
             Some(watched) => *watched = Watched { revision, still_since: now, record },
         }
+    }
+
+    /// All keys that there were have been seen.
+    pub(crate) fn read(&mut self) {
+        self.read = true;
+    }
+
+    /// Whether all keys that there were have been seen.
+    pub(crate) fn is_read(&self) -> bool {
+        self.read
     }
 
     /// A permit names this worker; one without a key counts as standing still from now on.

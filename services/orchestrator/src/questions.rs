@@ -6,6 +6,7 @@ mod state;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use packline_broker::Question;
 use packline_domain::record::Leader;
 use packline_scheduler::Scheduler;
@@ -16,6 +17,8 @@ use crate::{clock::Clock, leader::Lease, liveness::Liveness, stall};
 pub(crate) const SERVICE: &str = "orchestrator";
 /// What it can be asked: `orchestrator.<endpoint>`.
 pub(crate) const ENDPOINTS: &[&str] = &[STATE, "queue", "why", "history"];
+/// Said to those who ask when more ask than can be answered.
+pub(crate) const BUSY: &str = "the leader is asked more than it can answer; ask again, less often";
 /// The whole at a glance.
 const STATE: &str = "state";
 
@@ -32,22 +35,32 @@ pub(crate) struct Desk<'a> {
     pub(crate) glance: &'a mut Glance,
 }
 
-/// The state as it was after the last commit, kept while somebody asks for it again and again: then an answer under
+/// The state as it was last looked at, kept while somebody asks for it again and again: then an answer under
 /// load costs next to nothing.
 #[derive(Default)]
 pub(crate) struct Glance {
     /// When somebody last asked for the state.
     asked: Option<Duration>,
-    /// The answer, and the commit that it shows.
-    answer: Option<(u64, Vec<u8>)>,
+    last: Option<Answer>,
+}
+
+/// The last answer about the state.
+struct Answer {
+    /// The commit that it shows.
+    commit: u64,
+    /// When it was made; who lives and what time brought is not shown later than that.
+    at: Duration,
+    body: Bytes,
 }
 
 impl Glance {
     /// How long after the last question the answer is kept at hand.
     const KEPT: Duration = Duration::from_secs(10);
+    /// How old an answer may be that is given again.
+    const FRESH: Duration = Duration::from_millis(250);
 
-    fn of(&self, commit: u64) -> Option<&Vec<u8>> {
-        self.answer.as_ref().filter(|(shows, _)| *shows == commit).map(|(_, answer)| answer)
+    fn of(&self, commit: u64, now: Duration) -> Option<&Answer> {
+        self.last.as_ref().filter(|last| last.commit == commit && now.saturating_sub(last.at) < Self::FRESH)
     }
 }
 
@@ -57,25 +70,42 @@ impl Desk<'_> {
         if !self.lease.is_valid() {
             return;
         }
-        if question.endpoint == STATE {
-            self.glance.asked = Some(self.clock.monotonic());
-            if let Some(answer) = self.glance.of(self.leader.commit).filter(|_| self.scheduler.is_ahead()) {
-                return question.respond(answer.clone()).await;
+        let answer = if question.endpoint == STATE {
+            self.state()
+        } else {
+            match self.look(|view| view.answer(question)) {
+                Ok(answer) => answer.map(Bytes::from),
+                Err(wrong) => return question.refuse(400, &wrong).await,
             }
+        };
+        match answer {
+            Ok(body) => question.respond(body).await,
+            Err(error) => question.refuse(500, &format!("failed to write the answer: {error}")).await,
         }
-        match self.look(|view| view.answer(question)) {
-            Ok(Ok(body)) => question.respond(body).await,
-            Ok(Err(error)) => question.refuse(500, &format!("failed to write the answer: {error}")).await,
-            Err(wrong) => question.refuse(400, &wrong).await,
+    }
+
+    fn state(&mut self) -> serde_json::Result<Bytes> {
+        let now = self.clock.monotonic();
+        self.glance.asked = Some(now);
+        match self.glance.of(self.leader.commit, now).filter(|_| self.scheduler.is_ahead()) {
+            Some(last) => Ok(last.body.clone()),
+            None => self.look_at_state(now),
         }
     }
 
     /// All is stored: the time to look at it for those who will ask before the next commit is.
     pub(crate) fn glance(&mut self) {
         let now = self.clock.monotonic();
-        let wanted = self.glance.asked.is_some_and(|asked| now.saturating_sub(asked) < Glance::KEPT);
-        let answer = if wanted { self.look(|view| serde_json::to_vec(&state::state(view))).ok() } else { None };
-        self.glance.answer = answer.map(|answer| (self.leader.commit, answer));
+        if self.glance.asked.is_some_and(|asked| now.saturating_sub(asked) < Glance::KEPT) {
+            // Who asks is told what is wrong.
+            let _ = self.look_at_state(now);
+        }
+    }
+
+    fn look_at_state(&mut self, at: Duration) -> serde_json::Result<Bytes> {
+        let body = Bytes::from(self.look(|view| serde_json::to_vec(&state::state(view)))?);
+        self.glance.last = Some(Answer { commit: self.leader.commit, at, body: body.clone() });
+        Ok(body)
     }
 
     fn look<T>(&mut self, look: impl FnOnce(&View<'_>) -> T) -> T {

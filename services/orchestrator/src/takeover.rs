@@ -107,6 +107,7 @@ pub(crate) async fn take(
         intake,
         outbox,
         liveness,
+        knows_workers: false,
         permits,
         effect_keys: recovered.effect_keys,
         live: BTreeMap::new(),

@@ -37,6 +37,7 @@ impl Driver {
             self.live.clone_from(&live);
             self.feed(batch, &now, Input::WorkersSeen { live })?;
         }
+        self.knows_workers |= self.liveness.is_read();
         Ok(())
     }
 }
