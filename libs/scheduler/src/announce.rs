@@ -26,8 +26,15 @@ enum Fate {
 struct Source {
     /// The commit whose outcomes the catalogue knew; none when announced by hand.
     reported_through: Option<u64>,
-    /// Outcomes decided by a commit later than this came after the announcement.
+    /// What was decided by a commit later than this came after the announcement.
     began: u64,
+}
+
+impl Source {
+    /// Whether an operator or the announcer's own tool says it, and no poll.
+    fn by_hand(&self) -> bool {
+        self.reported_through.is_none()
+    }
 }
 
 impl Step<'_> {
@@ -129,16 +136,17 @@ impl Step<'_> {
             return Fate::Queued;
         };
         let came_later = old.commit > source.began;
-        let by_poll = source.reported_through.is_some();
         match old.state {
             State::Queued | State::Retrying { .. } => self.replace_data(old, package),
-            State::Building { permit, again, .. } => self.announce_building(old, permit, again, package, by_poll),
+            State::Building { permit, again, .. } => self.announce_building(old, permit, again, package, source),
             State::Published { .. } | State::Failed { .. } => {
                 let unknown = source.reported_through.is_some_and(|through| old.status_commit > through);
-                if came_later || unknown { self.note(old) } else { self.announce_afresh(old, package) }
+                // It was building when this was announced: then other data mean once more.
+                let is_news = source.by_hand() && old.package.builds_differently(&package);
+                if (came_later && !is_news) || unknown { self.note(old) } else { self.announce_afresh(old, package) }
             }
             State::Cancelled { .. } => {
-                if came_later || by_poll {
+                if came_later || !source.by_hand() {
                     self.note(old)
                 } else {
                     self.announce_afresh(old, package)
@@ -161,15 +169,16 @@ impl Step<'_> {
         Fate::Replaced
     }
 
-    fn announce_building(&mut self, old: Queue, number: u32, again: bool, package: Package, by_poll: bool) -> Fate {
+    fn announce_building(&mut self, old: Queue, number: u32, again: bool, package: Package, source: &Source) -> Fate {
         let differs = old.package.builds_differently(&package);
         let pending = self.cancel_pending(&old).is_some();
+        let cancelled_in = if pending { self.intention().map_or(0, |cancel| cancel.commit) } else { old.commit };
         let ending = self.permit(number).and_then(|permit| permit.ending.clone());
         let ends_cancelled = match ending {
             Some(Ending::Cancel(_)) => true,
             Some(Ending::Stop | Ending::Deadline) | None => false,
         };
-        if by_poll && (pending || ends_cancelled) {
+        if (pending || ends_cancelled) && (!source.by_hand() || cancelled_in > source.began) {
             return Fate::Ignored;
         }
         if ends_cancelled {

@@ -67,7 +67,13 @@ impl Step<'_> {
             Command::AdjustConcurrency { max_concurrent } => self.limit(*max_concurrent, &origin)?,
             Command::Cancel { package_name } => self.cancel(package_name, &origin),
             Command::Requeue { package_name } => self.requeue(package_name, &origin),
-            Command::RequeueFailed => self.requeue_failed(None, 0, self.now.commit, AT_ONCE, &origin),
+            Command::RequeueFailed => {
+                let course = self.requeue_failed(None, 0, self.now.commit, AT_ONCE, &origin);
+                if let Course::Remains { .. } = course {
+                    self.effect = Some(format!("requeueing all that failed{}", by(&origin)));
+                }
+                course
+            }
         };
         let told = self.told();
         let message = || told.map(|event| event.message.clone()).unwrap_or_default();
@@ -205,7 +211,8 @@ impl Step<'_> {
 
     fn cancel(&mut self, name: &PackageName, origin: &Origin) -> Course {
         let Some(mut queue) = self.queue(name).cloned() else {
-            return self.unchanged(Some(name), origin, format!("cancel changes nothing: {name} is not in the queue"));
+            let message = format!("cancel changes nothing: {name} is not in the queue{}", self.not_yet());
+            return self.unchanged(Some(name), origin, message);
         };
         match &queue.state {
             State::Queued | State::Retrying { .. } | State::Failed { .. } => {
@@ -229,11 +236,22 @@ impl Step<'_> {
                 }
             },
             State::Published { .. } => {
-                self.unchanged(Some(name), origin, format!("cancel changes nothing: {name} is published"))
+                let message = format!("cancel changes nothing: {name} is published{}", self.not_yet());
+                self.unchanged(Some(name), origin, message)
             }
             State::Cancelled { .. } => {
-                self.unchanged(Some(name), origin, format!("cancel changes nothing: {name} is cancelled"))
+                let message = format!("cancel changes nothing: {name} is cancelled{}", self.not_yet());
+                self.unchanged(Some(name), origin, message)
             }
+        }
+    }
+
+    /// What an announcement under way has not reached yet cannot be cancelled: nobody here knows whom it names.
+    fn not_yet(&self) -> &'static str {
+        if self.intention().is_some_and(|standing| standing.announcement().is_some()) {
+            "; a long announcement is still being queued: where it names this package, cancel again when that is done"
+        } else {
+            ""
         }
     }
 

@@ -50,7 +50,7 @@ impl Step<'_> {
     }
 }
 
-/// Whether both are of one input.
+/// Whether both are of one input; a stream that was made anew repeats its sequences.
 fn is_same(one: &Intention, other: &Intention) -> bool {
-    (&one.stream, one.sequence) == (&other.stream, other.sequence)
+    (&one.stream, one.sequence, one.commit) == (&other.stream, other.sequence, other.commit)
 }

@@ -162,6 +162,10 @@ impl Step<'_> {
             Ending::Cancel(origin) => format!("cancelled{}", by(origin)),
             Ending::Deadline => format!("longer than {}", spoken(self.state.config.build_deadline)),
         };
+        if let (Ending::Cancel(_), Some(queue)) = (&ending, self.queue(&name).cloned()) {
+            // Its commit says what was announced before the cancel, and what after it.
+            self.put_queue(queue);
+        }
         let message = format!("ending the build of {name} on {worker}: {why}");
         self.tell("ending", &name, Some(&permit.build_id), message);
         self.wake(&worker);

@@ -32,6 +32,7 @@ pub(crate) struct Batch {
     /// The last delivery of each stream: acknowledging it acknowledges all before.
     pub(crate) ackers: BTreeMap<StreamName, Acker>,
     pub(crate) letters: Vec<DeadLetter>,
+    closed: bool,
 }
 
 impl Batch {
@@ -57,7 +58,12 @@ impl Batch {
 
     /// How many more records fit before the next commit is due.
     pub(crate) fn room(&self) -> usize {
-        ROOM.saturating_sub(self.records.len() + self.letters.len())
+        if self.closed { 0 } else { ROOM.saturating_sub(self.records.len() + self.letters.len()) }
+    }
+
+    /// A long announcement has begun: what comes after it goes into a later commit, so that its rest can tell.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
     }
 
     /// Whether an operator waits for what a command does.
@@ -199,6 +205,14 @@ mod tests {
         let (kind, reason, source_subject) = ("packages".into(), "no name".into(), "packages.new".into());
         batch.letters.push(DeadLetter { kind, reason, source_subject, source: None, payload: "{}".into() });
         assert!(!batch.is_empty());
+    }
+
+    #[test]
+    fn a_batch_in_which_a_long_announcement_began_takes_nothing_more() {
+        let mut batch = Batch::default();
+        assert_eq!(batch.room(), ROOM);
+        batch.close();
+        assert_eq!(batch.room(), 0);
     }
 
     #[test]

@@ -166,13 +166,15 @@ impl Driver {
     async fn gather(&mut self, idle: bool) -> Result<Batch, Ended> {
         let mut batch = Batch::default();
         self.free_effect_keys();
-        let idle = idle && self.long.is_none() && !self.requeueing() && !self.can_start();
+        let idle = idle && !self.can_slice() && !self.requeueing() && !self.can_start();
         if idle {
             self.wait(&mut batch).await?;
         }
         // What operators say finds room also where an announcement fills one commit after the other.
         self.take_waiting(Open::control_alone, &mut batch).await?;
-        self.announce_slice(&mut batch)?;
+        if self.can_slice() {
+            self.announce_slice(&mut batch)?;
+        }
         loop {
             self.take_waiting(Open::inputs, &mut batch).await?;
             if batch.room() == 0 || self.is_congested() || !idle || !self.rest(&mut batch).await? {
@@ -232,16 +234,25 @@ impl Driver {
         })
     }
 
+    /// A long announcement is being worked off, and nothing is more urgent.
+    fn can_slice(&self) -> bool {
+        self.long.is_some() && self.is_settled() && !self.is_congested()
+    }
+
+    /// No command stands that has permits to withdraw.
+    fn is_settled(&self) -> bool {
+        !self.scheduler.intention().is_some_and(Intention::withdraws)
+    }
+
     fn can_start(&self) -> bool {
         self.scheduler.can_start() && !self.is_congested()
     }
 
     fn open(&self) -> Open {
-        let settled = !self.scheduler.intention().is_some_and(Intention::withdraws);
         let (congested, bearable) = (self.is_congested(), self.effect_keys.len() < 2 * MAX_EFFECT_KEYS);
         Open {
             questions: self.knows_workers,
-            control: settled && bearable,
+            control: self.is_settled() && bearable,
             results: !congested,
             packages: !congested && self.long.is_none(),
         }

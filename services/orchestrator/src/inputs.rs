@@ -134,7 +134,13 @@ impl Driver {
         });
         let open = self.scheduler.intention().is_none() || begun.is_some();
         let short = self.long.as_ref().is_some_and(|long| long.packages.len() <= SLICE);
-        if open || short { self.announce_slice(batch) } else { Ok(()) }
+        if open || short {
+            self.announce_slice(batch)?;
+        }
+        if self.long.is_some() {
+            batch.close();
+        }
+        Ok(())
     }
 
     /// Announces the next packages of the announcement under way, where one is.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use packline_domain::{
-    Command, Outcome, StatusKind,
+    Command, Outcome, Package, StatusKind,
     record::{Ending, Intended, State},
 };
 use packline_scheduler::{Input, Refusal, Slice, Standing};
@@ -11,8 +11,10 @@ use packline_scheduler::{Input, Refusal, Slice, Standing};
 use crate::line::{Line, name, package};
 
 const HOUR: Duration = Duration::from_secs(3600);
+/// Packages of a long announcement.
+const LONG: usize = 3;
 
-fn with_ref(text: &str, branch: &str) -> packline_domain::Package {
+fn with_ref(text: &str, branch: &str) -> Package {
     let mut package = package(text, 0, &[]);
     package.extra.insert("ref".into(), branch.into());
     package
@@ -246,6 +248,83 @@ fn a_long_announcement_is_worked_off_in_slices() {
     line.feed(announced("b", slice(3, true)));
     assert_eq!(line.scheduler.intention(), None);
     assert_eq!(line.standing("b"), Some(Standing::Ready));
+}
+
+/// The next package of a long announcement by hand that began before.
+fn slice(line: &mut Line, package: Package, done: usize) {
+    let slice = Some(Slice { stream: "PACKAGES".into(), sequence: 9, done, last: done == LONG });
+    line.feed(Input::Announced { packages: vec![package], reported_through: None, slice });
+}
+
+#[test]
+fn a_build_that_is_cancelled_after_a_long_announcement_began_is_not_wanted_by_its_rest() {
+    // Before its permit is withdrawn, while its worker ends it, and after that.
+    for stage in 0..3 {
+        let mut line = Line::of(1);
+        line.announce(&[package("a", 0, &[])]);
+        line.dispatch();
+        line.take_order("a", "w");
+        slice(&mut line, package("b", 0, &["nobody-knows"]), 1);
+        line.command(Command::Cancel { package_name: name("a") });
+        for _ in 0..stage.min(1) {
+            line.withdraw(100);
+        }
+        if stage == 2 {
+            line.finish("a", Outcome::Cancelled);
+        }
+        slice(&mut line, package("a", 3, &["new"]), LONG);
+        line.withdraw(100);
+        if stage < 2 {
+            assert!(matches!(line.permit("a").unwrap().ending, Some(Ending::Cancel(_))), "stage {stage}");
+            line.finish("a", Outcome::Cancelled);
+        }
+        assert_eq!(line.standing("a"), Some(Standing::Cancelled), "stage {stage}");
+    }
+}
+
+#[test]
+fn a_build_that_was_being_cancelled_before_a_long_announcement_began_is_wanted_by_its_rest() {
+    let mut line = Line::of(1);
+    line.announce(&[package("a", 0, &[])]);
+    line.dispatch();
+    line.take_order("a", "w");
+    line.command(Command::Cancel { package_name: name("a") });
+    line.withdraw(100);
+    slice(&mut line, package("b", 0, &[]), 1);
+    slice(&mut line, package("a", 0, &[]), LONG);
+    assert_eq!(line.permit("a").unwrap().ending, Some(Ending::Stop));
+}
+
+#[test]
+fn other_data_of_a_build_that_ends_while_its_announcement_is_worked_off_are_built() {
+    for outcome in [Outcome::Published, Outcome::Failed] {
+        let mut line = Line::of(1);
+        line.announce(&[package("a", 0, &[])]);
+        line.dispatch();
+        slice(&mut line, package("b", 0, &[]), 1);
+        let mut result = line.result(&line.build_id("a"), outcome);
+        result.retry = false;
+        line.feed(Input::Finished(Box::new(result)));
+        slice(&mut line, package("a", 0, &[]), 2);
+        assert_ne!(line.standing("a"), Some(Standing::Ready), "the same are not built again");
+        slice(&mut line, package("a", 0, &["b"]), LONG);
+        assert_eq!(line.state("a"), State::Queued);
+    }
+}
+
+#[test]
+fn who_cancels_what_a_long_announcement_may_still_name_is_told() {
+    let mut line = Line::of(1);
+    slice(&mut line, package("b", 0, &[]), 1);
+    line.command(Command::Cancel { package_name: name("a") });
+    let effect = line.scheduler.control().last.as_ref().unwrap().effect.clone();
+    assert!(effect.contains("not in the queue; a long announcement is still being queued"), "{effect}");
+    slice(&mut line, package("c", 0, &[]), LONG);
+    line.command(Command::Cancel { package_name: name("a") });
+    assert_eq!(
+        line.scheduler.control().last.as_ref().unwrap().effect,
+        "cancel changes nothing: @t/a is not in the queue"
+    );
 }
 
 #[test]
