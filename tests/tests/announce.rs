@@ -3,16 +3,24 @@
 use std::collections::BTreeSet;
 
 use packline_broker::BucketName;
-use packline_tests::{Fixture, Scene};
+use packline_tests::{Bare, Console, Fixture, Scene};
 use serde_json::{Value, json};
 
 const PACKAGES: usize = 8000;
 
-/// Announces packages in one message and kills the leader as soon as it has begun; whether it was not done.
-async fn killed_in_the_middle(scene: &mut Scene, round: usize) -> anyhow::Result<bool> {
+/// Announces packages in one message, and returns when it has begun; its sequence.
+async fn begun(console: &Console, round: usize) -> anyhow::Result<u64> {
     let packages: Vec<_> = (0..PACKAGES).map(|i| json!({"name": format!("@r{round}/p{i}")})).collect();
-    let sequence = scene.announce(json!(packages).to_string()).await?;
-    scene.until("intention", |intention| intention.is_some_and(|intention| intention["sequence"] == sequence)).await?;
+    let sequence = console.announce(json!(packages).to_string()).await?;
+    console
+        .until("intention", |intention| intention.is_some_and(|intention| intention["sequence"] == sequence))
+        .await?;
+    Ok(sequence)
+}
+
+/// Kills the leader as soon as a long announcement has begun; whether it was not done.
+async fn killed_in_the_middle(scene: &mut Scene, round: usize) -> anyhow::Result<bool> {
+    let sequence = begun(scene, round).await?;
     if let Some(leader) = scene.plant.orchestrators.last() {
         leader.kill().await;
     }
@@ -42,4 +50,29 @@ async fn an_announcement_longer_than_a_commit_is_queued_whole_although_the_leade
     let arrival = |value: &[u8]| serde_json::from_slice::<Value>(value).ok()?["arrival"].as_u64();
     let arrivals: BTreeSet<_> = queued.iter().filter_map(|entry| arrival(entry.value.as_ref()?)).collect();
     assert_eq!(arrivals.len(), queued.len(), "each once, in a place of its own");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_stream_made_anew_holds_is_no_rest_of_an_announcement_of_before() {
+    let mut line = Bare::start(&[]).await.unwrap();
+    let intention = line.broker.bucket(BucketName::Orchestrator);
+    let mut sequence = 0;
+    for round in 0..10 {
+        sequence = begun(&line, round).await.unwrap();
+        line.orchestrator.kill().await;
+        if intention.get("intention").await.unwrap().is_some_and(|entry| entry.value.is_some()) {
+            break;
+        }
+        line.orchestrator = line.line().orchestrator(&format!("round-{round}"), &[]).unwrap();
+    }
+    line.broker.ask("$JS.API.STREAM.DELETE.PACKAGES", "").await.unwrap();
+    line.broker.ensure_topology().await.unwrap();
+    for n in 1..=sequence {
+        assert_eq!(line.announce(json!([{"name": format!("@new/p{n}")}]).to_string()).await.unwrap(), n);
+    }
+    line.orchestrator = line.line().orchestrator("next", &[]).unwrap();
+    for n in 1..=sequence {
+        line.until_state(&format!("@new/p{n}"), "queued").await.unwrap();
+    }
+    assert_eq!(line.until("intention", |intention| intention.is_none()).await.unwrap(), None);
 }

@@ -56,7 +56,7 @@ pub(crate) async fn take(
         Err(error) => return Err(error).context("failed to take the lease"),
     };
     let mut record = leadership.record.clone();
-    set_positions(broker, &mut record, lost).await?;
+    let anew = set_positions(broker, &mut record, lost).await?;
     // A restored backup repeats no serial (law 16).
     let millis = u64::try_from(clock.now().as_millis()).unwrap_or(0);
     record.serial = record.serial.saturating_add(1).max(millis);
@@ -120,7 +120,7 @@ pub(crate) async fn take(
         glance: Glance::default(),
         looked: Duration::ZERO,
     };
-    match driver.start().await {
+    match driver.start(anew.contains(&StreamName::Packages)).await {
         Ok(()) => Ok(Some(driver)),
         Err(Ended::Deposed | Ended::Reload(_)) => Ok(None),
         Err(Ended::Failed(error)) => Err(error),
@@ -129,12 +129,13 @@ pub(crate) async fn take(
 }
 
 impl Driver {
-    /// The first commit: the positions, `control` where it is new, and the end of `drained`.
-    async fn start(&mut self) -> Result<(), Ended> {
+    /// The first commit: the positions, `control` where it is new, and the end of `drained`. Where PACKAGES was made
+    /// anew, none of its messages is what it was.
+    async fn start(&mut self, packages_anew: bool) -> Result<(), Ended> {
         let mut batch = Batch::default();
         let now = self.now();
         self.feed(&mut batch, &now, Input::Started)?;
-        if let Some(slice) = self.announcement_gone().await? {
+        if let Some(slice) = self.announcement_gone(packages_anew).await? {
             tracing::warn!("the rest of announcement {} was deleted before it was queued", slice.sequence);
             let rest = Input::Announced { packages: Vec::new(), reported_through: None, slice: Some(slice) };
             self.feed(&mut batch, &now, rest)?;
@@ -144,20 +145,21 @@ impl Driver {
 
     /// The last slice, an empty one, of a long announcement under way that is no longer in its stream: it
     /// would be waited for for ever.
-    async fn announcement_gone(&self) -> Result<Option<Slice>, Ended> {
+    async fn announcement_gone(&self, anew: bool) -> Result<Option<Slice>, Ended> {
         let standing = self.scheduler.intention().and_then(Intention::announcement);
         let Some((Intention { sequence, stream, .. }, done)) = standing else { return Ok(None) };
         let position = self.leadership.record.positions.get(stream).map_or(0, |position| position.sequence);
         let found = self.broker.stored(StreamName::Packages, *sequence).await.map_err(anyhow::Error::from)?;
-        let there = position < *sequence && found.is_some_and(|found| found.sequence == *sequence);
+        let there = !anew && position < *sequence && found.is_some_and(|found| found.sequence == *sequence);
         let slice = Slice { stream: stream.clone(), sequence: *sequence, done, last: true };
         Ok((!there).then_some(slice))
     }
 }
 
 /// A stream that was made anew is read from its start. Where the bucket was lost, what workers and
-/// operators said before is not repeated; what was announced is.
-async fn set_positions(broker: &Broker, record: &mut Leader, lost: bool) -> anyhow::Result<()> {
+/// operators said before is not repeated; what was announced is. Answers which streams were made anew.
+async fn set_positions(broker: &Broker, record: &mut Leader, lost: bool) -> anyhow::Result<Vec<StreamName>> {
+    let mut anew = Vec::new();
     for stream in APPLIED {
         let state = broker.stream_state(stream).await?;
         let position = record.positions.entry(stream.as_str().to_owned()).or_default();
@@ -165,7 +167,8 @@ async fn set_positions(broker: &Broker, record: &mut Leader, lost: bool) -> anyh
             let skip = lost && stream != StreamName::Packages;
             let sequence = if skip { state.last_sequence } else { 0 };
             *position = Position { created: state.created, sequence };
+            anew.push(stream);
         }
     }
-    Ok(())
+    Ok(anew)
 }

@@ -154,15 +154,15 @@ impl Sent {
     }
 }
 
-/// Waits until none of the builds is left that hold a permit now.
+/// Waits until none of the builds is left that are being ended now.
 async fn ended(broker: &Broker, waiting: &mut Waiting) -> anyhow::Result<()> {
     let mut permits = Records::<Permit>::follow(broker, BucketName::Orchestrator, "permits.*");
     let mut meant: Option<BTreeSet<BuildId>> = None;
     let mut what = "the permits to be read".to_owned();
     loop {
         waiting.wait(async || what.clone(), permits.changed()).await?;
-        let all = || permits.values.values().map(|permit| permit.build_id.clone());
-        let meant = meant.get_or_insert_with(|| all().collect());
+        let ending = || permits.values.values().filter(|permit| permit.ending.is_some());
+        let meant = meant.get_or_insert_with(|| ending().map(|permit| permit.build_id.clone()).collect());
         let mut still = permits.values.values().filter(|permit| meant.contains(&permit.build_id)).peekable();
         if still.peek().is_none() {
             return Ok(());
