@@ -3,9 +3,13 @@
 
 use std::time::Duration;
 
+use packline_broker::{Message, topology};
 use packline_tests::{Bare, Console, Fixture, Gate, Operator, PATIENCE, Said, Scene, until_shown};
 use serde_json::{Value, json};
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Command,
+};
 
 /// A command that succeeds and prints exactly this.
 async fn says(operator: &Operator, arguments: &[&str], told: &str) {
@@ -139,10 +143,20 @@ async fn a_watch_says_that_nobody_leads_and_goes_on_with_the_next_leader() {
     let operator = Operator::at(&line.server.url()).await.unwrap();
     let watch = operator.terminal(&["watch"]).unwrap();
     let shown = until_shown(&watch, 0, |text| text.contains("mode     running")).await.unwrap();
+    let mut objects = operator.command(&["watch", "--json"]).spawn().unwrap();
+    let mut lines = BufReader::new(objects.stdout.take().unwrap()).lines();
+    let first: Value = serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap();
     line.orchestrator.kill().await;
     let shown = until_shown(&watch, shown.len(), |text| text.contains("no orchestrator leads")).await.unwrap();
+    // Something happens while nobody leads: the watch asks, and nobody answers.
+    line.broker.publish(Message::json(topology::event("queued"), &json!({}))).await.unwrap();
+    let mut complaints = BufReader::new(objects.stderr.take().unwrap()).lines();
+    let said = tokio::time::timeout(PATIENCE, complaints.next_line()).await.unwrap().unwrap().unwrap();
+    assert!(said.contains("no orchestrator leads"), "{said}");
     let _next = line.line().orchestrator("next", &[]).unwrap();
     until_shown(&watch, shown.len(), |text| text.contains("mode     running")).await.unwrap();
+    let next = tokio::time::timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
+    assert_ne!(serde_json::from_str::<Value>(&next).unwrap()["term"], first["term"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use futures::FutureExt;
 use packline_broker::{Broker, Follow, Followed, From, Stored, StreamName, topology};
 use tokio::time::{Instant, sleep_until};
 
-use super::{ask::ask, connection::Connection, events, status};
+use super::{ask::ask, connection::Connection, events, status, wait::aside};
 use crate::say;
 
 /// Drawn at least so often, and at most so often.
@@ -102,7 +102,15 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
 /// An object at once, and one whenever something happened.
 async fn objects(broker: &Broker, news: &mut Follow) -> anyhow::Result<()> {
     loop {
-        say(&ask(broker, topology::STATE, &()).await?.to_string())?;
+        match ask(broker, topology::STATE, &()).await {
+            Ok(state) => say(&state.to_string())?,
+            // A watch outlives its leader.
+            Err(error) => {
+                aside(&format!("{error:#}"));
+                tokio::time::sleep(SELDOM).await;
+                continue;
+            }
+        }
         happened(news).await?;
         // What comes together is one object.
         tokio::time::sleep(OFTEN).await;
