@@ -94,7 +94,7 @@ impl Driver {
         Ok(())
     }
 
-    /// A long announcement that is refused after its first slices is no longer waited for.
+    /// A long announcement that is refused, or gone, after its first slices is no longer waited for.
     fn abandon(&mut self, stream: StreamName, sequence: u64, batch: &mut Batch) -> Result<(), Ended> {
         let standing = self.scheduler.intention().and_then(Intention::announcement);
         let Some((Intention { sequence: begun, stream: of, .. }, done)) = standing else { return Ok(()) };
@@ -123,6 +123,11 @@ impl Driver {
                 refuse(batch, StreamName::Packages, &delivery, refused);
             }
         }
+        let standing = self.scheduler.intention().and_then(Intention::announcement).map(|(begun, _)| begun.sequence);
+        if let Some(gone) = standing.filter(|sequence| *sequence < delivery.sequence) {
+            tracing::warn!("the rest of announcement {gone} was deleted before it was queued");
+            self.abandon(StreamName::Packages, gone, batch)?;
+        }
         let standing = self.scheduler.intention().and_then(Intention::announcement);
         let begun = standing.filter(|(intention, _)| intention.sequence == delivery.sequence).map(|(_, done)| done);
         self.long = Some(Long {
@@ -134,13 +139,7 @@ impl Driver {
         });
         let open = self.scheduler.intention().is_none() || begun.is_some();
         let short = self.long.as_ref().is_some_and(|long| long.packages.len() <= SLICE);
-        if open || short {
-            self.announce_slice(batch)?;
-        }
-        if self.long.is_some() {
-            batch.close();
-        }
-        Ok(())
+        if open || short { self.announce_slice(batch) } else { Ok(()) }
     }
 
     /// Announces the next packages of the announcement under way, where one is.
@@ -175,6 +174,9 @@ impl Driver {
             batch.positions.insert(StreamName::Packages, long.sequence);
             batch.ackers.insert(StreamName::Packages, long.acker);
         } else {
+            if long.done == 0 {
+                batch.close();
+            }
             self.long = Some(Long { done: until, ..long });
         }
         Ok(())
