@@ -12,7 +12,7 @@ use crate::questions;
 const WAITING: usize = 2048;
 
 /// Questions that wait; the last of them is answered before who asked it gives up.
-const ASKED: usize = 256;
+const ASKED: usize = 64;
 
 /// One thing that reached the leader.
 pub(crate) enum Arrived {
