@@ -10,7 +10,7 @@ use async_nats::{
 };
 use bytes::Bytes;
 
-use crate::{Broker, BrokerError, error::Refusal, header::one_line};
+use crate::{Broker, BrokerError, error::Refusal, header};
 
 /// The most messages that one batch may have.
 pub(crate) const MAX_BATCH: usize = 1000;
@@ -38,10 +38,10 @@ impl Outgoing {
     fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
-            headers.insert(name.as_str(), one_line(value).as_str());
+            headers.insert(name.as_str(), header::value(value).as_str());
         }
         if let Some(id) = &self.id {
-            headers.insert(NATS_MESSAGE_ID, one_line(id).as_str());
+            headers.insert(NATS_MESSAGE_ID, header::value(id).as_str());
         }
         if let Some(revision) = self.expect {
             headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, HeaderValue::from(revision));

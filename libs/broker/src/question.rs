@@ -4,7 +4,7 @@ use async_nats::service::{Service, ServiceExt, endpoint::Endpoint};
 use bytes::Bytes;
 use futures::{StreamExt, future::BoxFuture, stream::BoxStream, stream::SelectAll};
 
-use crate::{Broker, BrokerError, header::one_line};
+use crate::{Broker, BrokerError, header};
 
 /// A service's questions; the service ends when this is dropped.
 pub struct Questions {
@@ -102,7 +102,7 @@ impl Question {
 
     /// Says that it cannot be answered, and why.
     pub async fn refuse(&self, code: u16, why: &str) {
-        let error = async_nats::service::error::Error { code: code.into(), status: one_line(why) };
+        let error = async_nats::service::error::Error { code: code.into(), status: header::value(why) };
         if let Err(error) = self.request.respond(Err(error)).await {
             tracing::debug!("a refusal was not sent: {error}");
         }
