@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use packline_broker::BucketName;
+use packline_broker::{BucketName, Message, StreamName, topology};
+use packline_domain::{PackageStatus, StatusKind};
 use packline_tests::{Bare, Console, Fixture, Scene};
 use serde_json::{Value, json};
 
@@ -75,4 +76,29 @@ async fn what_a_stream_made_anew_holds_is_no_rest_of_an_announcement_of_before()
         line.until_state(&format!("@new/p{n}"), "queued").await.unwrap();
     }
     assert_eq!(line.until("intention", |intention| intention.is_none()).await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn builds_go_on_while_more_is_announced_than_commits_can_take() {
+    const MESSAGES: u64 = 200;
+    let mut line = Bare::start(&[]).await.unwrap();
+    line.add_worker(4).unwrap();
+    while line.ask("orchestrator.state", "").await.unwrap()["slots"] != 4 {}
+    line.orchestrator.kill().await;
+    let flood = (0..MESSAGES).map(|message| {
+        let packages: Vec<_> = (0..50).map(|i| json!({"name": format!("@flood-{message}/p{i}")})).collect();
+        Message::json(topology::packages_new(), &packages)
+    });
+    let last = line.broker.publish_stored(flood.collect()).await.pop();
+    line.orchestrator = line.line().orchestrator("next", &[]).unwrap();
+    line.until("leader", |leader| {
+        leader.and_then(|leader| leader.pointer("/positions/PACKAGES/sequence")?.as_u64()) == last
+    })
+    .await
+    .unwrap();
+    let last = line.until_state(&format!("@flood-{}/p49", MESSAGES - 1), "queued").await.unwrap();
+    let first = line.broker.stored(StreamName::Status, 1).await.unwrap().unwrap();
+    let first: PackageStatus = serde_json::from_slice(&first.payload).unwrap();
+    assert_eq!(first.status, StatusKind::Building);
+    assert!(first.commit + 10 < last.commit, "began in {} of {}", first.commit, last.commit);
 }

@@ -222,14 +222,26 @@ impl Pull {
     /// # Errors
     /// When the broker is not available, or the durable is gone.
     pub async fn fetch(&mut self, max: usize, expires: Duration) -> Result<Vec<Delivery>, BrokerError> {
+        self.fetch_for(|| max, expires).await
+    }
+
+    /// The same, where room may be made for more while it waits: all that came together is answered together.
+    ///
+    /// # Errors
+    /// As [`Self::fetch`].
+    pub async fn fetch_for(
+        &mut self,
+        max: impl Fn() -> usize,
+        expires: Duration,
+    ) -> Result<Vec<Delivery>, BrokerError> {
         self.inbox.reconnected();
-        while self.taken.len() < max
+        while self.taken.len() < max()
             && let Some(message) = self.inbox.buffered()
         {
             self.keep(message);
         }
-        self.take_at_once(max, GRACE + GRACE).await?;
-        if self.taken.is_empty() && max > 0 {
+        self.take_at_once(max(), GRACE + GRACE).await?;
+        if self.taken.is_empty() && max() > 0 {
             if self.inbox.outstanding() == 0 {
                 let first = Request { batch: 1, expires: Some(expires), heartbeat: None };
                 self.inbox.request(&first).await?;
@@ -237,10 +249,10 @@ impl Pull {
             self.collect(expires + GRACE).await?;
             // The first of many: the others are there by now, and can be dealt with together.
             if !self.taken.is_empty() {
-                self.take_at_once(max, SHORTLY).await?;
+                self.take_at_once(max(), SHORTLY).await?;
             }
         }
-        let rest = self.taken.split_off(max.min(self.taken.len()));
+        let rest = self.taken.split_off(max().min(self.taken.len()));
         Ok(std::mem::replace(&mut self.taken, rest))
     }
 

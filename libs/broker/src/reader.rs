@@ -24,6 +24,9 @@ pub(crate) type Read = Option<(async_nats::Message, Place)>;
 /// An ordered read of what a stream holds, then of all that is new.
 pub(crate) struct Reader {
     broker: Broker,
+    /// Of the consumer that serves it.
+    name: String,
+    stream: String,
     subscriber: Subscriber,
     connections: watch::Receiver<u64>,
     delivered: u64,
@@ -62,7 +65,22 @@ impl Reader {
         }
         let name = format!("{:016x}", fastrand::u64(..));
         let pending = broker.make_consumer(stream, &name, &config).await?;
-        Ok(Self { broker: broker.clone(), subscriber, connections, delivered: 0, pending })
+        Ok(Self {
+            broker: broker.clone(),
+            name,
+            stream: stream.to_owned(),
+            subscriber,
+            connections,
+            delivered: 0,
+            pending,
+        })
+    }
+
+    /// Lets the broker drop the consumer now: until it does, each write of the stream costs it a look at that
+    /// consumer. A saving, so nobody waits for it.
+    pub(crate) async fn close(self) {
+        let delete = format!("$JS.API.CONSUMER.DELETE.{}.{}", self.stream, self.name);
+        let _ = self.broker.client().publish(delete, Bytes::new()).await;
     }
 
     /// What comes next. Cancellation safe.

@@ -61,7 +61,7 @@ async fn fetch(worker: &Worker, pull: &mut Option<Pull>) -> Result<Vec<Delivery>
         Some(pull) => pull,
         None => pull.insert(worker.broker.orders().await?),
     };
-    pull.fetch(worker.slots.free(), FETCH).await
+    pull.fetch_for(|| worker.slots.free(), FETCH).await
 }
 
 /// Returns when there is room for an order and it may be taken.

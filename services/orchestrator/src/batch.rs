@@ -14,6 +14,9 @@ use packline_scheduler::{Action, Scheduler};
 /// again, and the broker takes 1000.
 const ROOM: usize = 450;
 
+/// Records of one commit that announcements leave to what starts, so that a flood of them holds up no build.
+const STARTS: usize = 150;
+
 /// The largest value of `effects.<i>`, in bytes of JSON.
 const EFFECTS_BYTES: usize = 200 * 1024;
 
@@ -59,6 +62,11 @@ impl Batch {
     /// How many more records fit before the next commit is due.
     pub(crate) fn room(&self) -> usize {
         if self.closed { 0 } else { ROOM.saturating_sub(self.records.len() + self.letters.len()) }
+    }
+
+    /// Whether announcements may still be taken into the next commit.
+    pub(crate) fn takes_announcements(&self) -> bool {
+        self.room() > STARTS
     }
 
     /// A long announcement has begun: what comes after it goes into a later commit, so that its rest can tell.

@@ -177,7 +177,9 @@ impl Driver {
         }
         loop {
             self.take_waiting(Open::inputs, &mut batch).await?;
-            if batch.room() == 0 || self.is_congested() || !idle || !self.rest(&mut batch).await? {
+            // What is full of announcements waits for no results: more of both follow at once.
+            let waits = idle && batch.takes_announcements() && !self.is_congested();
+            if !waits || !self.rest(&mut batch).await? {
                 return Ok(batch);
             }
         }
@@ -186,7 +188,7 @@ impl Driver {
     /// Takes all that has happened, as far as there is room. Questions are answered where there is time: while it waits.
     async fn take_waiting(&mut self, narrow: fn(Open) -> Open, batch: &mut Batch) -> Result<(), Ended> {
         while batch.room() > 0 {
-            let open = narrow(self.open());
+            let open = narrow(self.open(batch));
             let Some(arrived) = futures::FutureExt::now_or_never(self.intake.next(open)) else { break };
             self.take(arrived, batch).await?;
         }
@@ -199,7 +201,7 @@ impl Driver {
         if batch.is_urgent() || self.scheduler.permits().len() == 0 {
             return Ok(false);
         }
-        let (open, renewal) = (self.open(), Instant::now() + self.leadership.lease.until_renewal());
+        let (open, renewal) = (self.open(batch), Instant::now() + self.leadership.lease.until_renewal());
         tokio::select! {
             biased;
             () = self.shutdown.requested() => Ok(false),
@@ -211,7 +213,7 @@ impl Driver {
     async fn wait(&mut self, batch: &mut Batch) -> Result<(), Ended> {
         let congested = self.is_congested();
         let draining = self.scheduler.control().mode == Mode::Draining;
-        let (open, until) = (self.open(), self.until_next_change());
+        let (open, until) = (self.open(batch), self.until_next_change());
         tokio::select! {
             biased;
             () = self.shutdown.requested() => Ok(()),
@@ -248,13 +250,13 @@ impl Driver {
         self.scheduler.can_start() && !self.is_congested()
     }
 
-    fn open(&self) -> Open {
+    fn open(&self, batch: &Batch) -> Open {
         let (congested, bearable) = (self.is_congested(), self.effect_keys.len() < 2 * MAX_EFFECT_KEYS);
         Open {
             questions: self.knows_workers,
             control: self.is_settled() && bearable,
             results: !congested,
-            packages: !congested && self.long.is_none(),
+            packages: !congested && self.long.is_none() && batch.takes_announcements(),
         }
     }
 

@@ -1,4 +1,7 @@
-use std::{collections::HashMap, time::Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use packline_broker::{Bucket, BucketName, Entry, UpdateError, Watch, Watched};
 
@@ -44,6 +47,29 @@ async fn writes_that_go_together_are_all_done_or_none() {
         values.sort_unstable();
         assert_eq!(values, [&b"moved"[..], b"one", b"one"], "one revision was old");
         bucket.update_all(&writes("three", [first, moved, first + 2])).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_load_leaves_no_consumer_behind() {
+    within(async {
+        let place = Place::new().await;
+        let bucket = place.bucket("a").await;
+        bucket.update("permits.0", "one".into(), 0).await.unwrap();
+        let client = async_nats::connect(place.server.url()).await.unwrap();
+        let consumers = async || {
+            let answer = client.request("$JS.API.STREAM.INFO.KV_orchestrator", "".into()).await.unwrap();
+            let info: serde_json::Value = serde_json::from_slice(&answer.payload).unwrap();
+            info["state"]["consumer_count"].as_u64().unwrap()
+        };
+        let before = consumers().await;
+        for _ in 0..20 {
+            assert_eq!(bucket.load("permits.*", 0).await.unwrap().len(), 1);
+        }
+        let began = Instant::now();
+        while consumers().await > before {}
+        assert!(began.elapsed() < Duration::from_secs(3), "they went by their own time");
     })
     .await;
 }

@@ -1,4 +1,7 @@
-use std::time::{Duration, Instant};
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
 
 use packline_broker::{BrokerError, ConsumeError, ConsumerState, Message, StreamName, topology};
 
@@ -49,6 +52,24 @@ async fn a_waiting_worker_gets_an_order_at_once() {
         let (taken, ()) = tokio::join!(pull.fetch(3, LONG), publish);
         assert_eq!(taken.unwrap().len(), 1);
         assert!(began.elapsed() < LONG / 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_fetch_brings_together_what_there_is_room_for_when_it_comes() {
+    within(async {
+        let place = Place::new().await;
+        let broker = place.broker("a").await;
+        let mut pull = broker.orders().await.unwrap();
+        let room = Cell::new(1);
+        let publish = async {
+            while place_waits(&place).await == 0 {}
+            room.set(10);
+            broker.publish_stored(orders(0..20)).await;
+        };
+        let (taken, ()) = tokio::join!(pull.fetch_for(|| room.get(), LONG), publish);
+        assert_eq!(taken.unwrap().len(), 10);
     })
     .await;
 }

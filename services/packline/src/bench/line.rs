@@ -1,6 +1,6 @@
 //! Throughput: all packages are announced at once, and built as fast as the line can.
 
-use std::{fmt, time::Instant};
+use std::{fmt, time::Duration};
 
 use anyhow::Context;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -10,11 +10,13 @@ use serde::Serialize;
 
 use super::{
     Bed, Settings,
-    bed::{LOOK_EVERY, number},
+    bed::{now, number},
     quantiles::Quantiles,
     usage::{Usage, megabytes},
 };
 
+/// Between two looks whether all is over; the last status says itself when it was stored.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Messages read at a time when all is over.
 const READ_AHEAD: usize = 64;
 
@@ -51,13 +53,16 @@ pub(super) async fn measure(settings: &Settings) -> anyhow::Result<Line> {
     let before = bed.until(|state| state.slots == slots).await?;
     let records = bed.records().await?;
     let used = Usage::of_all(&bed)?;
-    let began = Instant::now();
+    let began = now();
     let sent = bed.announce(0, settings.packages, settings.batch).await;
     let statuses = u64::from(settings.packages) * 2;
-    while bed.broker.stream_state(StreamName::Status).await?.last_sequence < statuses {
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-    let seconds = began.elapsed().as_secs_f64();
+    let last = loop {
+        match bed.broker.stored(StreamName::Status, statuses).await? {
+            Some(last) => break last,
+            None => tokio::time::sleep(LOOK_EVERY).await,
+        }
+    };
+    let seconds = last.stored_at.since(began).as_secs_f64();
     let parts = Usage::of_all(&bed)?.into_iter().map(|usage| usage.since(&used)).collect();
     let after = bed.until(|state| state.counts.published == settings.packages as usize).await?;
     let commits = after.commit - before.commit;
