@@ -19,6 +19,12 @@ async fn begun(console: &Console, round: usize) -> anyhow::Result<u64> {
     Ok(sequence)
 }
 
+/// Waits until all up to this announcement is applied.
+async fn applied(console: &Console, sequence: u64) -> anyhow::Result<()> {
+    let at = |leader: &Value| leader.pointer("/positions/PACKAGES/sequence").and_then(Value::as_u64);
+    console.until("leader", |leader| leader.and_then(at) == Some(sequence)).await.map(drop)
+}
+
 /// Kills the leader as soon as a long announcement has begun; whether it was not done.
 async fn killed_in_the_middle(scene: &mut Scene, round: usize) -> anyhow::Result<bool> {
     let sequence = begun(scene, round).await?;
@@ -27,11 +33,7 @@ async fn killed_in_the_middle(scene: &mut Scene, round: usize) -> anyhow::Result
     }
     let left = scene.broker.bucket(BucketName::Orchestrator).get("intention").await?;
     scene.plant.add_orchestrator()?;
-    scene
-        .until("leader", |leader| {
-            leader.and_then(|leader| leader.pointer("/positions/PACKAGES/sequence")) == Some(&json!(sequence))
-        })
-        .await?;
+    applied(scene, sequence).await?;
     Ok(left.is_some_and(|entry| entry.value.is_some()))
 }
 
@@ -91,11 +93,7 @@ async fn builds_go_on_while_more_is_announced_than_commits_can_take() {
     });
     let last = line.broker.publish_stored(flood.collect()).await.pop();
     line.orchestrator = line.line().orchestrator("next", &[]).unwrap();
-    line.until("leader", |leader| {
-        leader.and_then(|leader| leader.pointer("/positions/PACKAGES/sequence")?.as_u64()) == last
-    })
-    .await
-    .unwrap();
+    applied(&line, last.unwrap()).await.unwrap();
     let last = line.until_state(&format!("@flood-{}/p49", MESSAGES - 1), "queued").await.unwrap();
     let first = line.broker.stored(StreamName::Status, 1).await.unwrap().unwrap();
     let first: PackageStatus = serde_json::from_slice(&first.payload).unwrap();

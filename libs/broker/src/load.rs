@@ -64,7 +64,6 @@ pub(crate) async fn load<V>(
             None => return Err(gap("the leader's record did not come")),
         }
     }
-    reader.close().await;
     if distinct(&entries) < entries.len() {
         entries = last_words(entries);
     }

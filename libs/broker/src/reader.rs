@@ -15,8 +15,9 @@ use crate::{Broker, BrokerError, delivery::Place};
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// No word for so long: the consumer or the broker is gone.
 const SILENCE: Duration = Duration::from_secs(5);
-/// After so long without us the broker drops the consumer.
-const FORGOTTEN: Duration = Duration::from_secs(10);
+/// After so long without us the broker drops the consumer; soon, for until then each write of the stream costs it
+/// a look at it, and no reader outlives its connection.
+const FORGOTTEN: Duration = Duration::from_secs(1);
 
 /// A message and where it stands; none: the broker says that it has had nothing to send for a while.
 pub(crate) type Read = Option<(async_nats::Message, Place)>;
@@ -24,9 +25,6 @@ pub(crate) type Read = Option<(async_nats::Message, Place)>;
 /// An ordered read of what a stream holds, then of all that is new.
 pub(crate) struct Reader {
     broker: Broker,
-    /// Of the consumer that serves it.
-    name: String,
-    stream: String,
     subscriber: Subscriber,
     connections: watch::Receiver<u64>,
     delivered: u64,
@@ -65,22 +63,7 @@ impl Reader {
         }
         let name = format!("{:016x}", fastrand::u64(..));
         let pending = broker.make_consumer(stream, &name, &config).await?;
-        Ok(Self {
-            broker: broker.clone(),
-            name,
-            stream: stream.to_owned(),
-            subscriber,
-            connections,
-            delivered: 0,
-            pending,
-        })
-    }
-
-    /// Lets the broker drop the consumer now: until it does, each write of the stream costs it a look at that
-    /// consumer. A saving, so nobody waits for it.
-    pub(crate) async fn close(self) {
-        let delete = format!("$JS.API.CONSUMER.DELETE.{}.{}", self.stream, self.name);
-        let _ = self.broker.client().publish(delete, Bytes::new()).await;
+        Ok(Self { broker: broker.clone(), subscriber, connections, delivered: 0, pending })
     }
 
     /// What comes next. Cancellation safe.

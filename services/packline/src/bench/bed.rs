@@ -18,7 +18,7 @@ use tempfile::TempDir;
 /// How long one program may take to stop.
 const STOP: Duration = Duration::from_secs(8);
 /// Between two questions to the orchestrator while something is awaited.
-pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A broker, and the programs started at it. On drop all is killed and wiped.
 pub(super) struct Bed {
