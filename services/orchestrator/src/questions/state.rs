@@ -42,6 +42,8 @@ pub(super) fn state(view: &View<'_>) -> State {
         next_attempt_at: until,
     });
     let (workers, worker_counts) = workers(view, now);
+    // Time makes a worker silent a moment before the scheduler is told: no slot of one that is shown so counts.
+    let live: u64 = view.liveness.live(view.clock.monotonic(), view.claim).into_values().map(u64::from).sum();
     State {
         schema: SCHEMA,
         mode: control.mode,
@@ -50,7 +52,7 @@ pub(super) fn state(view: &View<'_>) -> State {
         reason: control.origin.reason.clone(),
         max_concurrent: control.max_concurrent,
         complete: control.complete,
-        slots: scheduler.slots(),
+        slots: scheduler.slots().min(live),
         counts: scheduler.counts(),
         estimated_seconds: scheduler.forecast(now).map(seconds),
         stalled: view.stall.stalled().cloned(),
