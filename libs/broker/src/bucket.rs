@@ -15,11 +15,11 @@ use crate::{
 
 /// The last word for one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry<V = Option<Bytes>> {
+pub struct Entry {
     /// The key, without the bucket.
     pub key: String,
-    /// `None`: it was deleted. Or what a reader made of that.
-    pub value: V,
+    /// `None`: it was deleted.
+    pub value: Option<Bytes>,
     /// Grows with every write to the bucket.
     pub revision: u64,
 }
@@ -159,23 +159,18 @@ impl Bucket {
     /// # Errors
     /// When the broker refuses, or has no such bucket.
     pub async fn load(&self, filter: &str, through: u64) -> Result<Vec<Entry>, BrokerError> {
-        self.load_with(filter, through, |_, value| value).await
+        self.load_into(filter, through).await.map(load::last_words)
     }
 
-    /// The same, with each value read as it comes, so that the bytes of a large bucket are never all in
-    /// memory at once.
+    /// The same, each word handed over as it comes, so that a large bucket is never in memory as a whole. What was
+    /// read before a gap is dropped. A key that is written meanwhile may come twice: the later word counts.
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub async fn load_with<V>(
-        &self,
-        filter: &str,
-        through: u64,
-        read: impl Fn(&str, Option<Bytes>) -> V,
-    ) -> Result<Vec<Entry<V>>, BrokerError> {
+    pub async fn load_into<T: Default + Extend<Entry>>(&self, filter: &str, through: u64) -> Result<T, BrokerError> {
         let mut patience = Patience::new(format!("load bucket {}", self.which.as_str()));
         loop {
-            match load::load(self, filter, through, &read).await {
+            match load::load(self, filter, through).await {
                 Err(error) if error.is_passing() => patience.pause(&error).await,
                 done => return done,
             }

@@ -60,7 +60,7 @@ impl Broker {
             Ok(_) | Err(BrokerError::Missing(_)) => {}
             Err(error) => return Err(error),
         }
-        let inbox = Inbox::open(self, stream, ORCHESTRATOR).await?;
+        let inbox = Inbox::open(self, name, ORCHESTRATOR).await?;
         let config = Config {
             durable_name: Some(ORCHESTRATOR.to_owned()),
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: after + 1 },
@@ -115,7 +115,7 @@ impl Broker {
 
     async fn bind(&self, stream: StreamName, consumer: &str) -> Result<Pull, BrokerError> {
         self.pending(stream, consumer).await?;
-        let inbox = Inbox::open(self, stream, consumer).await?;
+        let inbox = Inbox::open(self, stream.as_str(), consumer).await?;
         Ok(Pull {
             broker: self.clone(),
             what: format!("consumer {consumer} on {}", stream.as_str()),

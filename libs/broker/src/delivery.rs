@@ -32,6 +32,12 @@ impl Place {
         let stored = numbers.next()??;
         Some(Self { delivered, stream, consumer, stored, pending: numbers.next()?? })
     }
+
+    /// That of a message, where it is the next one of its consumer after `delivered`.
+    pub(crate) fn after(delivered: u64, message: &async_nats::Message) -> Option<Self> {
+        let place = message.reply.as_deref().and_then(Self::parse)?;
+        (place.consumer == delivered + 1).then_some(place)
+    }
 }
 
 /// One message of a stream, ours until it is acknowledged or its time is over.

@@ -1,16 +1,25 @@
 //! Reading a bucket whole.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet, hash_map::RandomState},
+    hash::BuildHasher,
+    time::Duration,
+};
 
 use async_nats::jetstream::consumer::DeliverPolicy;
-use bytes::Bytes;
 use packline_domain::record::LEADER;
 
 use crate::{
     BrokerError, Bucket, Entry,
     delivery::Place,
-    reader::{Reader, gap},
+    pull::{Inbox, Pulled, Request},
+    reader::{Read, Reader, SILENCE, gap, passing},
 };
+
+/// Messages asked for at a time.
+const PAGE: usize = 1000;
+/// Nothing to send for so long: what is missing then will not come.
+const IDLE: Duration = Duration::from_secs(2);
 
 impl Bucket {
     /// An ordered read of the last words of all keys that match, then of all new ones.
@@ -29,57 +38,109 @@ impl Bucket {
     }
 }
 
-/// One complete read, see [`Bucket::load`].
-pub(crate) async fn load<V>(
+/// One complete read, see [`Bucket::load_into`].
+pub(crate) async fn load<T: Default + Extend<Entry>>(
     bucket: &Bucket,
     filter: &str,
     through: u64,
-    read: impl Fn(&str, Option<Bytes>) -> V,
-) -> Result<Vec<Entry<V>>, BrokerError> {
+) -> Result<T, BrokerError> {
     // Where the filter leaves `leader` out it is read along, as the mark that `through` is about.
     let along = through > 0 && filter != ">" && filter != LEADER;
     let filters = if along { [filter, LEADER].to_vec() } else { vec![filter] };
-    let mut reader = bucket.read(&filters).await?;
-    let there = usize::try_from(reader.pending).unwrap_or(usize::MAX);
-    let mut entries = Vec::with_capacity(there);
+    let mut pages = Pages::open(bucket, &filters).await?;
+    let there = usize::try_from(pages.pending).unwrap_or(usize::MAX);
+    let mut loaded = T::default();
+    let mut keys = Keys::default();
     let mut reached = through == 0;
-    let mut enough = there;
+    let (mut count, mut enough) = (0_usize, there);
     loop {
-        if reached && reader.pending == 0 && entries.len() >= enough {
-            let missing = there.saturating_sub(distinct(&entries));
+        if reached && pages.pending == 0 && count >= enough {
+            let missing = there.saturating_sub(keys.seen.len());
             if missing == 0 {
-                break;
+                return Ok(loaded);
             }
-            enough = entries.len() + missing;
+            enough = count + missing;
         }
-        match reader.next().await? {
+        match pages.next().await? {
             Some((message, place)) => {
-                let Entry { key, value, revision } = bucket.entry(message, place);
-                reached |= key == LEADER && revision >= through;
-                let value = read(&key, value);
-                entries.push(Entry { key, value, revision });
+                let entry = bucket.entry(message, place);
+                count += 1;
+                keys.see(&entry.key);
+                reached |= entry.key == LEADER && entry.revision >= through;
+                if !along || entry.key != LEADER {
+                    loaded.extend([entry]);
+                }
             }
             // Nothing is on its way any more: what is missing has expired.
-            None if reached => break,
+            None if reached => return Ok(loaded),
             None => return Err(gap("the leader's record did not come")),
         }
     }
-    if distinct(&entries) < entries.len() {
-        entries = last_words(entries);
-    }
-    if along {
-        entries.retain(|entry| entry.key != LEADER);
-    }
-    Ok(entries)
 }
 
-/// How many keys there are. A key that is written while it is read may come twice; or its old word is gone
-/// before it came, and its new one is still on its way when nothing seems to be pending.
-fn distinct<V>(entries: &[Entry<V>]) -> usize {
-    entries.iter().map(|entry| entry.key.as_str()).collect::<HashSet<_>>().len()
+/// An ordered read in pages: as much as is asked for comes, so that however large a bucket is, little of it waits
+/// in memory for whoever takes it. (What is pushed comes ahead by up to 32 MB, the most of flow control.)
+struct Pages {
+    inbox: Inbox,
+    delivered: u64,
+    /// At first how many messages there are to read; then what waits, as of the last one.
+    pending: u64,
 }
 
-fn last_words<V>(entries: Vec<Entry<V>>) -> Vec<Entry<V>> {
+impl Pages {
+    async fn open(bucket: &Bucket, filters: &[&str]) -> Result<Self, BrokerError> {
+        let (broker, stream) = (bucket.broker(), bucket.name().stream());
+        let name = format!("{:016x}", fastrand::u64(..));
+        let inbox = Inbox::open(broker, stream, &name).await?;
+        let subjects = filters.iter().map(|filter| bucket.subject(filter)).collect();
+        let config = passing(subjects, DeliverPolicy::LastPerSubject);
+        let pending = broker.make_consumer(stream, &name, &config).await?;
+        Ok(Self { inbox, delivered: 0, pending })
+    }
+
+    /// What comes next; none: for a while there was nothing to send.
+    async fn next(&mut self) -> Result<Read, BrokerError> {
+        if self.inbox.outstanding() == 0 {
+            // No more than there is: a request that waits keeps the consumer alive.
+            let batch = usize::try_from(self.pending).unwrap_or(PAGE).clamp(1, PAGE);
+            self.inbox.request(&Request { batch, expires: Some(IDLE), heartbeat: None }).await?;
+        }
+        match tokio::time::timeout(SILENCE, self.inbox.next()).await {
+            Ok(Ok(Pulled::Message(message))) => {
+                let Some(place) = Place::after(self.delivered, &message) else {
+                    return Err(gap("messages were skipped"));
+                };
+                self.delivered = place.consumer;
+                self.pending = place.pending;
+                Ok(Some((message, place)))
+            }
+            Ok(Ok(Pulled::Over | Pulled::Heartbeat)) => Ok(None),
+            Ok(Ok(Pulled::Deleted)) => Err(gap("the consumer is gone")),
+            Ok(Ok(Pulled::Denied(why))) => Err(gap(&why)),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(gap("the broker fell silent")),
+        }
+    }
+}
+
+/// Which keys came. One that is written while it is read may come twice; or its old word is gone before it
+/// came, and its new one is still on its way when nothing seems to be pending.
+#[derive(Default)]
+struct Keys {
+    /// Hashes, for there may be many: two that were equal would cost a wait for the broker to be idle.
+    seen: HashSet<u64>,
+    hasher: RandomState,
+}
+
+impl Keys {
+    fn see(&mut self, key: &str) {
+        self.seen.insert(self.hasher.hash_one(key));
+    }
+}
+
+/// The last of the words for each key.
+pub(crate) fn last_words(mut entries: Vec<Entry>) -> Vec<Entry> {
     let newest: HashMap<String, u64> = entries.iter().map(|entry| (entry.key.clone(), entry.revision)).collect();
-    entries.into_iter().filter(|entry| newest.get(&entry.key) == Some(&entry.revision)).collect()
+    entries.retain(|entry| newest.get(&entry.key) == Some(&entry.revision));
+    entries
 }

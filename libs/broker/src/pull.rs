@@ -7,7 +7,7 @@ use futures::{FutureExt, StreamExt};
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::{Broker, BrokerError, StreamName};
+use crate::{Broker, BrokerError};
 
 /// What an inbox got.
 pub(crate) enum Pulled {
@@ -44,12 +44,12 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    pub(crate) async fn open(broker: &Broker, stream: StreamName, consumer: &str) -> Result<Self, BrokerError> {
+    pub(crate) async fn open(broker: &Broker, stream: &str, consumer: &str) -> Result<Self, BrokerError> {
         let (client, mut connections) = (broker.client(), broker.reconnects());
         connections.mark_unchanged();
         let prefix = client.new_inbox();
         let subscriber = client.subscribe(format!("{prefix}.*")).await.map_err(BrokerError::unavailable)?;
-        let next = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{consumer}", stream.as_str());
+        let next = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}");
         Ok(Self {
             broker: broker.clone(),
             next: next.into(),

@@ -14,7 +14,7 @@ use crate::{Broker, BrokerError, delivery::Place};
 
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// No word for so long: the consumer or the broker is gone.
-const SILENCE: Duration = Duration::from_secs(5);
+pub(crate) const SILENCE: Duration = Duration::from_secs(5);
 /// After so long without us the broker drops the consumer; soon, for until then each write of the stream costs it
 /// a look at it, and no reader outlives its connection.
 const FORGOTTEN: Duration = Duration::from_secs(1);
@@ -37,30 +37,19 @@ impl Reader {
     pub(crate) async fn open(
         broker: &Broker,
         stream: &str,
-        mut subjects: Vec<String>,
+        subjects: Vec<String>,
         from: DeliverPolicy,
     ) -> Result<Self, BrokerError> {
         let (client, mut connections) = (broker.client(), broker.reconnects());
         connections.mark_unchanged();
         let inbox = client.new_inbox();
         let subscriber = client.subscribe(inbox.clone()).await.map_err(BrokerError::unavailable)?;
-        let mut config = Config {
+        let config = Config {
             deliver_subject: Some(inbox),
-            deliver_policy: from,
-            ack_policy: AckPolicy::None,
-            max_deliver: 1,
             flow_control: true,
             idle_heartbeat: HEARTBEAT,
-            inactive_threshold: FORGOTTEN,
-            num_replicas: 1,
-            memory_storage: true,
-            ..Config::default()
+            ..passing(subjects, from)
         };
-        if subjects.len() == 1 {
-            config.filter_subject = subjects.pop().unwrap_or_default();
-        } else {
-            config.filter_subjects = subjects;
-        }
         let name = format!("{:016x}", fastrand::u64(..));
         let pending = broker.make_consumer(stream, &name, &config).await?;
         Ok(Self { broker: broker.clone(), subscriber, connections, delivered: 0, pending })
@@ -94,10 +83,7 @@ impl Reader {
     }
 
     fn take(&mut self, message: async_nats::Message) -> Result<Read, BrokerError> {
-        let place = message.reply.as_deref().and_then(Place::parse);
-        let Some(place) = place.filter(|place| place.consumer == self.delivered + 1) else {
-            return Err(gap("messages were skipped"));
-        };
+        let Some(place) = Place::after(self.delivered, &message) else { return Err(gap("messages were skipped")) };
         self.delivered = place.consumer;
         self.pending = place.pending;
         Ok(Some((message, place)))
@@ -117,6 +103,24 @@ impl Reader {
             Some(sent) if sent != self.delivered => Err(gap("messages were lost")),
             _ => Ok(idle),
         }
+    }
+}
+
+/// A consumer of one reader, who acknowledges nothing; it is not kept, and soon forgotten.
+pub(crate) fn passing(mut subjects: Vec<String>, from: DeliverPolicy) -> Config {
+    let config = Config {
+        deliver_policy: from,
+        ack_policy: AckPolicy::None,
+        max_deliver: 1,
+        inactive_threshold: FORGOTTEN,
+        num_replicas: 1,
+        memory_storage: true,
+        ..Config::default()
+    };
+    if subjects.len() == 1 {
+        Config { filter_subject: subjects.pop().unwrap_or_default(), ..config }
+    } else {
+        Config { filter_subjects: subjects, ..config }
     }
 }
 

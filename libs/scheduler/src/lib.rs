@@ -85,6 +85,6 @@ mod withdraw;
 pub use action::Action;
 pub use input::{Config, Input, Now, Refusal, Slice};
 pub use packline_domain::answer::{Counts, Holder, Reason, Standing};
-pub use restore::Impossible;
+pub use restore::{Impossible, Restoring};
 pub use scheduler::Scheduler;
 pub use withdraw::Withdrawal;

@@ -24,9 +24,9 @@ fn impossible(key: Key, why: impl Into<String>) -> Impossible {
     Impossible { key, why: why.into() }
 }
 
-/// The records by kind, each seen to be what its key says.
-#[derive(Default)]
-struct Records {
+/// A scheduler to be, from records that come one by one: by kind, each seen to be what its key says.
+#[derive(Debug, Default)]
+pub struct Restoring {
     control: Option<Control>,
     intention: Option<Intention>,
     queue: BTreeMap<PackageName, Box<Queue>>,
@@ -47,31 +47,11 @@ impl Scheduler {
         serial: u64,
         now: Timestamp,
     ) -> Result<Self, Impossible> {
-        let mut sorted = Records::default();
+        let mut restoring = Restoring::default();
         for (key, record) in records {
-            sorted.sort(key, record)?;
+            restoring.put(key, record)?;
         }
-        sorted.check()?;
-        let control = sorted.control.ok_or_else(|| impossible(Key::Control, "it is missing, and others are there"))?;
-        let latest = now.after(config.retry_max);
-        let expiry = now.after(config.build_deadline);
-        let mut scheduler = Self::new(config, control, serial);
-        scheduler.stored = true;
-        scheduler.control.since = scheduler.control.since.min(latest);
-        scheduler.intention = sorted.intention;
-        scheduler.arrival = sorted.queue.values().map(|queue| queue.arrival).max().unwrap_or(0).saturating_add(1);
-        scheduler.packages.load(sorted.queue.into_values().map(|queue| trusted(queue, latest)));
-        for (name, mut retries) in sorted.retries {
-            retries.next_attempt_at = retries.next_attempt_at.map(|at| at.min(latest));
-            scheduler.packages.set_retries(&name, Some(retries));
-        }
-        for (number, mut permit) in sorted.permits {
-            permit.granted_at = permit.granted_at.min(latest);
-            scheduler.serial = scheduler.serial.max(permit.build_id.serial);
-            scheduler.permits.set(number, Some(permit), expiry);
-        }
-        scheduler.packages.ripen(now);
-        Ok(scheduler)
+        restoring.finish(config, serial, now)
     }
 
     /// All records as they stand: what the bucket holds when every action is committed.
@@ -99,8 +79,12 @@ fn trusted(mut queue: Box<Queue>, latest: Timestamp) -> Box<Queue> {
     queue
 }
 
-impl Records {
-    fn sort(&mut self, key: Key, record: Record) -> Result<(), Impossible> {
+impl Restoring {
+    /// One record, in the place of an earlier one with the same key.
+    ///
+    /// # Errors
+    /// It contradicts its key.
+    pub fn put(&mut self, key: Key, record: Record) -> Result<(), Impossible> {
         match (key, record) {
             (Key::Control, Record::Control(control)) => self.control = Some(*control),
             (Key::Intention, Record::Intention(intention)) => self.intention = Some(*intention),
@@ -126,6 +110,51 @@ impl Records {
             ) => return Err(impossible(key, "its value is of another kind")),
         }
         Ok(())
+    }
+
+    /// There is no record with this key after all.
+    pub fn remove(&mut self, key: &Key) {
+        match key {
+            Key::Control => self.control = None,
+            Key::Intention => self.intention = None,
+            Key::Queue(name) => drop(self.queue.remove(name)),
+            Key::Retries(name) => drop(self.retries.remove(name)),
+            Key::Permit(number) => drop(self.permits.remove(number)),
+            Key::Leader | Key::Effects(_) => {}
+        }
+    }
+
+    /// Whether anybody has led before: who leads first writes it.
+    pub fn has_control(&self) -> bool {
+        self.control.is_some()
+    }
+
+    /// The scheduler, see [`Scheduler::restore`].
+    ///
+    /// # Errors
+    /// A record that contradicts another one.
+    pub fn finish(self, config: Config, serial: u64, now: Timestamp) -> Result<Scheduler, Impossible> {
+        self.check()?;
+        let control = self.control.ok_or_else(|| impossible(Key::Control, "it is missing, and others are there"))?;
+        let latest = now.after(config.retry_max);
+        let expiry = now.after(config.build_deadline);
+        let mut scheduler = Scheduler::new(config, control, serial);
+        scheduler.stored = true;
+        scheduler.control.since = scheduler.control.since.min(latest);
+        scheduler.intention = self.intention;
+        scheduler.arrival = self.queue.values().map(|queue| queue.arrival).max().unwrap_or(0).saturating_add(1);
+        scheduler.packages.load(self.queue.into_values().map(|queue| trusted(queue, latest)));
+        for (name, mut retries) in self.retries {
+            retries.next_attempt_at = retries.next_attempt_at.map(|at| at.min(latest));
+            scheduler.packages.set_retries(&name, Some(retries));
+        }
+        for (number, mut permit) in self.permits {
+            permit.granted_at = permit.granted_at.min(latest);
+            scheduler.serial = scheduler.serial.max(permit.build_id.serial);
+            scheduler.permits.set(number, Some(permit), expiry);
+        }
+        scheduler.packages.ripen(now);
+        Ok(scheduler)
     }
 
     fn check(&self) -> Result<(), Impossible> {

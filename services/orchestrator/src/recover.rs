@@ -8,9 +8,9 @@ use packline_domain::{
     BuildOrder, Effect, Mode, Timestamp,
     control::Origin,
     effect::EffectsRecord,
-    record::{Control, Key, Leader, Permit, Record, UnknownKey},
+    record::{Control, Key, Leader, Permit, Record},
 };
-use packline_scheduler::{Config, Scheduler};
+use packline_scheduler::{Config, Restoring, Scheduler};
 
 /// The effects of a commit that may not be out yet, with its number.
 pub(crate) type Unsent = (u64, Vec<Effect>);
@@ -26,88 +26,92 @@ pub(crate) struct Recovered {
     pub(crate) effect_keys: BTreeMap<u32, u64>,
 }
 
-/// What one key of the bucket says.
-pub(crate) enum Word {
-    /// Nothing that this version knows.
-    Unknown(UnknownKey),
-    /// It is deleted, or decided elsewhere.
-    Nothing(Key),
-    /// Something that cannot be read.
-    Rubbish(Key, serde_json::Error),
-    /// A record that the scheduler decides.
-    Record(Key, Record),
-    /// Messages that may not be out.
-    Effects(u32, EffectsRecord<'static>),
+/// What the bucket says, as far as it is loaded.
+#[derive(Default)]
+pub(crate) struct Loaded {
+    records: Restoring,
+    permit_revisions: BTreeMap<u32, u64>,
+    /// By the `i` of `effects.<i>`.
+    chunks: BTreeMap<u32, EffectsRecord<'static>>,
+    leader_revision: u64,
+    /// What cannot be used, by its key.
+    refused: BTreeMap<Key, anyhow::Error>,
 }
 
-/// Reads one key as it is loaded.
-pub(crate) fn read(key: &str, value: Option<&[u8]>) -> Word {
-    let key: Key = match key.parse() {
-        Ok(key) => key,
-        Err(unknown) => return Word::Unknown(unknown),
-    };
-    let Some(value) = value else { return Word::Nothing(key) };
-    let word = match key {
-        Key::Effects(i) => serde_json::from_slice(value).map(|record| Word::Effects(i, record)),
-        _ => Record::decode(&key, value).map(|record| match record {
-            Some(record) => Word::Record(key.clone(), record),
-            None => Word::Nothing(key.clone()),
-        }),
-    };
-    word.unwrap_or_else(|error| Word::Rubbish(key, error))
-}
-
-/// Rebuilds what the bucket implies, read up to the loader's own takeover record or a renewal of it, whose
-/// revision is at least `revision`.
-///
-/// # Errors
-/// When a record is not what its key holds; the key is named.
-pub(crate) fn rebuild(
-    entries: Vec<Entry<Word>>,
-    leader: &Leader,
-    revision: u64,
-    rules: Config,
-    max_concurrent: u32,
-    now: Timestamp,
-    lost: bool,
-) -> anyhow::Result<Recovered> {
-    let mut records = Vec::with_capacity(entries.len());
-    let mut chunks = Vec::new();
-    let mut permits = BTreeMap::new();
-    let mut permit_revisions = BTreeMap::new();
-    let mut own_record_seen = false;
-    let mut first_start = true;
-    for entry in entries {
-        match entry.value {
-            Word::Unknown(unknown) => tracing::warn!("{unknown}; left alone"),
-            Word::Nothing(Key::Leader) => own_record_seen |= entry.revision >= revision,
-            Word::Nothing(Key::Permit(n)) => {
-                permit_revisions.insert(n, entry.revision);
-            }
-            Word::Nothing(_) => {}
-            Word::Rubbish(key, error) => {
-                let unreadable = format!("the value of {key} in the bucket orchestrator cannot be read");
-                return Err(anyhow::Error::from(error).context(unreadable));
-            }
-            Word::Effects(i, chunk) => chunks.push((i, chunk)),
-            Word::Record(key, record) => {
-                first_start &= !matches!(record, Record::Control(_));
-                if let (Key::Permit(n), Record::Permit(permit)) = (&key, &record) {
-                    permit_revisions.insert(*n, entry.revision);
-                    permits.insert(*n, (entry.revision, permit.clone()));
-                }
-                records.push((key, record));
+impl Extend<Entry> for Loaded {
+    fn extend<T: IntoIterator<Item = Entry>>(&mut self, entries: T) {
+        for entry in entries {
+            match entry.key.parse::<Key>() {
+                Ok(key) => self.take(&key, entry.value.as_deref(), entry.revision),
+                Err(unknown) => tracing::warn!("{unknown}; left alone"),
             }
         }
     }
-    ensure!(own_record_seen, "the bucket orchestrator was read without this leader's own record");
-    let scheduler = if first_start {
-        Scheduler::new(rules, first_control(max_concurrent, now, lost), leader.serial)
-    } else {
-        Scheduler::restore(rules, records, leader.serial, now)?
-    };
-    let (effects, effect_keys) = outstanding(chunks, leader, &permits);
-    Ok(Recovered { scheduler, permit_revisions, effects, effect_keys })
+}
+
+impl Loaded {
+    fn take(&mut self, key: &Key, value: Option<&[u8]>, revision: u64) {
+        self.refused.remove(key);
+        match key {
+            Key::Leader => self.leader_revision = revision,
+            Key::Permit(n) => drop(self.permit_revisions.insert(*n, revision)),
+            Key::Control | Key::Intention | Key::Queue(_) | Key::Retries(_) | Key::Effects(_) => {}
+        }
+        let taken = match (key, value) {
+            (Key::Effects(i), None) => {
+                self.chunks.remove(i);
+                Ok(())
+            }
+            (_, None) => {
+                self.records.remove(key);
+                Ok(())
+            }
+            (Key::Effects(i), Some(value)) => serde_json::from_slice(value)
+                .map(|chunk| drop(self.chunks.insert(*i, chunk)))
+                .map_err(|error| unreadable(key, error)),
+            (_, Some(value)) => match Record::decode(key, value) {
+                Ok(Some(record)) => self.records.put(key.clone(), record).map_err(Into::into),
+                // Decided elsewhere.
+                Ok(None) => Ok(()),
+                Err(error) => Err(unreadable(key, error)),
+            },
+        };
+        if let Err(error) = taken {
+            self.refused.insert(key.clone(), error);
+        }
+    }
+
+    /// Rebuilds what the bucket implies, read up to the loader's own takeover record or a renewal of it, whose
+    /// revision is at least `revision`.
+    ///
+    /// # Errors
+    /// When a record is not what its key holds; the key is named.
+    pub(crate) fn rebuild(
+        mut self,
+        leader: &Leader,
+        revision: u64,
+        rules: Config,
+        max_concurrent: u32,
+        now: Timestamp,
+        lost: bool,
+    ) -> anyhow::Result<Recovered> {
+        if let Some((_, error)) = self.refused.pop_first() {
+            return Err(error);
+        }
+        ensure!(self.leader_revision >= revision, "the bucket orchestrator was read without this leader's own record");
+        let scheduler = if self.records.has_control() {
+            self.records.finish(rules, leader.serial, now)?
+        } else {
+            Scheduler::new(rules, first_control(max_concurrent, now, lost), leader.serial)
+        };
+        let (effects, effect_keys) =
+            outstanding(self.chunks, leader, |n| Some((*self.permit_revisions.get(&n)?, scheduler.permit(n)?)));
+        Ok(Recovered { scheduler, permit_revisions: self.permit_revisions, effects, effect_keys })
+    }
+}
+
+fn unreadable(key: &Key, error: serde_json::Error) -> anyhow::Error {
+    anyhow::Error::from(error).context(format!("the value of {key} in the bucket orchestrator cannot be read"))
 }
 
 /// The control of a new line. One whose bucket was lost starts paused, for a person to look (law 6).
@@ -133,18 +137,18 @@ fn first_control(max_concurrent: u32, now: Timestamp, lost: bool) -> Control {
 }
 
 /// Exactly what is younger than the mark, in order; an order goes out only while nobody has taken its
-/// permit.
-fn outstanding(
-    mut chunks: Vec<(u32, EffectsRecord<'static>)>,
+/// permit. `permit` answers the permit with that number, and the revision of its key.
+fn outstanding<'a>(
+    chunks: BTreeMap<u32, EffectsRecord<'static>>,
     leader: &Leader,
-    permits: &BTreeMap<u32, (u64, Box<Permit>)>,
+    permit: impl Fn(u32) -> Option<(u64, &'a Permit)>,
 ) -> (Vec<Unsent>, BTreeMap<u32, u64>) {
-    chunks.retain(|(_, chunk)| chunk.commit > leader.effects_through);
+    let mut chunks: Vec<_> = chunks.into_iter().filter(|(_, chunk)| chunk.commit > leader.effects_through).collect();
     chunks.sort_by_key(|(_, chunk)| (chunk.commit, chunk.part));
     let keys = chunks.iter().map(|(i, chunk)| (*i, chunk.commit)).collect();
     let mut commits: Vec<Unsent> = Vec::new();
     for (_, chunk) in chunks {
-        let wanted = chunk.effects.into_owned().into_iter().filter_map(|effect| still_wanted(effect, permits));
+        let wanted = chunk.effects.into_owned().into_iter().filter_map(|effect| still_wanted(effect, &permit));
         match commits.last_mut() {
             Some((last, effects)) if *last == chunk.commit => effects.extend(wanted),
             _ => commits.push((chunk.commit, wanted.collect())),
@@ -153,11 +157,11 @@ fn outstanding(
     (commits, keys)
 }
 
-fn still_wanted(effect: Effect, permits: &BTreeMap<u32, (u64, Box<Permit>)>) -> Option<Effect> {
+fn still_wanted<'a>(effect: Effect, permit: impl Fn(u32) -> Option<(u64, &'a Permit)>) -> Option<Effect> {
     let Effect::Order(mut order) = effect else { return Some(effect) };
-    let (revision, permit) = permits.get(&order.permit)?;
+    let (revision, permit) = permit(order.permit)?;
     is_untaken(permit, &order).then(|| {
-        order.permit_revision = *revision;
+        order.permit_revision = revision;
         Effect::Order(order)
     })
 }
@@ -171,21 +175,28 @@ mod tests {
     use super::*;
     use packline_domain::{BuildId, Package, SCHEMA, message::OrderConfig};
     use serde::Serialize;
+    use serde_json::json;
     use std::time::Duration;
 
     const TAKEOVER: u64 = 100;
 
-    fn entry(key: &str, revision: u64, value: &impl Serialize) -> Entry<Word> {
-        Entry { key: key.into(), value: read(key, Some(&serde_json::to_vec(value).unwrap())), revision }
+    fn entry(key: &str, revision: u64, value: &impl Serialize) -> Entry {
+        Entry { key: key.into(), value: Some(serde_json::to_vec(value).unwrap().into()), revision }
+    }
+
+    fn loaded(entries: Vec<Entry>) -> Loaded {
+        let mut loaded = Loaded::default();
+        loaded.extend(entries);
+        loaded
     }
 
     fn leader(effects_through: u64) -> Leader {
         Leader { commit: 9, effects_through, ..Leader::default() }
     }
 
-    fn recovered(mut entries: Vec<Entry<Word>>, leader: &Leader) -> anyhow::Result<Recovered> {
+    fn recovered(mut entries: Vec<Entry>, leader: &Leader) -> anyhow::Result<Recovered> {
         entries.push(entry("leader", TAKEOVER, leader));
-        rebuild(entries, leader, TAKEOVER, Config::default(), 4, Timestamp::from_millis(1_000_000), false)
+        loaded(entries).rebuild(leader, TAKEOVER, Config::default(), 4, Timestamp::from_millis(1_000_000), false)
     }
 
     fn permit(worker: Option<&str>) -> Permit {
@@ -235,39 +246,67 @@ mod tests {
     #[test]
     fn an_order_goes_out_again_only_while_nobody_has_taken_its_permit() {
         for (worker, sent) in [(None, true), (Some("w"), false)] {
-            let chunks = vec![(0, chunk(9, 0, vec![order()]))];
-            let permits = BTreeMap::from([(0, (55, Box::new(permit(worker))))]);
-            let (commits, _) = outstanding(chunks, &leader(8), &permits);
+            let chunks = BTreeMap::from([(0, chunk(9, 0, vec![order()]))]);
+            let permit = permit(worker);
+            let (commits, _) = outstanding(chunks, &leader(8), |_| Some((55, &permit)));
             let effects = &commits[0].1;
             assert_eq!(effects.len(), usize::from(sent), "{worker:?}");
             if let Some(Effect::Order(order)) = effects.first() {
                 assert_eq!(order.permit_revision, 55, "as loaded");
             }
         }
-        let (commits, _) = outstanding(vec![(0, chunk(9, 0, vec![order()]))], &leader(8), &BTreeMap::new());
+        let (commits, _) = outstanding(BTreeMap::from([(0, chunk(9, 0, vec![order()]))]), &leader(8), |_| None);
         assert!(commits[0].1.is_empty(), "the permit is gone");
     }
 
     #[test]
     fn a_record_that_cannot_be_read_is_named() {
         let key = "queue.acme/core";
-        let rubbish = Entry { key: key.into(), value: read(key, Some(b"rubbish")), revision: 3 };
+        let rubbish = Entry { key: key.into(), value: Some("rubbish".into()), revision: 3 };
         let error = recovered(vec![rubbish], &leader(9)).err().unwrap();
         assert!(error.to_string().contains("queue.acme/core"), "{error}");
     }
 
     #[test]
+    fn of_a_key_that_came_twice_the_later_word_counts() {
+        let deleted = |key: &str, revision| Entry { key: key.into(), value: None, revision };
+        let package = json!({"package": {"name": "a"}, "state": "queued", "arrival": 1, "commit": 1,
+            "queuedAt": Timestamp::default(), "announcedAt": Timestamp::default()});
+        let control = first_control(4, Timestamp::default(), false);
+        let rubbish = Entry { key: "permits.0".into(), value: Some("rubbish".into()), revision: 4 };
+        let entries = vec![
+            entry("control", 1, &control),
+            entry("queue.a", 2, &package),
+            entry("retries.a", 3, &json!({"packageName": "b"})),
+            rubbish,
+            entry("permits.1", 5, &permit(None)),
+            entry("effects.0", 6, &chunk(9, 0, vec![wake("a")])),
+            deleted("retries.a", 7),
+            deleted("permits.0", 8),
+            deleted("permits.1", 9),
+            deleted("effects.0", 10),
+            entry("control", 11, &Control { max_concurrent: 7, ..control.clone() }),
+        ];
+        let recovered = recovered(entries, &leader(8)).unwrap();
+        assert_eq!(recovered.scheduler.control().max_concurrent, 7);
+        assert_eq!((recovered.scheduler.packages().count(), recovered.scheduler.permits().count()), (1, 0));
+        assert_eq!(recovered.permit_revisions, BTreeMap::from([(0, 8), (1, 9)]));
+        assert!(recovered.effects.is_empty() && recovered.effect_keys.is_empty());
+    }
+
+    #[test]
     fn a_load_without_the_leaders_own_record_is_refused() {
         let old = entry("leader", TAKEOVER - 1, &leader(9));
-        let loaded = rebuild(vec![old], &leader(9), TAKEOVER, Config::default(), 4, Timestamp::default(), false);
-        assert!(loaded.is_err());
+        let rebuilt =
+            loaded(vec![old]).rebuild(&leader(9), TAKEOVER, Config::default(), 4, Timestamp::default(), false);
+        assert!(rebuilt.is_err());
     }
 
     #[test]
     fn a_line_whose_bucket_was_lost_starts_paused_and_says_why() {
         let entries = vec![entry("leader", TAKEOVER, &leader(0))];
         let recovered =
-            rebuild(entries, &leader(0), TAKEOVER, Config::default(), 4, Timestamp::default(), true).unwrap();
+            loaded(entries).rebuild(&leader(0), TAKEOVER, Config::default(), 4, Timestamp::default(), true).unwrap();
         let control = recovered.scheduler.control();
         assert_eq!(control.mode, Mode::Paused);
         assert!(control.origin.reason.as_ref().is_some_and(|reason| reason.contains("was lost")));

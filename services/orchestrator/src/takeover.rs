@@ -21,7 +21,8 @@ use crate::{
     metrics::Metrics,
     pace::Pace,
     questions::Glance,
-    recover, stall,
+    recover::Loaded,
+    stall,
 };
 
 /// How long results are gathered at most. Orders, claims and results take about five times as long as the
@@ -61,14 +62,13 @@ pub(crate) async fn take(
     let millis = u64::try_from(clock.now().as_millis()).unwrap_or(0);
     record.serial = record.serial.saturating_add(1).max(millis);
     let revision = leadership.revision();
-    let loaded = bucket.load_with(">", revision, |key, value| recover::read(key, value.as_deref()));
-    let entries = match leadership.keeping(loaded).await {
+    let loaded = match leadership.keeping(bucket.load_into::<Loaded>(">", revision)).await {
         Ok(loaded) => loaded.context("failed to load the bucket orchestrator")?,
         Err(CommitError::Deposed | CommitError::Conflict) => return Ok(None),
         Err(error) => return Err(error).context("failed to keep the lease"),
     };
     let (rules, limit) = (config.rules(), config.max_concurrent);
-    let recovered = recover::rebuild(entries, &record, revision, rules, limit, clock.now(), lost)?;
+    let recovered = loaded.rebuild(&record, revision, rules, limit, clock.now(), lost)?;
     leadership.record.positions.clone_from(&record.positions);
     leadership.record.serial = record.serial;
     tracing::info!(

@@ -3,6 +3,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::StreamExt;
 use packline_broker::{Bucket, BucketName, Entry, UpdateError, Watch, Watched};
 
 use crate::{Place, leader, put, records, take, through, within};
@@ -141,6 +142,28 @@ async fn a_load_is_whole_while_others_write_and_connections_are_cut() {
         let began = Instant::now();
         loader.load(">", chain.revision()).await.unwrap();
         println!("{KEYS} keys loaded in {:?}", began.elapsed());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_load_asks_for_a_page_at_a_time_so_that_little_waits_in_memory() {
+    within(async {
+        let place = Place::new().await;
+        let bucket = place.bucket("a").await;
+        let mut chain = take(&bucket, "a", 1).await;
+        for part in 0..5 {
+            let writes: Vec<_> = (0..500).map(|n| put(format!("queue.p{}", part * 500 + n), "x")).collect();
+            chain.commit(&leader("a", 1, 2), &writes).await.unwrap();
+        }
+        let client = async_nats::connect(place.server.url()).await.unwrap();
+        let mut requests = client.subscribe("$JS.API.CONSUMER.MSG.NEXT.KV_orchestrator.*").await.unwrap();
+        client.flush().await.unwrap();
+        assert_eq!(bucket.load_into::<Vec<_>>("queue.*", 0).await.unwrap().len(), 2500);
+        for most in [1000, 1000, 500] {
+            let request: serde_json::Value = serde_json::from_slice(&requests.next().await.unwrap().payload).unwrap();
+            assert_eq!(request["batch"], most);
+        }
     })
     .await;
 }
