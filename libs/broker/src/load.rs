@@ -13,13 +13,13 @@ use crate::{
     BrokerError, Bucket, Entry,
     delivery::Place,
     pull::{Inbox, Pulled, Request},
-    reader::{Read, Reader, SILENCE, gap, passing},
+    reader::{Reader, SILENCE, gap, passing},
 };
 
-/// Messages asked for at a time.
-const PAGE: usize = 1000;
-/// Nothing to send for so long: what is missing then will not come.
-const IDLE: Duration = Duration::from_secs(2);
+/// Messages asked for at a time; of the largest records that is 32 MB.
+const PAGE: usize = 250;
+/// How long a request for a page stands; a broker that needs longer is asked again.
+const PAGE_WITHIN: Duration = Duration::from_secs(2);
 
 impl Bucket {
     /// An ordered read of the last words of all keys that match, then of all new ones.
@@ -52,37 +52,35 @@ pub(crate) async fn load<T: Default + Extend<Entry>>(
     let mut loaded = T::default();
     let mut keys = Keys::default();
     let mut reached = through == 0;
-    let (mut count, mut enough) = (0_usize, there);
     loop {
-        if reached && pages.pending == 0 && count >= enough {
-            let missing = there.saturating_sub(keys.seen.len());
-            if missing == 0 {
+        let complete = reached && keys.seen.len() >= there;
+        if complete && pages.pending == 0 {
+            return Ok(loaded);
+        }
+        let Some((message, place)) = pages.next().await? else {
+            if complete {
                 return Ok(loaded);
             }
-            enough = count + missing;
-        }
-        match pages.next().await? {
-            Some((message, place)) => {
-                let entry = bucket.entry(message, place);
-                count += 1;
-                keys.see(&entry.key);
-                reached |= entry.key == LEADER && entry.revision >= through;
-                if !along || entry.key != LEADER {
-                    loaded.extend([entry]);
-                }
-            }
-            // Nothing is on its way any more: what is missing has expired.
-            None if reached => return Ok(loaded),
-            None => return Err(gap("the leader's record did not come")),
+            // It has expired, or the broker lags: one who reads anew sees which.
+            return Err(gap("what was there did not come"));
+        };
+        let entry = bucket.entry(message, place);
+        keys.see(&entry.key);
+        reached |= entry.key == LEADER && entry.revision >= through;
+        if !along || entry.key != LEADER {
+            loaded.extend([entry]);
         }
     }
 }
 
-/// An ordered read in pages: as much as is asked for comes, so that however large a bucket is, little of it waits
-/// in memory for whoever takes it. (What is pushed comes ahead by up to 32 MB, the most of flow control.)
+/// An ordered read in pages: no more comes than is asked for, so that however large a bucket is, little of it waits
+/// in memory for whoever takes it. (What is pushed comes ahead by up to 32 MB, which as messages take several times
+/// that.)
 struct Pages {
     inbox: Inbox,
     delivered: u64,
+    /// What was delivered when the last page was asked for.
+    asked_at: u64,
     /// At first how many messages there are to read; then what waits, as of the last one.
     pending: u64,
 }
@@ -95,30 +93,37 @@ impl Pages {
         let subjects = filters.iter().map(|filter| bucket.subject(filter)).collect();
         let config = passing(subjects, DeliverPolicy::LastPerSubject);
         let pending = broker.make_consumer(stream, &name, &config).await?;
-        Ok(Self { inbox, delivered: 0, pending })
+        Ok(Self { inbox, delivered: 0, asked_at: 0, pending })
     }
 
-    /// What comes next; none: for a while there was nothing to send.
-    async fn next(&mut self) -> Result<Read, BrokerError> {
-        if self.inbox.outstanding() == 0 {
-            // No more than there is: a request that waits keeps the consumer alive.
-            let batch = usize::try_from(self.pending).unwrap_or(PAGE).clamp(1, PAGE);
-            self.inbox.request(&Request { batch, expires: Some(IDLE), heartbeat: None }).await?;
-        }
-        match tokio::time::timeout(SILENCE, self.inbox.next()).await {
-            Ok(Ok(Pulled::Message(message))) => {
-                let Some(place) = Place::after(self.delivered, &message) else {
-                    return Err(gap("messages were skipped"));
-                };
-                self.delivered = place.consumer;
-                self.pending = place.pending;
-                Ok(Some((message, place)))
+    /// What comes next; none: for a while nothing came.
+    ///
+    /// # Errors
+    /// It does not come in order: read anew.
+    async fn next(&mut self) -> Result<Option<(async_nats::Message, Place)>, BrokerError> {
+        loop {
+            // Ahead of the end of a page: a consumer that nobody asks is soon forgotten.
+            if self.inbox.outstanding() <= PAGE / 2 {
+                self.asked_at = self.delivered;
+                self.inbox.request(&Request { batch: PAGE, expires: Some(PAGE_WITHIN), heartbeat: None }).await?;
             }
-            Ok(Ok(Pulled::Over | Pulled::Heartbeat)) => Ok(None),
-            Ok(Ok(Pulled::Deleted)) => Err(gap("the consumer is gone")),
-            Ok(Ok(Pulled::Denied(why))) => Err(gap(&why)),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(gap("the broker fell silent")),
+            match tokio::time::timeout(SILENCE, self.inbox.next()).await {
+                Ok(Ok(Pulled::Message(message))) => {
+                    let Some(place) = Place::after(self.delivered, &message) else {
+                        return Err(gap("messages were skipped"));
+                    };
+                    self.delivered = place.consumer;
+                    self.pending = place.pending;
+                    return Ok(Some((message, place)));
+                }
+                // Slow, and on its way.
+                Ok(Ok(Pulled::Over | Pulled::Heartbeat)) if self.delivered > self.asked_at => {}
+                Ok(Ok(Pulled::Over | Pulled::Heartbeat)) => return Ok(None),
+                Ok(Ok(Pulled::Deleted)) => return Err(gap("the consumer is gone")),
+                Ok(Ok(Pulled::Denied(why))) => return Err(gap(&why)),
+                Ok(Err(error)) => return Err(error),
+                Err(_) => return Err(gap("the broker fell silent")),
+            }
         }
     }
 }
@@ -127,7 +132,7 @@ impl Pages {
 /// came, and its new one is still on its way when nothing seems to be pending.
 #[derive(Default)]
 struct Keys {
-    /// Hashes, for there may be many: two that were equal would cost a wait for the broker to be idle.
+    /// Hashes, for there may be many: two that were equal would cost a second read.
     seen: HashSet<u64>,
     hasher: RandomState,
 }

@@ -1,4 +1,4 @@
-//! Pulling from a durable consumer: an inbox, and one request at a time.
+//! Pulling from a consumer: an inbox, and numbered requests.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub(crate) struct Request {
 }
 
 /// Where a consumer's messages arrive. Requests are numbered, so that the end of an earlier one is not
-/// taken for the end of this one.
+/// taken for the end of the last one.
 pub(crate) struct Inbox {
     broker: Broker,
     next: Subject,
@@ -61,7 +61,7 @@ impl Inbox {
         })
     }
 
-    /// How many messages the broker still owes to the request.
+    /// How many messages the broker still owes.
     pub(crate) fn outstanding(&self) -> usize {
         self.outstanding
     }
@@ -96,7 +96,7 @@ impl Inbox {
             .publish_with_reply(self.next.clone(), reply, body.to_string().into())
             .await
             .map_err(BrokerError::unavailable)?;
-        self.outstanding = request.batch;
+        self.outstanding += request.batch;
         Ok(())
     }
 

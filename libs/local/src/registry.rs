@@ -1,5 +1,6 @@
 //! An npm registry of one's own: Verdaccio on a free port, in a folder of its own, with no way to the outside.
 
+mod configuration;
 mod mend;
 
 use std::{
@@ -12,12 +13,13 @@ use std::{
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
-use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::Instant,
 };
+
+pub use configuration::{Credentials, Told, Uplinks, Upstream};
 
 use crate::{
     process::{Process, command},
@@ -34,19 +36,7 @@ pub struct RegistryOptions {
     /// The port it would like; any free one where there is none, or somebody has it.
     pub port: Option<u16>,
     /// From where it takes what it does not have itself.
-    pub uplink: Option<Uplink>,
-}
-
-/// The address of another registry, and the names of packages that must never be taken from there.
-pub type Uplink = (String, Vec<String>);
-
-/// Which requests the registry says in its log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// All.
-    All,
-    /// Only those that go wrong.
-    Failures,
+    pub uplinks: Option<Uplinks>,
 }
 
 /// Writes the configuration for a registry that keeps all it has in `folder`, mends what a killed one has left
@@ -54,10 +44,9 @@ pub enum Told {
 ///
 /// # Errors
 /// When the folder cannot be written or read.
-pub fn prepare(folder: &Path, uplink: Option<&Uplink>, told: Told) -> anyhow::Result<Vec<String>> {
+pub fn prepare(folder: &Path, uplinks: Option<&Uplinks>, told: Told) -> anyhow::Result<Vec<String>> {
     fs::create_dir_all(folder).with_context(|| format!("failed to make {}", folder.display()))?;
-    let config = configuration(uplink, told).to_string();
-    fs::write(configuration_of(folder), config).context("failed to configure the registry")?;
+    configuration::write(&configuration_of(folder), uplinks, told).context("failed to configure the registry")?;
     let mut damaged = Vec::new();
     mend::mend(&folder.join("storage"), &mut damaged).context("failed to look through what the registry has kept")?;
     Ok(damaged)
@@ -66,36 +55,6 @@ pub fn prepare(folder: &Path, uplink: Option<&Uplink>, told: Told) -> anyhow::Re
 /// The configuration that [`prepare`] writes, for Verdaccio's `--config`.
 pub fn configuration_of(folder: &Path) -> PathBuf {
     folder.join("config.yaml")
-}
-
-/// Whoever reaches it may read and publish. JSON is YAML.
-fn configuration(uplink: Option<&Uplink>, told: Told) -> serde_json::Value {
-    let own = json!({"access": "$all", "publish": "$all", "unpublish": "$all"});
-    let mut packages = serde_json::Map::new();
-    let mut uplinks = json!({});
-    let mut others = own.clone();
-    if let Some((url, names)) = uplink {
-        uplinks = json!({"upstream": {"url": url, "timeout": "30s", "max_fails": 5, "fail_timeout": "10s"}});
-        packages.extend(names.iter().map(|name| (name.clone(), own.clone())));
-        if let Some(fields) = others.as_object_mut() {
-            fields.insert("proxy".into(), "upstream".into());
-        }
-    }
-    packages.insert("**".into(), others);
-    let level = match told {
-        Told::All => "http",
-        Told::Failures => "warn",
-    };
-    json!({
-        "storage": "./storage",
-        "max_body_size": "500mb",
-        "uplinks": uplinks,
-        "packages": packages,
-        // Else nothing can be published while the uplink is away.
-        "publish": {"allow_offline": true},
-        "web": {"enable": false},
-        "log": {"type": "stdout", "format": "pretty", "level": level, "colors": false},
-    })
 }
 
 /// How long Verdaccio may take to answer; it takes a second.
@@ -141,7 +100,7 @@ impl Registry {
     /// # Errors
     /// When Node or npm is missing ([`tools::Missing`]), or Verdaccio does not answer.
     pub async fn start(folder: &Path) -> anyhow::Result<Self> {
-        Self::open(&RegistryOptions { folder: folder.to_owned(), keep: false, port: None, uplink: None }).await
+        Self::open(&RegistryOptions { folder: folder.to_owned(), keep: false, port: None, uplinks: None }).await
     }
 
     /// Starts a registry over what it has kept, where it has.
@@ -151,7 +110,7 @@ impl Registry {
     pub async fn open(options: &RegistryOptions) -> anyhow::Result<Self> {
         const TRIES: usize = 5;
         let folder = &options.folder;
-        let damaged = prepare(folder, options.uplink.as_ref(), Told::All)?;
+        let damaged = prepare(folder, options.uplinks.as_ref(), Told::All)?;
         let mut wanted = options.port.filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
         for _ in 0..TRIES {
             let port = wanted.take().map_or_else(free_port, Ok).context("failed to find a free port")?;
@@ -288,7 +247,7 @@ mod tests {
     async fn a_publish_that_was_killed_in_the_middle_can_be_done_again_and_what_is_kept_stays() {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().join("registry");
-        let options = RegistryOptions { folder: home.clone(), keep: true, port: None, uplink: None };
+        let options = RegistryOptions { folder: home.clone(), keep: true, port: None, uplinks: None };
         let registry = Registry::open(&options).await.unwrap();
         publish(&folder.path().join("core"), "@acme/core", &registry.url());
         drop(registry);

@@ -172,8 +172,10 @@ pub(crate) async fn follow(worker: Arc<Worker>) {
     loop {
         // What takes longer is started anew: the next nudge may be about something else.
         let patience = (worker.life().claim() / 6).max(Duration::from_secs(1));
-        if let Ok(Err(error)) = tokio::time::timeout(patience, review(&worker)).await {
-            tracing::debug!("failed to read permits: {error}");
+        match tokio::time::timeout(patience, review(&worker)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!("failed to read permits: {error}"),
+            Err(_) => tracing::debug!("failed to read permits within {} s", patience.as_secs()),
         }
         let period = worker.life().claim() / 6;
         let _ = tokio::time::timeout(period, worker.review.notified()).await;

@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+mod npmrc;
 mod operator;
 mod recipe;
 mod registry;

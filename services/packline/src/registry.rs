@@ -7,7 +7,7 @@ use packline_local::registry::{Told, configuration_of, prepare};
 use packline_packages_api::scan::scan;
 use packline_service::{Unusable, address};
 
-use crate::up::uplink;
+use crate::npmrc::uplinks;
 
 /// Which registry, and where
 #[derive(clap::Args, Clone, Debug)]
@@ -18,8 +18,8 @@ pub(crate) struct Settings {
     /// Address to serve on; whoever reaches it may read and publish
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     listen: SocketAddr,
-    /// npm workspace whose packages are never taken from elsewhere; all others come from the registry that
-    /// `npm config get registry` names
+    /// npm workspace whose packages are never taken from elsewhere; all others come from the registries that
+    /// npm is set to there
     #[arg(long, value_name = "DIR")]
     workspace: PathBuf,
     /// The script of Verdaccio that node runs
@@ -34,15 +34,14 @@ pub(crate) struct Settings {
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     let found = scan(&settings.workspace).map_err(|error| Unusable(error.to_string()))?;
     let own = found.packages.iter().map(|package| package.name.to_string()).collect();
-    let uplink = (uplink(&settings.workspace).await?, own);
-    for line in prepare(&settings.folder, Some(&uplink), Told::Failures)? {
+    let uplinks = uplinks(&settings.workspace, own).await?;
+    for line in prepare(&settings.folder, Some(&uplinks), Told::Failures)? {
         eprintln!("{line}");
     }
     crate::say(&format!(
-        "Serving on {}; what is not of {} comes from {}.",
+        "Serving on {}; what is not of {} comes from {uplinks}.",
         settings.listen,
         settings.workspace.display(),
-        uplink.0
     ))?;
     let mut node = Command::new("node");
     node.arg(&settings.verdaccio).arg("--config").arg(configuration_of(&settings.folder));

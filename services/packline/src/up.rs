@@ -31,7 +31,6 @@ use crate::{
     },
 };
 use plant::Plant;
-pub(crate) use plant::uplink;
 use site::Site;
 use verdict::{Held, Patience};
 

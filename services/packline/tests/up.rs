@@ -9,10 +9,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 use packline_broker::{Broker, Message, topology};
-use packline_testkit::{
-    process::{Process, command},
-    registry::Registry,
-};
+use packline_testkit::process::{Process, command};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -51,7 +48,7 @@ impl Place {
     fn up(&self, start: &str, arguments: &[&str]) -> Process {
         let mut up = command(env!("CARGO_BIN_EXE_packline"));
         up.arg("up").arg("--workspace").arg(self.workspace()).args(arguments);
-        up.env("TMPDIR", self.folder.path().join("tmp")).env_remove("RUST_LOG");
+        up.env("TMPDIR", self.folder.path().join("tmp")).env_remove("RUST_LOG").current_dir(self.folder.path());
         Process::spawn("packline", up, &self.folder.path().join(format!("{start}.log"))).unwrap()
     }
 
@@ -209,25 +206,21 @@ async fn while_it_runs_new_versions_and_packages_are_built_and_after_a_kill_it_g
 }
 
 #[tokio::test]
-async fn what_is_not_of_the_workspace_comes_from_the_registry_that_npm_is_set_to() {
+async fn a_recipe_builds_otherwise_than_npm_would_each_category_by_its_own_phases() {
     let place = Place::new();
-    let upstream = Registry::start(&place.folder.path().join("upstream")).await.unwrap();
-    let outside = place.folder.path().join("outside");
-    fs::create_dir(&outside).unwrap();
-    fs::write(outside.join("package.json"), r#"{"name":"only-upstream","version":"4.5.6"}"#).unwrap();
-    fs::write(outside.join("index.js"), "module.exports = 'from upstream';\n").unwrap();
-    let host = upstream.url().trim_start_matches("http:").to_owned();
-    fs::write(place.folder.path().join("npmrc"), format!("{host}/:_authToken=nobody\n")).unwrap();
-    let mut npm = command("npm");
-    npm.args(["publish", "--registry", &upstream.url(), "--userconfig"]).arg(place.folder.path().join("npmrc"));
-    assert!(npm.current_dir(&outside).output().unwrap().status.success());
-    fs::write(place.workspace().join(".npmrc"), format!("registry={}\n", upstream.url())).unwrap();
-    let test = "node -e \"if (require('only-upstream') !== 'from upstream') process.exit(1)\"";
-    place.package("user", "1.0.0", &json!({"dependencies": {"only-upstream": "^4.0.0"}, "scripts": {"test": test}}));
-    let up = place.up("up", &["--once"]);
+    place.package("code", "1.0.0", &json!({"private": true}));
+    place.package("text", "1.0.0", &json!({"private": true, "packline": {"category": "docs"}}));
+    let mark = |name: &str| place.folder.path().join(name);
+    let phase = |table: &str, name: &str| {
+        format!("[[{table}]]\nname = \"mark\"\nrun = [\"cp\", \"package.json\", {:?}]\n", mark(name))
+    };
+    let recipe = phase("phase", "built") + &phase("category.docs.phase", "written");
+    fs::write(mark("own.toml"), recipe).unwrap();
+    let up = place.up("up", &["--once", "--recipe", "own.toml"]);
     assert_eq!(code(&up).await, Some(0), "{}", up.printed());
-    assert_eq!(upstream.view("@own/user").await.unwrap(), None, "nothing is published upstream");
-    assert!(place.tarball("user", "1.0.0").is_file());
+    for (name, package) in [("built", "@own/code"), ("written", "@own/text")] {
+        assert!(fs::read_to_string(mark(name)).unwrap().contains(package), "{name}");
+    }
 }
 
 #[tokio::test]
@@ -257,6 +250,9 @@ async fn ctrl_c_stops_everything_and_is_no_failure_and_a_folder_without_workspac
     twice.signal(Signal::SIGINT);
     assert_eq!(code(&twice).await, Some(0), "{}", twice.printed());
     assert_eq!(place.said_by_workers("ended as Returned"), handed_back, "nothing is handed back, all is killed");
+    // Guards outlive their worker by up to a second, to kill what it built.
+    let killed = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < killed && !living(place.folder.path()).is_empty() {}
     assert_eq!(living(place.folder.path()), [""; 0]);
     fs::write(place.workspace().join("package.json"), "{}").unwrap();
     let wrong = place.up("wrong", &[]);

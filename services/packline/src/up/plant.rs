@@ -1,6 +1,6 @@
 //! All parts of the line of one workspace, as child processes.
 
-use std::{env, path::Path, process::ExitStatus, time::Duration};
+use std::{env, process::ExitStatus, time::Duration};
 
 use anyhow::{Context, bail};
 use futures::future::{join_all, select_all};
@@ -11,17 +11,16 @@ use packline_local::{
     line::{Binaries, Line, Progress},
     nats::{NatsOptions, NatsServer},
     process::Process,
-    registry::{Registry, RegistryOptions},
+    registry::{Registry, RegistryOptions, Uplinks},
     tools,
 };
-use packline_service::Unusable;
 use tempfile::TempDir;
-use tokio::process::Command;
 
 use super::{
     Settings,
     site::{Ports, Site},
 };
+use crate::npmrc;
 
 /// Builds at a time where nobody has said; the orchestrator's own default.
 const MAX_CONCURRENT: u32 = 4;
@@ -62,7 +61,7 @@ pub(super) struct Plant {
     registry: Registry,
     nats: NatsServer,
     pub(super) broker: Broker,
-    uplink: String,
+    uplinks: Uplinks,
     slots: u32,
     /// Not in the workspace: node looks for modules in the folders above, and would find the siblings'.
     _scratch: TempDir,
@@ -79,7 +78,7 @@ impl Plant {
         names: impl IntoIterator<Item = &String>,
     ) -> anyhow::Result<Self> {
         tools::node().await?;
-        let uplink = uplink(&site.workspace).await?;
+        let uplinks = npmrc::uplinks(&site.workspace, names.into_iter().cloned().collect()).await?;
         let binaries = Binaries::find(Progress::Shown).await?;
         let wanted = site.ports().await;
         let mut options = NatsOptions::durable(tools::nats_server().await?);
@@ -89,7 +88,7 @@ impl Plant {
             folder: site.home.join("registry"),
             keep: true,
             port: wanted.registry,
-            uplink: Some((uplink.clone(), names.into_iter().cloned().collect())),
+            uplinks: Some(uplinks.clone()),
         };
         let (nats, registry) = tokio::join!(NatsServer::start(options), Registry::open(&kept));
         let (nats, registry) = (nats?, registry?);
@@ -111,7 +110,7 @@ impl Plant {
             workers.push(line.worker(&format!("worker-{number}"), &[("SLOTS", &slots), ("SCRATCH", &own)])?);
         }
         others.push(line.poller("poller", &[])?);
-        Ok(Self { workers, others, registry, nats, broker, uplink, slots, _scratch: scratch })
+        Ok(Self { workers, others, registry, nats, broker, uplinks, slots, _scratch: scratch })
     }
 
     /// What is where, for a person.
@@ -128,7 +127,7 @@ impl Plant {
             counted(packages, "package"),
             counted(self.workers.len(), "worker"),
             self.slots,
-            self.uplink,
+            self.uplinks,
             site.logs().display(),
             site.home.display(),
         )
@@ -233,20 +232,6 @@ async fn limit(broker: &Broker, wanted: Option<u32>, orchestrator: &[Process]) -
         }
     };
     tokio::time::timeout(IN_FORCE, settle).await.context("the orchestrator does not answer")?
-}
-
-/// The registry that npm is set to in this workspace.
-pub(crate) async fn uplink(workspace: &Path) -> anyhow::Result<String> {
-    let mut npm = Command::new("npm");
-    npm.args(["config", "get", "registry", "--no-update-notifier"]).current_dir(workspace).kill_on_drop(true);
-    let ended = npm.output().await.context("failed to ask npm for its registry")?;
-    let url = String::from_utf8_lossy(&ended.stdout).trim().to_owned();
-    if ended.status.success() && url.starts_with("http") {
-        return Ok(url);
-    }
-    let said = String::from_utf8_lossy(&ended.stderr);
-    let why = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("its answer is no address");
-    Err(Unusable(format!("npm does not say which registry it is set to: {why}; `npm config get registry` must")).into())
 }
 
 #[cfg(test)]

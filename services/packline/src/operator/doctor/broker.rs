@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use packline_broker::{Broker, BrokerError, BucketName, OLDEST_BROKER, StreamName, TopologyError};
+use packline_broker::{Broker, BrokerError, BucketName, OLDEST_BROKER, StreamName, TopologyError, Watched};
 use packline_domain::answer::State;
 use packline_service::Unusable;
 use serde::Deserialize;
@@ -139,7 +139,8 @@ async fn rights(broker: &Broker) -> Finding {
         }
     }
     let bucket = broker.bucket(BucketName::Orchestrator);
-    if tokio::time::timeout(READ_WITHIN, bucket.watch("leader").next()).await.is_err() {
+    let read = tokio::time::timeout(READ_WITHIN, bucket.watch("leader").next()).await;
+    if !matches!(read, Ok(Watched::Entry(_) | Watched::Complete)) {
         unknown.push("the bucket orchestrator cannot be read, or not in time".into());
     }
     if !denied.is_empty() {
