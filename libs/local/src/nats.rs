@@ -232,6 +232,7 @@ mod tests {
         let binary = crate::tools::nats_server().await.unwrap();
         let mut server = NatsServer::start(NatsOptions::durable(binary)).await.unwrap();
         let (url, pid, dir) = (server.url(), server.pid(), server.dir.clone());
+        assert!(fs::read_to_string(dir.join("nats.conf")).unwrap().contains("sync_interval: always"));
         server.kill().await;
         assert!(ask(server.port()).await.is_err());
         server.restart().await.unwrap();

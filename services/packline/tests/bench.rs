@@ -39,6 +39,34 @@ fn a_bench_of_a_short_line_counts_every_build_and_what_each_part_took() {
 }
 
 #[test]
+fn a_bench_says_the_same_to_people() {
+    let mut bench = command(env!("CARGO_BIN_EXE_packline"));
+    bench.args(["bench", "--only", "line", "--packages", "50", "--max-concurrent", "2"]).env_remove("RUST_LOG");
+    let ended = bench.output().unwrap();
+    let said = String::from_utf8(ended.stdout).unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let parts = [
+        "50 packages",
+        "every write synced",
+        "builds/s",
+        "announced to claimed: p50 ",
+        "p99 ",
+        "max ",
+        "commits, ",
+        "records each",
+        "MB on disk",
+        "nats-server",
+        "orchestrator",
+        "builder-worker-2",
+        "MB RSS",
+        "CPU s",
+    ];
+    for part in parts {
+        assert!(said.contains(part), "{part} is not in\n{said}");
+    }
+}
+
+#[test]
 fn a_bench_shows_latency_rest_and_a_long_queue() {
     let small = ["--rounds", "5", "--idle", "1s", "--queued", "1000", "--only", "latency,idle,queue"];
     let measured = bench(&small);

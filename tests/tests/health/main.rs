@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use packline_broker::{Message, topology};
 use packline_service::metric::{self, Kind, METRICS, Metric};
 use packline_testkit::process::Process;
 use packline_tests::{Bare, Fixture, Gate, PATIENCE, Scene};
@@ -33,6 +34,15 @@ async fn until_ready(process: &Process, ready: Result<(), &str>) {
         }
         assert!(since.elapsed() < PATIENCE, "{} says {status} {line}", process.name());
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// What each of these histograms of seconds adds up to is what so many things can have taken since then.
+fn add_up(said: &Scraped, since: Instant, names: &[&str]) {
+    for name in names {
+        let (total, count) = (said.total(name), said.value(name, &[]).unwrap_or(0.0));
+        let most = count * since.elapsed().as_secs_f64();
+        assert!(total > 0.0 && total <= most, "{name}: {count} took {total} s, at most {most} s:\n{}", said.text);
     }
 }
 
@@ -74,6 +84,7 @@ fn is_by_the_table(said: &Scraped) {
 async fn every_service_counts_what_it_does_as_prometheus_reads_it() {
     let packages =
         [Fixture::new("core"), Fixture::new("app").needs("core"), Fixture::new("broken").script("test", "exit 1")];
+    let since = Instant::now();
     let mut scene = Scene::start(&packages, &SERVED).await.unwrap();
     scene.run(1).unwrap();
     scene.announce(r#"{"name": "../evil"}"#).await.unwrap();
@@ -101,6 +112,9 @@ async fn every_service_counts_what_it_does_as_prometheus_reads_it() {
     ]);
     let commits = said.value(metric::COMMITS, &[]).unwrap();
     assert!(commits >= 3.0, "{commits}");
+    add_up(&said, since, &[metric::COMMIT_TIME, metric::WAIT, metric::ATTEMPT_TIME]);
+    // Each of three packages is queued, granted and ended.
+    assert!(said.total(metric::COMMIT_RECORDS) >= 9.0, "{}", said.text);
     for name in [metric::COMMIT_RECORDS, metric::COMMIT_TIME] {
         assert!(said.is(name, &[], commits), "{name}:\n{}", said.text);
     }
@@ -121,6 +135,7 @@ async fn every_service_counts_what_it_does_as_prometheus_reads_it() {
         (metric::WORKER_SLOTS, &[], 2.0),
         (metric::WORKER_BUILDS, &[], 0.0),
     ]);
+    add_up(&said, since, &[metric::BUILD_TIME, metric::PHASE_TIME]);
 
     let poller = &scene.plant.pollers[0];
     let said = Scraped::until(poller, "the poll is shown", |said| said.is_over(metric::LAST_POLL, 0.0)).await.unwrap();
@@ -222,6 +237,10 @@ async fn the_end_of_a_lost_worker_counts_and_the_build_after_it_is_no_first_one(
     let mut scene = Scene::start(&[Fixture::new("core").stops_at(&gate)], &SERVED).await.unwrap();
     scene.run(1).unwrap();
     scene.until_reached(&gate, 1).await.unwrap();
+    let building = |said: &Scraped| said.is(metric::QUEUE, &[("state", "building")], 1.0);
+    let said = Scraped::until(&scene.plant.orchestrators[0], "it is building", building).await.unwrap();
+    said.shows(&[(metric::PERMITS, &[], 1.0), (metric::QUEUE, &[], 1.0)]);
+    Scraped::by(&scene.plant.workers[0]).await.unwrap().shows(&[(metric::WORKER_BUILDS, &[], 1.0)]);
     scene.plant.workers[0].kill().await;
     let lost = [("outcome", "workerLost")];
     let orchestrator = &scene.plant.orchestrators[0];
@@ -236,6 +255,21 @@ async fn the_end_of_a_lost_worker_counts_and_the_build_after_it_is_no_first_one(
     let said =
         Scraped::until(orchestrator, "it is published", |said| said.is(metric::ENDED, &published, 1.0)).await.unwrap();
     said.shows(&[(metric::ATTEMPTS, &[], 2.0), (metric::ENDED, &[], 2.0), (metric::WAIT, &[], 1.0)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_queue_is_counted_by_what_each_package_waits_for() {
+    let line = Bare::start(&[SERVED[0]]).await.unwrap();
+    let packages = json!([{"name": "free"}, {"name": "needy", "dependencies": ["free"]},
+        {"name": "a", "dependencies": ["b"]}, {"name": "b", "dependencies": ["a"]}]);
+    line.broker.publish(Message::json(topology::packages_new(), &packages)).await.unwrap();
+    let counted = |said: &Scraped| said.is(metric::QUEUE, &[], 4.0);
+    let said = Scraped::until(&line.orchestrator, "all are counted", counted).await.unwrap();
+    said.shows(&[
+        (metric::QUEUE, &[("state", "ready")], 1.0),
+        (metric::QUEUE, &[("state", "blocked")], 1.0),
+        (metric::QUEUE, &[("state", "unresolvable")], 2.0),
+    ]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -98,6 +98,12 @@ impl Scraped {
         self.samples.iter().filter(is).filter(has).map(number).reduce(|sum, value| sum + value)
     }
 
+    /// Of a histogram, what all that was observed adds up to.
+    pub(crate) fn total(&self, name: &str) -> f64 {
+        let of_it = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with("_sum"));
+        self.text.lines().filter(of_it).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
     /// Whether a metric has samples with these labels, and this sum of them.
     pub(crate) fn is(&self, name: &str, labels: &[(&str, &str)], expected: f64) -> bool {
         self.value(name, labels).is_some_and(|value| (value - expected).abs() < f64::EPSILON)

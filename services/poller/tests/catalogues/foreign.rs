@@ -102,8 +102,13 @@ pub(crate) async fn url(server: &Process) -> String {
     .await
 }
 
-/// A poll, reports written back, one that is refused for a while, and a tool that is not there.
+/// A poll, reports written back, one that is refused for a while, and a tool that is not there. Over HTTP the
+/// catalogue knows its packages by their ids, else by their names.
 async fn polled_and_told(sdk: Sdk, over: Over, answers: &str) {
+    let (update_id, app, core) = match over {
+        Over::Http => ("id", "P1", "P2"),
+        Over::Stdio => ("name", "@acme/app", "@acme/core"),
+    };
     let (mut place, catalogue) = (Place::new().await, Foreign::of(sdk, over, answers).await);
     let logs = catalogue.folder.path();
     let wrong = start(&place, "wrong", logs, &catalogue.settings(&[("MCP_QUEUE_TOOL", "list_all")]));
@@ -112,22 +117,23 @@ async fn polled_and_told(sdk: Sdk, over: Over, answers: &str) {
     assert_eq!(place.announcements().await, 0, "an unknown tool is no empty answer");
 
     // one at a time is asked for first, so this poll takes three questions
-    let poller = start(&place, "poller", logs, &catalogue.settings(&[("POLL_LIMIT", "1"), ("MCP_UPDATE_ID", "name")]));
+    let poller =
+        start(&place, "poller", logs, &catalogue.settings(&[("POLL_LIMIT", "1"), ("MCP_UPDATE_ID", update_id)]));
     let announcement = place.announcement().await;
     assert_eq!(names(&announcement), ["@acme/core", "@acme/app"]);
-    let core = &announcement["packages"][0];
-    assert_eq!((&core["id"], &core["priority"], &core["category"]), (&json!("P2"), &json!(5), &json!("libs")));
+    let first = &announcement["packages"][0];
+    assert_eq!((&first["id"], &first["priority"], &first["category"]), (&json!("P2"), &json!(5), &json!("libs")));
 
-    catalogue.refuses(&["@acme/app"]);
-    place.say("@acme/core", StatusKind::Published, 1).await;
-    place.say("@acme/app", StatusKind::Failed, 2).await;
+    catalogue.refuses(&[app]);
+    place.say_of("@acme/core", Some("P2"), StatusKind::Published, 1).await;
+    place.say_of("@acme/app", Some("P1"), StatusKind::Failed, 2).await;
     let refused = place.note("refused.acme/app", |refused| refused["since"].is_string()).await;
-    assert!(refused["error"].as_str().unwrap().contains("@acme/app is not in this catalogue"), "{refused}");
+    assert!(refused["error"].as_str().unwrap().contains(&format!("{app} is not in this catalogue")), "{refused}");
     catalogue.refuses(&[]);
     place.reported().await;
     let failed = json!({"status": "failed", "metadata": {"error": "tests failed", "attempts": 1}});
     let published = json!({"status": "published", "metadata": {"attempts": 1}});
-    let expected = [json!({"id": "@acme/app", "data": failed}), json!({"id": "@acme/core", "data": published})];
+    let expected = [json!({"id": app, "data": failed}), json!({"id": core, "data": published})];
     assert_eq!(catalogue.updates(), expected, "{}", poller.printed());
     stop(&poller).await;
 }

@@ -83,6 +83,7 @@ async fn ten_thousand_packages_are_one_poll_whose_messages_all_fit() {
     let limits: Vec<u64> =
         script.calls("packages_get_build_queue").iter().map(|call| call["limit"].as_u64().unwrap()).collect();
     assert_eq!(limits, [50, 100, 200, 400, 800, 1600, 3200, 6400, 10_000]);
+    assert_eq!(lines(&poller, "found 10000 packages in the catalogue"), 1, "{}", poller.printed());
     let status = fs::read_to_string(format!("/proc/{}/status", poller.pid())).unwrap();
     let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
     println!("10,000 packages: {messages} messages, the largest {largest} bytes, {took:?} from start, {peak}");

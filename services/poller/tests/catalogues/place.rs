@@ -79,10 +79,15 @@ impl Place {
     }
 
     pub(crate) async fn say(&self, name: &str, status: StatusKind, commit: u64) {
+        self.say_of(name, None, status, commit).await;
+    }
+
+    /// The same of a package that its catalogue knows by this id.
+    pub(crate) async fn say_of(&self, name: &str, id: Option<&str>, status: StatusKind, commit: u64) {
         let status = PackageStatus {
             schema: 1,
             package_name: name.parse().unwrap(),
-            id: None,
+            id: id.map(str::to_owned),
             status,
             error: (status == StatusKind::Failed).then(|| "tests failed".to_owned()),
             failed_phase: None,
