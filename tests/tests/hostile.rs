@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use packline_broker::{Message, StreamName};
 use packline_domain::PackageName;
-use packline_testkit::{catalogue::Catalogue, tools};
+use packline_testkit::{catalogue::Catalogue, process::command, tools};
 use packline_tests::{Bare, NatsPy, fixture, hostile_names, is_token};
 use serde_json::{Value, json};
 
@@ -58,14 +58,14 @@ async fn all_is_within_the_grammar(python: &NatsPy) {
             assert!(fine, "{subject} in {}", stream.as_str());
         }
     }
-    let buckets = ["orchestrator", "workers"].map(|bucket| json!(["keys", bucket]));
+    let buckets = ["orchestrator", "workers", "poller"].map(|bucket| json!(["keys", bucket]));
     let keys = python.run(&buckets).await.unwrap();
-    for key in keys[0].as_array().unwrap().iter().chain(keys[1].as_array().unwrap()) {
+    for key in keys.iter().flat_map(|keys| keys.as_array().unwrap()) {
         let key = key.as_str().unwrap();
         let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
         let fine = match key.split_once('.') {
             None => is_token(key) && !key.contains(['/', '=']),
-            Some(("queue" | "retries", name)) => is_token(name) && PackageName::from_key(name).is_ok(),
+            Some(("queue" | "retries" | "refused", name)) => is_token(name) && PackageName::from_key(name).is_ok(),
             Some(("permits" | "effects", text)) => number(text),
             Some(_) => false,
         };
@@ -215,11 +215,16 @@ async fn as_id_and_category_they_are_words_and_name_nothing() {
 async fn in_a_command_or_an_order_each_is_a_dead_letter_and_nothing_else() {
     let (line, python) = started().await;
     let names = hostile_names(NAMES);
-    let commands = names.iter().enumerate().map(|(at, name)| {
-        let command = if at % 2 == 0 { "control.cancel" } else { "control.requeue" };
-        Message::new(command, json!({"packageName": name, "by": name, "reason": name}).to_string())
+    let commands = names.iter().flat_map(|name| {
+        let named = json!({"packageName": name, "by": name, "reason": name});
+        [Message::json("control.cancel", &named), Message::json("control.requeue", name)]
     });
     line.broker.publish_stored(commands.collect()).await;
+    // Who and why may be anything.
+    let pauses =
+        names.iter().step_by(20).map(|name| Message::json("control.pause", &json!({"by": name, "reason": name})));
+    line.broker.publish_stored(pauses.collect()).await;
+    line.broker.publish(Message::new("control.resume", "")).await.unwrap();
     let orders = names.iter().step_by(20).map(|name| {
         let order = json!({"buildId": "acme/core.1", "attempt": 1, "permit": 0, "permitRevision": 1,
             "grantedAt": "2026-01-01T00:00:00Z", "packageName": name, "packagePath": format!("packages/{name}"),
@@ -227,12 +232,13 @@ async fn in_a_command_or_an_order_each_is_a_dead_letter_and_nothing_else() {
         Message::new("builds.start", order.to_string())
     });
     line.broker.publish_stored(orders.collect()).await;
-    applied(&line, "CONTROL", NAMES as u64).await;
-    dead_letters(&line, &python, "control", NAMES).await;
+    applied(&line, "CONTROL", (2 * NAMES + NAMES / 20 + 1) as u64).await;
+    dead_letters(&line, &python, "control", 2 * NAMES).await;
     dead_letters(&line, &python, "order", NAMES / 20).await;
-    let refused = refused_names(&python, |item| vec![item["packageName"].clone()]).await;
+    let name = |item: &Value| if item.is_string() { item.clone() } else { item["packageName"].clone() };
+    let refused = refused_names(&python, |item| vec![name(item)]).await;
     for (at, name) in names.iter().enumerate() {
-        assert_eq!(refused.get(name), Some(&(1 + usize::from(at % 20 == 0))), "{name:?}");
+        assert_eq!(refused.get(name), Some(&(2 + usize::from(at % 20 == 0))), "{name:?}");
     }
     a_good_package_is_built(&line, "@acme/core").await;
     all_is_within_the_grammar(&python).await;
@@ -245,6 +251,9 @@ async fn from_a_catalogue_each_is_a_dead_letter_and_the_good_ones_are_built() {
     let names = hostile_names(NAMES);
     let mut packages: Vec<Value> = names.iter().map(|name| json!({"name": name, "status": "ready"})).collect();
     packages.insert(700, json!({"name": "@acme/core", "status": "ready"}));
+    packages.extend(names.iter().enumerate().map(|(at, name)| {
+        json!({"name": format!("@acme/needy-{at}"), "dependencies": ["@acme/core", name], "status": "ready"})
+    }));
     let answer = line.folder().join("answer.json");
     fs::write(&answer, json!({ "packages": packages }).to_string()).unwrap();
     let program = tools::python().await.unwrap().program;
@@ -252,9 +261,13 @@ async fn from_a_catalogue_each_is_a_dead_letter_and_the_good_ones_are_built() {
     let settings = [("MCP_COMMAND", server.as_str()), ("POLL_LIMIT", "10000")];
     let poller = line.line().poller("poller", &settings).unwrap();
     line.until_state("@acme/core", "published").await.unwrap();
-    dead_letters(&line, &python, "catalogue", NAMES).await;
-    let refused = refused_names(&python, |item| vec![item["name"].clone()]).await;
-    assert!(names.iter().all(|name| refused.get(name) == Some(&1)));
+    dead_letters(&line, &python, "catalogue", 2 * NAMES).await;
+    let refused = refused_names(&python, |item| {
+        let dependency = item["dependencies"].as_array().and_then(|names| names.last()).cloned();
+        vec![dependency.unwrap_or_else(|| item["name"].clone())]
+    })
+    .await;
+    assert!(names.iter().all(|name| refused.get(name) == Some(&2)));
     assert!(poller.is_running() && !poller.printed().contains("panicked"), "{}", poller.printed());
     a_good_package_is_built(&line, "@acme/other").await;
     all_is_within_the_grammar(&python).await;
@@ -278,7 +291,15 @@ async fn in_a_workspace_each_is_left_out_by_name_and_the_good_ones_are_found() {
     put("core", json!({"name": "@acme/core", "dependencies": hostile}));
     put("with a\nbreak", json!({"name": "@acme/broken"}));
     let database = line.folder().join("packages.db");
-    let catalogue = Catalogue::scan(line.line().binaries(), workspace.path(), &database).await.unwrap();
+    let mut scan = command(line.line().binaries().path("packages-api"));
+    let said = scan.arg("scan").arg(workspace.path()).arg("--database").arg(&database).output().unwrap();
+    assert!(said.status.success(), "{said:?}");
+    let said = String::from_utf8([said.stdout, said.stderr].concat()).unwrap();
+    let left_out =
+        |at: usize| said.lines().filter(|line| line.contains(&format!("packages/p{at} is left out: "))).count();
+    assert!((0..NAMES).all(|at| left_out(at) == 1), "{said}");
+    assert!(!said.chars().any(|c| c.is_control() && c != '\n'), "{said:?}");
+    let catalogue = Catalogue::empty(line.line().binaries(), &database);
     let found = catalogue.packages().await.unwrap();
     let found: Vec<_> =
         found.iter().map(|package| (package["name"].as_str().unwrap(), &package["dependencies"])).collect();

@@ -54,7 +54,7 @@ metrics! {
     DEAD_LETTERS = "packline_dead_letters_total", Kind::Counter, ["reason"], "Messages refused by this process, by the last token of dead.<reason>";
     // orchestrator
     LEADER = "packline_leader", Kind::Gauge, [], "1 while this orchestrator leads or this poller is the active one";
-    TERM = "packline_leader_term", Kind::Gauge, [], "The term in which this orchestrator leads or led last";
+    TERM = "packline_leader_term", Kind::Gauge, [], "The term in which this orchestrator leads or this poller is the active one, or was last";
     QUEUE = "packline_queue_packages", Kind::Gauge, ["state"], "Packages that the queue knows, by state; 0 on a standby";
     PERMITS = "packline_permits_in_use", Kind::Gauge, [], "Builds that are handed out; 0 on a standby";
     LIMIT = "packline_permits_limit", Kind::Gauge, [], "Builds that may be handed out at a time; 0 on a standby";

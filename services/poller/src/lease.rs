@@ -94,6 +94,11 @@ impl Keeper {
         Ok((Self { chain, record, confirmed, requests }, lease))
     }
 
+    /// The term in which this poller is the active one.
+    pub(crate) fn term(&self) -> u64 {
+        self.record.term
+    }
+
     /// The revision of `leader` that took the lease, or was written last.
     pub(crate) fn revision(&self) -> u64 {
         self.chain.revision()

@@ -106,7 +106,7 @@ async fn stand_by_and_work(
             Err(error) => return Err(error).context("failed to become the active poller"),
         };
         tracing::info!("{me} is the active poller");
-        let _active = metrics::Active::begin();
+        let _active = metrics::Active::begin(keeper.term());
         match work(config, (&catalogue, &schedule), &broker, keeper, lease, health, shutdown).await {
             Err(error) if is_deposed(&error) => tracing::warn!("{me} is not active any more: another poller is"),
             ended => return ended,

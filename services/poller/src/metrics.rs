@@ -19,6 +19,7 @@ pub(crate) fn follow(health: &Health, broker: &Broker) -> JoinSet<()> {
     health.refresh_with(move || metric::set_broker(shown.is_connected(), shown.dead_letters()));
     let mut watch = broker.bucket(BucketName::Poller).watch(LAST);
     gauge!(metric::LEADER).set(0.0);
+    gauge!(metric::TERM).set(0.0);
     gauge!(metric::LAST_POLL).set(0.0);
     let mut following = JoinSet::new();
     following.spawn(async move {
@@ -43,7 +44,9 @@ pub(crate) fn polled(well: bool) {
 pub(crate) struct Active;
 
 impl Active {
-    pub(crate) fn begin() -> Self {
+    #[expect(clippy::cast_precision_loss, reason = "terms are few")]
+    pub(crate) fn begin(term: u64) -> Self {
+        gauge!(metric::TERM).set(term as f64);
         gauge!(metric::LEADER).set(1.0);
         Self
     }

@@ -144,7 +144,7 @@ async fn every_service_counts_what_it_does_as_prometheus_reads_it() {
     let last = said.value(metric::LAST_POLL, &[]).unwrap();
     assert!((now - PATIENCE.as_secs_f64()..=now).contains(&last), "{last} is not shortly before {now}");
     assert!(said.value(metric::POLLS, &[("result", "ok")]) >= Some(1.0), "{}", said.text);
-    said.shows(&[(metric::POLLED, &[], 3.0), (metric::LEADER, &[], 1.0)]);
+    said.shows(&[(metric::POLLED, &[], 3.0), (metric::LEADER, &[], 1.0), (metric::TERM, &[], 1.0)]);
 
     let settings = [("DATABASE", scene.plant.folder().join("catalogue.db").display().to_string())];
     let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
