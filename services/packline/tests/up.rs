@@ -151,14 +151,18 @@ async fn while_one_runs_on_a_workspace_another_is_refused_in_one_line() {
     assert_eq!(code(&up).await, Some(0), "{}", up.printed());
 }
 
-/// Commands as `nats pub` sends them, to the broker that is said.
-async fn command_line(up: &Process, command: &str, body: &serde_json::Value) {
+/// A connection to the broker that is said.
+async fn broker(up: &Process) -> Broker {
     until(up, "up", || up.printed().contains("The line is up")).await;
     let printed = up.printed();
     let url = printed.lines().find_map(|line| line.trim().strip_prefix("broker")).unwrap();
     let url = url.split_whitespace().next().unwrap();
-    let broker = Broker::connect(&packline_broker::Settings::at(url), "test").await.unwrap();
-    broker.publish(Message::json(topology::control(command), body)).await.unwrap();
+    Broker::connect(&packline_broker::Settings::at(url), "test").await.unwrap()
+}
+
+/// Commands as `nats pub` sends them.
+async fn command_line(up: &Process, command: &str, body: &serde_json::Value) {
+    broker(up).await.publish(Message::json(topology::control(command), body)).await.unwrap();
 }
 
 #[tokio::test]
@@ -187,7 +191,7 @@ async fn a_paused_line_says_so_and_is_not_waited_for_and_a_drained_one_ends_with
 }
 
 #[tokio::test]
-async fn while_it_runs_new_versions_and_packages_are_built_and_after_a_kill_it_goes_on() {
+async fn while_it_runs_new_versions_and_packages_are_built_and_after_a_kill_in_the_middle_of_a_build_it_goes_on() {
     let place = Place::new();
     place.package("base", "1.0.0", &json!({}));
     let up = place.up("first", &[]);
@@ -197,9 +201,16 @@ async fn while_it_runs_new_versions_and_packages_are_built_and_after_a_kill_it_g
     until(&up, "published", || place.tarball("base", "1.1.0").is_file()).await;
     // Where its first attempt came before the report of what it needs, another one follows.
     until(&up, "published", || place.tarball("late", "1.0.0").is_file()).await;
+    let builds = place.builds();
+    let open = place.folder.path().join("open");
+    let waits = format!("until [ -e {} ]; do sleep 0.05; done", open.display());
+    place.package("base", "1.2.0", &json!({"scripts": {"build": waits}}));
+    until(&up, "building", || place.builds() > builds).await;
     up.kill().await;
-    place.package("base", "1.2.0", &json!({}));
-    let again = place.up("again", &["--once"]);
+    fs::write(open, "").unwrap();
+    let again = place.up("again", &["--once", "--max-concurrent", "3"]);
+    let state = broker(&again).await.ask(topology::STATE, "").await.unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&state).unwrap().get("maxConcurrent"), Some(&json!(3)));
     assert_eq!(code(&again).await, Some(0), "{}", again.printed());
     assert!(place.tarball("base", "1.2.0").is_file());
     assert_eq!(living(place.folder.path()), [""; 0]);
