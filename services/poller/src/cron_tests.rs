@@ -36,6 +36,14 @@ fn five_fields_begin_with_the_minute_and_six_with_the_second() {
 }
 
 #[test]
+fn a_day_of_the_month_and_a_day_of_the_week_are_either() {
+    let either = times("0 0 13 * 5", TimeZone::UTC, "2026-11-05T00:00:00Z", 4);
+    let days = ["2026-11-06", "2026-11-13", "2026-11-20", "2026-11-27"].map(|day| format!("{day}T00:00:00.000Z"));
+    assert_eq!(either, days, "13 November is a Friday itself");
+    assert_eq!(times("0 0 13 * 5", TimeZone::UTC, "2026-12-12T00:00:00Z", 1), ["2026-12-13T00:00:00.000Z"], "a Sunday");
+}
+
+#[test]
 fn every_30th_hour_is_taken_by_the_standard_and_warned_of() {
     let daily = times("0 */30 * * *", TimeZone::UTC, "2026-11-26T21:00:00Z", 3);
     assert_eq!(daily, ["2026-11-27T00:00:00.000Z", "2026-11-28T00:00:00.000Z", "2026-11-29T00:00:00.000Z"]);
