@@ -157,13 +157,13 @@ mod tests {
         let file = folder.path().join("config.yaml");
         fs::write(&file, "of an earlier start").unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-        let corp = Upstream { url: "http://corp".into(), credentials: Some(Credentials::Bearer("secret".into())) };
+        let corp = Upstream { url: "http://corp".into(), credentials: Some(Credentials::Bearer("hush".into())) };
         let uplinks = Uplinks {
             own: vec!["plain".into(), "@corp/mine".into()],
             scopes: BTreeMap::from([("@corp".into(), corp)]),
             others: Upstream { url: "http://others".into(), credentials: None },
         };
-        assert!(!format!("{uplinks:?}").contains("secret"));
+        assert!(!format!("{uplinks:?}").contains("hush"));
         write(&file, Some(&uplinks), Told::All).unwrap();
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         let text = fs::read_to_string(&file).unwrap();
