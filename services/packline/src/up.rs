@@ -14,10 +14,11 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use packline_broker::{Broker, StreamName};
-use packline_domain::Timestamp;
+use packline_broker::{Broker, BucketName, Entry, StreamName};
+use packline_domain::{PackageName, Timestamp};
 use packline_recipe::{Recipe, RecipeError};
 use packline_service::{Shutdown, Unusable};
+use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -169,7 +170,7 @@ async fn watch(plant: &Plant, settings: &Settings, held: &Mutex<Held>, started_a
             }
             return Ok(false);
         }
-        match rest(&plant.broker, observer).await? {
+        match rest(&plant.broker, observer, held).await? {
             Rest::Busy => Ok(false),
             Rest::Halted => Ok(true),
             Rest::Idle if !patience.is_news(last.at) => Ok(false),
@@ -191,14 +192,32 @@ fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
 }
 
 /// Whether anything is announced, queued, building or unreported. A broker that does not answer is busy.
-async fn rest(broker: &Broker, observer: &Observer) -> anyhow::Result<Rest> {
+async fn rest(broker: &Broker, observer: &Observer, held: &Mutex<Held>) -> anyhow::Result<Rest> {
     for (stream, consumer) in [(StreamName::Packages, "orchestrator"), (StreamName::Status, "catalogue")] {
-        match broker.pending(stream, consumer).await {
-            Ok(state) if state.pending + state.ack_pending == 0 => {}
-            _ => return Ok(Rest::Busy),
+        let Ok(state) = broker.pending(stream, consumer).await else { return Ok(Rest::Busy) };
+        let waiting = state.pending + state.ack_pending;
+        if waiting > 0 && (stream != StreamName::Status || waiting > refused_for_good(broker, held).await?) {
+            return Ok(Rest::Busy);
         }
     }
     observer.rest().await
+}
+
+/// How many reports wait that the catalogue refuses because it does not hold their packages: somebody added those.
+async fn refused_for_good(broker: &Broker, held: &Mutex<Held>) -> anyhow::Result<u64> {
+    const PREFIX: &str = "refused.";
+    let refused = broker.bucket(BucketName::Poller).load("refused.>", 0).await?;
+    let held = lock(held);
+    let is_strange = |entry: &&Entry| {
+        let name = entry.key.strip_prefix(PREFIX).and_then(|key| PackageName::from_key(key).ok());
+        name.is_some_and(|name| !held.versions.contains_key(name.as_str()))
+    };
+    let waits = |entry: &&Entry| {
+        let record = entry.value.as_deref().and_then(|value| serde_json::from_slice::<Value>(value).ok());
+        // Given up since then.
+        record.is_some_and(|record| record.get("at").is_none())
+    };
+    Ok(refused.iter().filter(is_strange).filter(waits).count() as u64)
 }
 
 /// All is published, or a table of what is not, and how to go on.

@@ -217,6 +217,22 @@ async fn while_it_runs_new_versions_and_packages_are_built_and_after_a_kill_in_t
 }
 
 #[tokio::test]
+async fn once_it_does_not_wait_for_the_catalogue_to_be_told_of_what_it_does_not_hold() {
+    let place = Place::new();
+    place.package("base", "1.0.0", &json!({}));
+    let up = place.up("first", &["--workers", "1"]);
+    broker(&up).await.publish(Message::json(topology::packages_new(), &json!({"name": "stranger"}))).await.unwrap();
+    let poller = place.workspace().join(".packline/logs/poller.log");
+    let refused = || fs::read_to_string(&poller).is_ok_and(|log| log.contains("was not told of stranger"));
+    until(&up, "refused", refused).await;
+    up.signal(Signal::SIGINT);
+    assert_eq!(code(&up).await, Some(0), "{}", up.printed());
+    let once = place.up("once", &["--once"]);
+    assert_eq!(code(&once).await, Some(0), "{}", once.printed());
+    assert!(once.printed().contains("The package is published."), "{}", once.printed());
+}
+
+#[tokio::test]
 async fn a_recipe_builds_otherwise_than_npm_would_each_category_by_its_own_phases() {
     let place = Place::new();
     place.package("code", "1.0.0", &json!({"private": true}));

@@ -117,7 +117,7 @@ impl Plant {
     pub(super) fn summary(&self, site: &Site, packages: usize) -> String {
         let (broker, registry) = (self.nats.url(), self.registry.url());
         format!(
-            "The line is up on {} with {}: {} for {} builds each.
+            "The line is up on {} with {}: {} for {} each.
   broker    {broker}  (for the nats tool: export NATS_URL={broker})
   registry  {registry}  (all is published here, and nowhere else; what is not of this workspace comes from {})
   logs      {}
@@ -126,7 +126,7 @@ impl Plant {
             site.workspace.display(),
             counted(packages, "package"),
             counted(self.workers.len(), "worker"),
-            self.slots,
+            counted(self.slots as usize, "build"),
             self.uplinks,
             site.logs().display(),
             site.home.display(),
