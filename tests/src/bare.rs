@@ -10,7 +10,7 @@ use packline_testkit::{
 };
 use tempfile::TempDir;
 
-use crate::{Console, Workshop};
+use crate::{Console, LEASE, Workshop};
 
 /// A broker, an orchestrator and what the test adds: no registry, no catalogue, no workspace.
 pub struct Bare {
@@ -47,7 +47,7 @@ impl Bare {
         let server = NatsServer::start(NatsOptions::durable(tools::nats_server().await?)).await?;
         let home = inner.to_string_lossy().into_owned();
         let line = Line::new(&binaries, &inner, &server.url()).with("HOME", &home).with("TMPDIR", &home);
-        let line = settings.iter().fold(line, |line, (name, value)| line.with(name, value));
+        let line = [LEASE].iter().chain(settings).fold(line, |line, (name, value)| line.with(name, value));
         let orchestrator = line.orchestrator("orchestrator", &[])?;
         let console = Console::open(&server.url(), &inner).await?;
         // Results before the first leader would mean that its bucket was lost.

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use packline_broker::{Broker, BucketName, Message, Settings, Stored, StreamName, Watched, topology};
 use packline_domain::{
     BuildResult, Event, PackageName,
-    record::{CONTROL, Control, LEADER, Leader, Permit, Queue, Retries, State},
+    record::{CONTROL, Control, LEADER, Leader, Permit, Queue, Retries, State, Worker},
 };
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -156,6 +156,27 @@ impl Console {
             Some(value) => Ok(serde_json::from_slice(&value)?),
             None => Ok(Retries::default()),
         }
+    }
+
+    /// Waits until the heartbeats of so many workers name this CLAIM: a worker that is killed sooner is lost later.
+    ///
+    /// # Errors
+    /// When they do not within [`PATIENCE`].
+    pub async fn until_obeyed(&self, claim: Duration, workers: usize) -> anyhow::Result<()> {
+        let workers_of = self.broker.bucket(BucketName::Workers);
+        let obeyed = async {
+            loop {
+                let entries = workers_of.load(">", 0).await?;
+                let records =
+                    entries.iter().filter_map(|entry| serde_json::from_slice::<Worker>(entry.value.as_deref()?).ok());
+                let obeys = |worker: &Worker| u128::from(worker.claim_millis) == claim.as_millis();
+                if records.filter(obeys).count() >= workers {
+                    return anyhow::Ok(());
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, obeyed).await.context("the workers do not obey CLAIM")?
     }
 
     /// Who leads.

@@ -33,3 +33,9 @@ pub use workshop::Workshop;
 
 /// How long a test waits for one event on a loaded machine before it fails.
 pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Loses a killed or frozen worker within 11 s, for tests that wait for that; for others it is a risk on a busy machine.
+pub const SHORT_CLAIM: (&str, &str) = ("CLAIM", "6s");
+
+/// Replaces a killed or frozen leader within seconds, and shows soon what is out.
+const LEASE: (&str, &str) = ("LEASE", "2s");

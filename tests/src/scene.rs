@@ -3,12 +3,13 @@
 use std::{future::Future, ops::Deref, path::Path, time::Duration};
 
 use anyhow::Context;
+use packline_domain::record::LEADER;
 use packline_testkit::{
     line::{Binaries, Progress},
     plant::Plant,
 };
 
-use crate::{Console, Fixture, PATIENCE};
+use crate::{Console, Fixture, LEASE, PATIENCE};
 
 /// A line of real processes, and the console at which the test sits.
 pub struct Scene {
@@ -25,8 +26,8 @@ impl Deref for Scene {
     }
 }
 
-/// A worker is lost, a leader replaced, within seconds.
-const QUICK: [(&str, &str); 3] = [("LEASE", "2s"), ("CLAIM", "6s"), ("MAX_CONCURRENT", "4")];
+/// A leader is replaced within seconds.
+const QUICK: [(&str, &str); 2] = [LEASE, ("MAX_CONCURRENT", "4")];
 
 impl Scene {
     /// Starts broker, registry and a catalogue filled from a workspace of these packages; no program yet.
@@ -50,8 +51,8 @@ impl Scene {
     ///
     /// # Errors
     /// As [`Self::start`].
-    pub async fn demo() -> anyhow::Result<Self> {
-        Self::on(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../demo")), &[]).await
+    pub async fn demo(settings: &[(&str, &str)]) -> anyhow::Result<Self> {
+        Self::on(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../demo")), settings).await
     }
 
     async fn on(workspace: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
@@ -62,13 +63,15 @@ impl Scene {
         Ok(Self { plant, console })
     }
 
-    /// Starts one orchestrator, one poller and so many workers of two slots.
+    /// Starts one orchestrator, one poller and so many workers of two slots. The workers start when somebody
+    /// leads, so that they obey the CLAIM in force from their first second on.
     ///
     /// # Errors
     /// When one does not start.
-    pub fn run(&mut self, workers: usize) -> anyhow::Result<()> {
+    pub async fn run(&mut self, workers: usize) -> anyhow::Result<()> {
         self.plant.add_orchestrator()?;
         self.plant.add_poller()?;
+        self.until(LEADER, |leader| leader.is_some()).await?;
         for _ in 0..workers {
             self.plant.add_worker(2)?;
         }

@@ -3,7 +3,7 @@
 //!
 //! | sentence | test |
 //! |---|---|
-//! | one package, an array of packages, or a poll's object | `tests/tests/foreign.rs`: `packages_that_nats_py_announces_are_built_and_it_reads_the_records_back` |
+//! | one package, an array of packages, or a poll's object | `tests/tests/end_to_end/long/foreign.rs`: `packages_that_nats_py_announces_are_built_and_it_reads_the_records_back` |
 //! | of a batch only the bad items are refused | `libs/domain/tests/wire.rs`: `of_a_batch_only_the_bad_items_are_refused` |
 //! | higher priority first | `start::higher_priority_first_then_more_waiters_then_first_come` |
 //! | the serial of a `buildId` grows with every start of any build | `start::serials_grow_with_every_start_of_any_build` |
@@ -13,14 +13,14 @@
 //! | building: data replaced, built again if anything but priority, id, category and status changed | `contract::a_building_package_is_built_again_for_all_but_priority_id_category_and_status` |
 //! | published, failed: queued again with fresh attempts | `announce::a_settled_package_is_queued_again_with_fresh_attempts` |
 //! | … by a poll ignored when decided by a commit later than `reportedThrough` | `announce::a_poll_that_did_not_know_the_outcome_yet_is_ignored` |
-//! | cancelled: queued again by hand, ignored by poll | `announce::a_cancelled_package_is_queued_by_hand_and_not_by_poll`; over the wire `tests/tests/foreign.rs`: `what_nats_py_announces_as_a_poll_obeys_the_rules_of_a_poll` |
+//! | cancelled: queued again by hand, ignored by poll | `announce::a_cancelled_package_is_queued_by_hand_and_not_by_poll`; over the wire `tests/tests/end_to_end/long/foreign.rs`: `what_nats_py_announces_as_a_poll_obeys_the_rules_of_a_poll` |
 //! | what a poll does not name stays as it is | `announce::what_a_poll_does_not_name_stays` |
 //! | a poll too long for one message is split, dependencies first | `services/poller/src/announce.rs`: `a_long_answer_is_split_with_dependencies_first` |
 //! | the poller leaves out packages whose report waits or was refused | `services/poller/src/announce.rs`: `what_the_catalogue_does_not_know_yet_is_left_out` |
 //! | unknown fields are kept where the message is stored and passed on | `contract::fields_that_nobody_knows_reach_the_order` |
 //! | at most 256 KiB | `libs/domain/tests/wire.rs`: `an_announcement_that_is_none_is_refused_whole_with_the_reason` |
 //! | a missing `schema` means 1 | `libs/domain/tests/wire.rs`: `messages` |
-//! | every message that Packline publishes carries `schema: 1` | `tests/tests/contract.rs`: `every_message_that_packline_publishes_carries_schema_1` |
+//! | every message that Packline publishes carries `schema: 1` | `tests/tests/end_to_end/short/contract.rs`: `every_message_that_packline_publishes_carries_schema_1` |
 //! | `returned` counts for nothing | `finish::what_is_handed_back_counts_for_nothing_and_keeps_its_place` |
 //! | `retry: false`: permanent | `finish::a_permanent_failure_is_not_retried` |
 //! | `cancelled` without `ending` counts as returned | `finish::what_is_handed_back_counts_for_nothing_and_keeps_its_place` |
@@ -28,7 +28,7 @@
 //! | a stale result changes nothing | `finish::a_stale_failure_changes_nothing` |
 //! | … but a stale `published` is reported | `finish::a_stale_published_is_a_fact_unless_the_package_is_building` |
 //! | `permitRevision` is that of the worker's last write | `services/builder-worker/tests/worker/orders.rs`: `an_order_is_claimed_built_answered_and_forgotten` |
-//! | … and a lie about it harms nobody | `tests/tests/refusal.rs`: `a_result_that_lies_about_its_permit_stops_nobody` |
+//! | … and a lie about it harms nobody | `tests/tests/end_to_end/short/refusal.rs`: `a_result_that_lies_about_its_permit_stops_nobody` |
 //! | a lost worker is said by the orchestrator alone | `contract::no_worker_can_say_that_it_was_lost` |
 //! | `attempt` is 1 plus the package's own failures since it was last queued afresh | `finish::infrastructure_has_a_budget_of_its_own`, `announce::newer_data_are_built_with_all_attempts_whatever_became_of_the_old` |
 

@@ -4,14 +4,14 @@
 //! |---|---|---|
 //! | phases in order, each run without a shell in the package's folder of a private copy | `tests/worker/contract.rs` | `phases_run_in_order_without_a_shell_in_the_packages_folder_of_a_private_copy` |
 //! | … install, build, lint, test, publish, with dependencies as just published | `tests/worker/npm.rs` | `packages_are_built_tested_and_published_with_their_dependencies_from_the_registry` |
-//! | … each with its own limits | `tests/guard.rs` | `each_limit_ends_a_phase_in_its_own_way` |
+//! | … each with its own limits | `tests/worker/guard.rs` | `each_limit_ends_a_phase_in_its_own_way` |
 //! | what package.json has no script for is skipped and says so | `tests/worker/contract.rs` | `what_has_no_script_is_skipped_and_says_so` |
 //! | `private` skips publish and counts as published | `tests/worker/contract.rs` | `a_private_package_skips_publish_and_counts_as_published` |
 //! | permanent: no such folder, another name, another registry in publishConfig | `tests/worker/npm.rs` | `each_failure_has_its_class` |
 //! | status 75 is the machine's fault, 78 means never retry | `tests/worker/npm.rs` | `each_failure_has_its_class` |
 //! | a recipe file replaces the phases | `tests/worker/recipe.rs` | `a_recipe_file_replaces_the_phases` |
 //! | … for all packages or for a category | `tests/worker/recipe.rs` | `a_category_with_phases_of_its_own_uses_these_instead` |
-//! | unknown keys are refused, with the line | `../../libs/recipe/tests/problems.rs` | `unknown_keys_are_refused_with_their_place` |
+//! | unknown keys are refused, with the line | `../../libs/recipe/tests/recipe/problems.rs` | `unknown_keys_are_refused_with_their_place` |
 //! | `when`: only where there is that script or file | `tests/worker/recipe.rs` | `a_phase_is_skipped_where_its_script_or_file_is_not_there` |
 //! | `timeout`: the process group is killed | `tests/worker/recipe.rs` | `a_phase_that_takes_too_long_is_killed_with_all_that_it_started` |
 //! | `silence`: the same | `tests/worker/recipe.rs` | `a_phase_that_prints_nothing_for_too_long_is_killed` |
@@ -22,14 +22,14 @@
 //! | NPM_TOKEN reaches the publish phase only | `tests/worker/contract.rs` | `the_token_reaches_npm_publish_only` |
 //! | dependencies never come from the sibling folder | `tests/worker/contract.rs` | `a_dependency_on_the_folder_of_a_sibling_is_refused_in_one_line` |
 //! | … workspaces are off in every npm command | `tests/worker/contract.rs` | `every_npm_command_has_workspaces_off` |
-//! | … no lock file of the root, no `.npmrc` of the project | `tests/workspace.rs` | `the_copy_has_what_the_package_needs_and_no_more` |
+//! | … no lock file of the root, no `.npmrc` of the project | `tests/worker/workspace.rs` | `the_copy_has_what_the_package_needs_and_no_more` |
 //! | publish notes the integrity of what it packed in its permit, then publishes that | `tests/worker/npm.rs` | `the_permit_names_what_is_published_before_it_is` |
-//! | … in this order | `../../tests/tests/published.rs` | `what_was_published_before_its_worker_was_killed_ends_as_published_also_when_its_tarball_differs` |
+//! | … in this order | `../../tests/tests/end_to_end/long/published.rs` | `what_was_published_before_its_worker_was_killed_ends_as_published_also_when_its_tarball_differs` |
 //! | a version that is there is success where it is ours, else a permanent failure | `tests/worker/npm.rs` | `a_version_that_is_there_is_success_only_where_it_is_ours` |
-//! | … also where the worker died after it had published | `../../tests/tests/published.rs` | `what_was_published_before_its_worker_was_killed_ends_as_published_also_when_its_tarball_differs` |
-//! | when a worker dies, its builds are killed within a second | `tests/guard.rs` | `the_build_of_a_killed_worker_is_dead_within_a_second` |
-//! | … by a guard that does not depend on it: frozen | `tests/guard.rs` | `a_frozen_workers_build_ends_with_its_fuse` |
-//! | … without namespaces as well | `tests/guard.rs` | `without_namespaces_a_killed_worker_takes_its_build_along_as_well` |
+//! | … also where the worker died after it had published | `../../tests/tests/end_to_end/long/published.rs` | `what_was_published_before_its_worker_was_killed_ends_as_published_also_when_its_tarball_differs` |
+//! | when a worker dies, its builds are killed within a second | `tests/worker/guard.rs` | `the_build_of_a_killed_worker_is_dead_within_a_second` |
+//! | … by a guard that does not depend on it: frozen | `tests/worker/guard.rs` | `a_frozen_workers_build_ends_with_its_fuse` |
+//! | … without namespaces as well | `tests/worker/guard.rs` | `without_namespaces_a_killed_worker_takes_its_build_along_as_well` |
 //! | … or had no heartbeat confirmed for three quarters of CLAIM | `tests/worker/contract.rs` | `a_build_is_dead_three_quarters_of_claim_after_the_last_confirmed_heartbeat` |
 //! | … a broker that is away does that too | `tests/worker/life.rs` | `a_frozen_broker_blows_the_fuse` |
 //! | GRACE: builds may finish within it | `tests/worker/contract.rs` | `who_is_asked_to_stop_finishes_what_it_can_within_grace` |

@@ -4,6 +4,7 @@
 
 mod contract;
 mod foreman;
+mod guard;
 mod life;
 mod log;
 mod npm;
@@ -12,3 +13,5 @@ mod readme;
 mod recipe;
 mod recipe_npm;
 mod recorder;
+mod reflink;
+mod workspace;

@@ -1,0 +1,125 @@
+//! What right recipes mean.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use packline_recipe::{Limits, Phase, Recipe, Step, When};
+
+/// The example of the contract with its users, and of this crate's first page.
+const EXAMPLE: &str = r#"
+max_fix_attempts = 1
+[[phase]]
+name = "test"
+run = ["npm", "test"]
+when = "script:test"
+timeout = "10m"
+silence = "5m"
+output_limit = "64MB"
+fix = ["./fix.sh"]
+env = { NODE_ENV = "test" }
+[[phase]]
+name = "publish"
+builtin = "npm-publish"
+[[category.docs.phase]]
+name = "build"
+run = ["mdbook", "build"]
+"#;
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|&word| word.to_owned()).collect()
+}
+
+/// The only phase of a recipe that has these lines in it.
+fn phase(lines: &str) -> Phase {
+    let recipe = Recipe::parse(&format!("[[phase]]\nname = \"a\"\nrun = [\"a\"]\n{lines}\n")).unwrap();
+    recipe.phases.unwrap().remove(0)
+}
+
+#[test]
+fn every_key_is_read() {
+    let recipe = Recipe::parse(EXAMPLE).unwrap();
+    assert_eq!(recipe.max_fix_attempts, 1);
+    let [test, publish] = recipe.phases("unknown").unwrap() else { panic!() };
+    assert_eq!(
+        *test,
+        Phase {
+            name: "test".into(),
+            step: Step::Run(words(&["npm", "test"])),
+            when: Some(When::Script("test".into())),
+            limits: Limits {
+                timeout: Duration::from_secs(600),
+                silence: Some(Duration::from_secs(300)),
+                output: 64_000_000
+            },
+            fix: Some(words(&["./fix.sh"])),
+            env: BTreeMap::from([("NODE_ENV".into(), "test".into())]),
+        }
+    );
+    assert_eq!((publish.name.as_str(), &publish.step), ("publish", &Step::NpmPublish));
+    let [build] = recipe.phases("docs").unwrap() else { panic!() };
+    assert_eq!(build.step, Step::Run(words(&["mdbook", "build"])));
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let recipe = Recipe::parse("[[phase]]\nname = \"a\"\nrun = [\"a\"]\n").unwrap();
+    assert_eq!(recipe.max_fix_attempts, 0);
+    let [a] = recipe.phases("unknown").unwrap() else { panic!() };
+    assert_eq!((&a.when, &a.fix, a.env.len()), (&None, &None, 0));
+    // The limits that are written in the example.
+    assert_eq!(a.limits, Limits { silence: None, ..phase("timeout = \"10m\"\noutput_limit = \"64MB\"").limits });
+}
+
+#[test]
+fn a_file_of_categories_alone_leaves_the_built_in_phases_to_all_others() {
+    let recipe = Recipe::parse("[[category.docs.phase]]\nname = \"a\"\nrun = [\"a\"]\n").unwrap();
+    assert_eq!(recipe.phases("docs").map(<[Phase]>::len), Some(1));
+    assert_eq!(recipe.phases("unknown"), None);
+}
+
+#[test]
+fn sizes_and_durations_are_read_as_people_write_them() {
+    for (text, bytes) in [
+        ("64MB", 64_000_000),
+        ("64MiB", 64 << 20),
+        ("500 KiB", 500 << 10),
+        ("1kb", 1000),
+        ("1.5GiB", 3 << 29),
+        ("2G", 2_000_000_000),
+        ("100B", 100),
+        ("100", 100),
+    ] {
+        assert_eq!(phase(&format!("output_limit = \"{text}\"")).limits.output, bytes, "{text}");
+    }
+    for (text, millis) in [("10m", 600_000), ("500ms", 500), ("1h 30m", 5_400_000), ("2days", 172_800_000)] {
+        let limits = phase(&format!("timeout = \"{text}\"\nsilence = \"{text}\"")).limits;
+        assert_eq!(limits.timeout, Duration::from_millis(millis), "{text}");
+        assert_eq!(limits.silence, Some(Duration::from_millis(millis)), "{text}");
+    }
+}
+
+#[test]
+fn conditions_are_read() {
+    assert_eq!(phase("when = \"script:test:unit\"").when, Some(When::Script("test:unit".into())));
+    for file in ["Cargo.toml", "./a", "src/a b.rs", "..a", "a..b/c"] {
+        assert_eq!(phase(&format!("when = \"file:{file}\"")).when, Some(When::File(file.into())), "{file}");
+    }
+}
+
+#[test]
+fn other_ways_to_write_the_same_toml_are_taken() {
+    let inline = Recipe::parse("phase = [{ name = 'a', run = ['a', ''], env.A = 'b' }]\n").unwrap();
+    let tables = Recipe::parse(
+        "[[phase]]\r\nname = \"a\"\r\nrun = [\r\n  \"a\", # the program\r\n  \"\",\r\n]\r\n[phase.env]\r\nA = \"b\"\r\n",
+    );
+    assert_eq!(Ok(inline), tables);
+}
+
+#[test]
+fn a_fix_that_never_runs_is_warned_of() {
+    let with = |attempts: u32| {
+        let text = format!("max_fix_attempts = {attempts}\n[[phase]]\nname = \"a\"\nrun = [\"a\"]\nfix = [\"b\"]\n");
+        Recipe::parse(&text).unwrap().warnings()
+    };
+    assert_eq!(with(0), ["the fix of phase a never runs; max_fix_attempts is 0"]);
+    assert_eq!(with(1), Vec::<String>::new());
+}

@@ -1,0 +1,357 @@
+//! The private copy: what a package needs, and no way back to the source.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use packline_builder_worker::workspace::{BuildFolder, WorkspaceError, remove_tree};
+use packline_domain::BuildId;
+use tempfile::TempDir;
+
+struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    /// A workspace with a package `@acme/core`.
+    fn new() -> Self {
+        let place = Self { folder: tempfile::tempdir().unwrap() };
+        fs::create_dir(place.scratch()).unwrap();
+        place.write(
+            "package.json",
+            r#"{"name": "root", "private": true, "workspaces": ["packages/*", "apps/*", "tools/cli"], "type": "module"}"#,
+        );
+        place.write("packages/core/package.json", r#"{"name": "@acme/core"}"#);
+        place.write("packages/core/src/index.js", "export {}");
+        place
+    }
+
+    fn root(&self) -> PathBuf {
+        self.folder.path().join("workspace")
+    }
+
+    fn scratch(&self) -> PathBuf {
+        self.folder.path().join("scratch")
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.root().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn prepare(&self) -> Result<BuildFolder, WorkspaceError> {
+        self.prepare_unless(false)
+    }
+
+    fn prepare_unless(&self, stop: bool) -> Result<BuildFolder, WorkspaceError> {
+        self.prepare_in(&self.scratch(), stop)
+    }
+
+    fn prepare_in(&self, scratch: &Path, stop: bool) -> Result<BuildFolder, WorkspaceError> {
+        let build = BuildId { package: "@acme/core".parse().unwrap(), serial: 1 };
+        BuildFolder::prepare(scratch, &self.root(), &build, &AtomicBool::new(stop))
+    }
+
+    fn refusal(&self) -> String {
+        match self.prepare() {
+            Err(WorkspaceError::Refused(why)) => {
+                assert_eq!(fs::read_dir(self.scratch()).unwrap().count(), 0, "nothing is left behind");
+                why
+            }
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+}
+
+/// All files below a folder, sorted.
+fn files(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(next) = open.pop() {
+        for entry in fs::read_dir(next).unwrap().flatten() {
+            if entry.file_type().unwrap().is_dir() {
+                open.push(entry.path());
+            } else {
+                found.push(entry.path().strip_prefix(folder).unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn the_copy_has_what_the_package_needs_and_no_more() {
+    let place = Place::new();
+    for file in [
+        "tsconfig.base.json",
+        "package-lock.json",
+        ".npmrc",
+        ".env",
+        ".env.local",
+        ".git/config",
+        ".packline/nats/jetstream",
+        ".cache/x",
+        ".config/format.json",
+        "node_modules/x/index.js",
+        "scripts/build.js",
+        "scripts/node_modules/x.js",
+        "apps/site/package.json",
+        "tools/lint.js",
+        "tools/cli/package.json",
+        "plans/core.md",
+        "plans/other.md",
+        "packages/core/.npmrc",
+        "packages/core/node_modules/x/index.js",
+        "packages/core/.git/config",
+        "packages/core/lib/node_modules/y.js",
+        "packages/core/.packline/z",
+        "packages/other/package.json",
+    ] {
+        place.write(file, "{}");
+    }
+    let copy = place.prepare().unwrap();
+    assert_eq!(
+        files(&copy.root()),
+        [
+            ".config/format.json",
+            "package.json",
+            "packages/core/package.json",
+            "packages/core/src/index.js",
+            "plans/core.md",
+            "scripts/build.js",
+            "tools/lint.js",
+            "tsconfig.base.json"
+        ]
+    );
+    let root: serde_json::Value = serde_json::from_slice(&fs::read(copy.root().join("package.json")).unwrap()).unwrap();
+    assert_eq!(root, serde_json::json!({"name": "root", "private": true, "type": "module"}));
+    copy.remove();
+    assert_eq!(fs::read_dir(place.scratch()).unwrap().count(), 0);
+}
+
+#[test]
+fn no_write_to_the_copy_reaches_the_source() {
+    let place = Place::new();
+    place.write("packages/core/bin/run", "#!/bin/sh\n");
+    fs::hard_link(place.root().join("packages/core/src/index.js"), place.root().join("packages/core/src/same.js"))
+        .unwrap();
+    fs::set_permissions(place.root().join("packages/core/bin/run"), fs::Permissions::from_mode(0o4555)).unwrap();
+    symlink("src/index.js", place.root().join("packages/core/main.js")).unwrap();
+    let copy = place.prepare().unwrap();
+    for file in files(&copy.package) {
+        let (inner, source) = (copy.package.join(&file), place.root().join("packages/core").join(&file));
+        let (own, theirs) = (fs::metadata(&inner).unwrap(), fs::metadata(&source).unwrap());
+        assert_ne!((own.dev(), own.ino()), (theirs.dev(), theirs.ino()), "{file}");
+        assert_eq!(own.mode() & 0o111, theirs.mode() & 0o111, "{file}");
+        assert_eq!(own.mode() & 0o6000, 0, "{file}");
+        let before = fs::read(&source).unwrap();
+        fs::write(&inner, "altered").unwrap();
+        assert_eq!(fs::read(&source).unwrap(), before, "{file}");
+    }
+    assert!(fs::symlink_metadata(copy.package.join("main.js")).unwrap().is_symlink());
+}
+
+#[test]
+fn links_that_lead_out_are_refused() {
+    let targets = ["/etc/passwd", "../other", "../../..", "src/../../other/x", "../core-evil/x", "src/../../missing"];
+    for target in targets {
+        let place = Place::new();
+        place.write("packages/other/x", "secret");
+        place.write("packages/core-evil/x", "secret");
+        symlink(target, place.root().join("packages/core/link")).unwrap();
+        assert_eq!(place.refusal(), "link is a link that leads out of the package", "{target}");
+    }
+    // Up through the root of the machine and down again: that is the source, also from the copy.
+    let place = Place::new();
+    place.write("packages/core/src/index.js", "source");
+    let round = format!("{}{}", "../".repeat(40), place.root().join("packages/core/src/index.js").display());
+    symlink(round.replace("//", "/"), place.root().join("packages/core/link")).unwrap();
+    assert_eq!(place.refusal(), "link is a link that leads out of the package");
+    // Through another link, whose way up counts for more than it looks.
+    let place = Place::new();
+    symlink(".", place.root().join("packages/core/here")).unwrap();
+    symlink("here/../../core/new", place.root().join("packages/core/link")).unwrap();
+    assert_eq!(place.refusal(), "link is a link that leads out of the package");
+    let place = Place::new();
+    symlink("missing-yet", place.root().join("packages/core/link")).unwrap();
+    symlink("../package.json", place.root().join("packages/core/src/up")).unwrap();
+    place.prepare().unwrap();
+}
+
+#[test]
+fn a_link_to_what_is_shared_leads_to_the_copy_of_it() {
+    let place = Place::new();
+    place.write("LICENSE", "free");
+    place.write("config/tsconfig.json", "{}");
+    place.write("packages/other/x", "secret");
+    symlink("../../LICENSE", place.root().join("packages/core/LICENSE")).unwrap();
+    symlink("../../../config/tsconfig.json", place.root().join("packages/core/src/tsconfig.json")).unwrap();
+    symlink("config/tsconfig.json", place.root().join("tsconfig.json")).unwrap();
+    for (link, target) in [("outside", "/etc/passwd"), ("sibling", "packages/other/x"), ("config/up", "../../x")] {
+        symlink(target, place.root().join(link)).unwrap();
+    }
+    let copy = place.prepare().unwrap();
+    fs::write(copy.package.join("LICENSE"), "altered").unwrap();
+    assert_eq!(fs::read_to_string(copy.root().join("LICENSE")).unwrap(), "altered");
+    assert_eq!(fs::read_to_string(place.root().join("LICENSE")).unwrap(), "free");
+    assert!(copy.package.join("src/tsconfig.json").is_file() && copy.root().join("tsconfig.json").is_file());
+    for link in ["outside", "sibling", "config/up"] {
+        assert!(fs::symlink_metadata(copy.root().join(link)).is_err(), "{link}");
+    }
+    assert_eq!(copy.left_out.len(), 3, "{:?}", copy.left_out);
+}
+
+#[test]
+fn a_folder_beside_the_packages_that_is_large_is_left_out_and_that_is_said() {
+    let place = Place::new();
+    for n in 0..1001 {
+        place.write(&format!("data/{}/{n}", n % 7), "");
+    }
+    place.write("video/one", "");
+    fs::File::options().write(true).open(place.root().join("video/one")).unwrap().set_len(33 << 20).unwrap();
+    place.write("scripts/build.js", "");
+    let mut copy = place.prepare().unwrap();
+    assert_eq!(
+        files(&copy.root()),
+        ["package.json", "packages/core/package.json", "packages/core/src/index.js", "scripts/build.js"]
+    );
+    copy.left_out.sort();
+    assert_eq!(copy.left_out, ["data has more than 1000 files or 32 MiB", "video has more than 1000 files or 32 MiB"]);
+}
+
+#[test]
+fn scratch_inside_the_workspace_is_not_copied_into_itself() {
+    let place = Place::new();
+    for within in ["packages/core/tmp/builds", "tmp/builds"] {
+        let scratch = place.root().join(within);
+        fs::create_dir_all(&scratch).unwrap();
+        place.write(&format!("{within}/others.1/workspace/x"), "");
+        let build = BuildId { package: "@acme/core".parse().unwrap(), serial: 1 };
+        let copy = BuildFolder::prepare(&scratch, &place.root(), &build, &AtomicBool::new(false)).unwrap();
+        assert_eq!(
+            files(&copy.root()),
+            ["package.json", "packages/core/package.json", "packages/core/src/index.js"],
+            "{within}"
+        );
+        fs::remove_dir_all(scratch.parent().unwrap()).unwrap();
+    }
+}
+
+/// Other packages, with files of their own.
+fn add_siblings(place: &Place, count: usize) {
+    for n in 0..count {
+        for file in ["package.json", "src/index.js"] {
+            place.write(&format!("packages/p{n}/{file}"), "{}");
+        }
+    }
+}
+
+/// Time would show the load of the machine; that nothing is done for a sibling is exact.
+#[test]
+fn in_a_workspace_of_2000_packages_no_sibling_is_looked_at() {
+    use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+    const SIBLINGS: usize = 1999;
+    let place = Place::new();
+    add_siblings(&place, SIBLINGS);
+    let looks = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();
+    let watch = |folder: &str| {
+        looks.add_watch(&place.root().join(folder), AddWatchFlags::IN_OPEN | AddWatchFlags::IN_ACCESS).unwrap()
+    };
+    let packages = watch("packages");
+    for n in 0..SIBLINGS {
+        watch(&format!("packages/p{n}"));
+    }
+    place.prepare().unwrap();
+    let mut events = Vec::new();
+    while let Ok(more) = looks.read_events() {
+        events.extend(more);
+    }
+    assert!(!events.is_empty(), "the package itself is looked at");
+    for event in events {
+        let of_the_package = event.wd == packages && event.name.as_deref() == Some("core".as_ref());
+        assert!(of_the_package, "{event:?}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_missing_or_leads_out_is_refused() {
+    let place = Place::new();
+    fs::remove_dir_all(place.root().join("packages/core")).unwrap();
+    assert_eq!(place.refusal(), "the workspace has no folder packages/core");
+    symlink("/etc", place.root().join("packages/core")).unwrap();
+    assert_eq!(place.refusal(), "packages/core leads out of the workspace");
+    fs::remove_file(place.root().join("packages/core")).unwrap();
+    place.write("packages/core", "a file");
+    assert_eq!(place.refusal(), "packages/core is no folder");
+    fs::remove_file(place.root().join("packages/core")).unwrap();
+    place.write("elsewhere/package.json", "{}");
+    symlink("../elsewhere", place.root().join("packages/core")).unwrap();
+    assert_eq!(files(&place.prepare().unwrap().package), ["package.json"], "another place in the workspace is fine");
+}
+
+#[test]
+fn pipes_are_left_out_and_hold_nobody_up() {
+    let place = Place::new();
+    nix::unistd::mkfifo(&place.root().join("packages/core/pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let copy = place.prepare().unwrap();
+    assert_eq!(copy.left_out, ["pipe is no file"]);
+}
+
+#[test]
+fn a_copy_that_is_broken_off_leaves_nothing() {
+    let place = Place::new();
+    assert!(matches!(place.prepare_unless(true), Err(WorkspaceError::BrokenOff)));
+    assert_eq!(fs::read_dir(place.scratch()).unwrap().count(), 0);
+}
+
+#[test]
+fn the_copy_of_one_huge_file_is_broken_off_as_well() {
+    const HUGE: u64 = 4 << 30;
+    let place = Place::new();
+    place.write("packages/core/huge", "");
+    let huge = place.root().join("packages/core/huge");
+    fs::File::options().write(true).open(&huge).unwrap().set_len(HUGE).unwrap();
+    let copied = place.scratch().join("acme+core.1/workspace/packages/core/huge");
+    let stop = AtomicBool::new(false);
+    let (ended, copied) = std::thread::scope(|threads| {
+        let copying = threads.spawn(|| {
+            let build = BuildId { package: "@acme/core".parse().unwrap(), serial: 1 };
+            BuildFolder::prepare(&place.scratch(), &place.root(), &build, &stop)
+        });
+        let mut most = 0;
+        while !copying.is_finished() {
+            most = fs::metadata(&copied).map_or(0, |file| file.len()).max(most);
+            stop.store(most > 0, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        (copying.join().unwrap(), most)
+    });
+    match ended {
+        Err(WorkspaceError::BrokenOff) => {
+            assert!(copied < HUGE / 2, "{copied} bytes were copied");
+            assert_eq!(fs::read_dir(place.scratch()).unwrap().count(), 0);
+        }
+        // Where blocks are shared there is nothing to break off.
+        Ok(_) => reflink_copy::reflink(&huge, place.scratch().join("shared")).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_a_build_closed_is_removed_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    fs::create_dir_all(tree.join("a/b/c")).unwrap();
+    symlink(folder.path(), tree.join("a/out")).unwrap();
+    for closed in ["a/b/c", "a/b", "a"] {
+        fs::set_permissions(tree.join(closed), fs::Permissions::from_mode(0o000)).unwrap();
+    }
+    remove_tree(&tree).unwrap();
+    assert!(!tree.exists() && folder.path().exists());
+}

@@ -1,0 +1,184 @@
+//! Filling the catalogue from an npm workspace, with the real program.
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use packline_packages_api::{
+    scan::{Found, scan},
+    store::{Status, Store},
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+fn workspace(workspaces: &Value, members: &[(&str, Value)]) -> TempDir {
+    let root = TempDir::new().unwrap();
+    write(root.path(), &json!({"private": true, "workspaces": workspaces}));
+    for (folder, manifest) in members {
+        write(&root.path().join(folder), manifest);
+    }
+    root
+}
+
+fn write(folder: &Path, manifest: &Value) {
+    fs::create_dir_all(folder).unwrap();
+    fs::write(folder.join("package.json"), manifest.to_string()).unwrap();
+}
+
+fn found(workspaces: Value, members: &[(&str, Value)]) -> Found {
+    scan(workspace(&workspaces, members).path()).unwrap()
+}
+
+fn names(found: &Found) -> Vec<&str> {
+    found.packages.iter().map(|package| package.name.as_str()).collect()
+}
+
+fn dependencies<'a>(found: &'a Found, name: &str) -> Vec<&'a str> {
+    let package = found.packages.iter().find(|package| package.name.as_str() == name).unwrap();
+    package.dependencies.iter().map(packline_domain::PackageName::as_str).collect()
+}
+
+fn run_scan(root: &Path, database: &Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_packages-api"));
+    command.arg("scan").arg(root).arg("--database").arg(database).output().unwrap()
+}
+
+#[test]
+fn dependencies_of_all_four_kinds_on_members_are_dependencies() {
+    let found = found(
+        json!(["packages/*"]),
+        &[
+            (
+                "packages/app",
+                json!({
+                    "name": "@acme/app", "dependencies": {"@acme/a": "^1.0.0", "left-pad": "*"}, "peerDependencies": {"@acme/b": "*"},
+                    "optionalDependencies": {"@acme/c": "*"}, "devDependencies": {"@acme/d": "*", "typescript": "*"},
+                    "packline": {"priority": 7, "category": "apps"},
+                }),
+            ),
+            ("packages/a", json!({"name": "@acme/a"})),
+            ("packages/b", json!({"name": "@acme/b"})),
+            ("packages/c", json!({"name": "@acme/c"})),
+            ("packages/d", json!({"name": "@acme/d", "private": true})),
+        ],
+    );
+    assert_eq!(names(&found), ["@acme/a", "@acme/app", "@acme/b", "@acme/c", "@acme/d"]);
+    assert_eq!(dependencies(&found, "@acme/app"), ["@acme/a", "@acme/b", "@acme/c", "@acme/d"]);
+    let described = |name: &str| {
+        let package = found.packages.iter().find(|package| package.name.as_str() == name).unwrap();
+        (package.priority, package.category.as_str())
+    };
+    assert_eq!((described("@acme/app"), described("@acme/a")), ((7, "apps"), (0, "unknown")));
+    assert!(found.notes.is_empty(), "{:?}", found.notes);
+}
+
+#[test]
+fn a_development_edge_that_closes_a_cycle_is_left_out_and_a_real_cycle_stays() {
+    let found = found(
+        json!(["packages/*"]),
+        &[
+            ("packages/core", json!({"name": "core", "devDependencies": {"tester": "*", "core": "*"}})),
+            ("packages/tester", json!({"name": "tester", "dependencies": {"core": "*"}})),
+            ("packages/ping", json!({"name": "ping", "dependencies": {"pong": "*"}})),
+            (
+                "packages/pong",
+                json!({"name": "pong", "peerDependencies": {"ping": "*"}, "devDependencies": {"ping": "*"}}),
+            ),
+        ],
+    );
+    assert!(dependencies(&found, "core").is_empty());
+    assert_eq!(dependencies(&found, "tester"), ["core"]);
+    assert_eq!((dependencies(&found, "ping"), dependencies(&found, "pong")), (vec!["pong"], vec!["ping"]));
+    assert_eq!(found.notes.len(), 2, "{:?}", found.notes);
+    assert!(found.notes.iter().any(|note| note.contains("core needs tester for its development only")));
+}
+
+#[test]
+fn workspaces_are_patterns_of_folders() {
+    let members = [
+        ("packages/a", json!({"name": "a"})),
+        ("packages/deep/b", json!({"name": "b"})),
+        ("tools/c", json!({"name": "c"})),
+        ("tools/old", json!({"name": "old"})),
+        ("packages/a/node_modules/x", json!({"name": "x"})),
+    ];
+    assert_eq!(names(&found(json!(["packages/*"]), &members)), ["a"]);
+    assert_eq!(names(&found(json!(["./packages/**/", "tools/c"]), &members)), ["a", "b", "c"]);
+    assert_eq!(names(&found(json!({"packages": ["{packages,tools}/*", "!tools/old"]}), &members)), ["a", "c"]);
+    let notes = found(json!(["tools/c"]), &members).notes;
+    assert_eq!(notes, ["c stands in tools/c; workers look for it in packages/c"]);
+}
+
+#[test]
+fn a_member_that_is_not_understood_is_left_out_and_named() {
+    let root = workspace(
+        &json!(["packages/*"]),
+        &[
+            ("packages/a", json!({"name": "a"})),
+            ("packages/again", json!({"name": "a"})),
+            ("packages/hostile", json!({"name": "../x"})),
+            ("packages/nameless", json!({"version": "1.0.0"})),
+            ("packages/wrong", json!({"name": "wrong", "packline": {"priority": "high"}})),
+            ("packages/list", json!(["a"])),
+            ("packages/site", json!({"name": "My Site", "private": true})),
+        ],
+    );
+    fs::create_dir(root.path().join("packages/broken")).unwrap();
+    fs::write(root.path().join("packages/broken/package.json"), "{").unwrap();
+    let found = scan(root.path()).unwrap();
+    assert_eq!(names(&found), ["a"]);
+    assert_eq!(found.notes.len(), 7, "{:?}", found.notes);
+    assert!(found.notes.iter().all(|note| note.contains("is left out: ") && !note.contains('\n')), "{:?}", found.notes);
+    let missed =
+        ["again", "broken", "hostile", "list", "nameless", "wrong"].map(|folder| Path::new("packages").join(folder));
+    assert_eq!(found.left_out, missed, "what is private is missed by nobody");
+}
+
+#[test]
+fn a_second_scan_changes_no_status() {
+    let root = workspace(
+        &json!(["packages/*"]),
+        &[("packages/a", json!({"name": "a", "dependencies": {"b": "*"}})), ("packages/b", json!({"name": "b"}))],
+    );
+    let database = root.path().join("packages.db");
+    let first = run_scan(root.path(), &database);
+    assert!(first.status.success() && String::from_utf8_lossy(&first.stderr).contains("2 new, 0 changed, 0 as before"));
+    Store::open(&database).unwrap().update("b", Status::Published, None).unwrap();
+
+    let second = run_scan(root.path(), &database);
+    assert!(String::from_utf8_lossy(&second.stderr).contains("0 new, 0 changed, 2 as before"), "{second:?}");
+    write(&root.path().join("packages/b"), &json!({"name": "b", "packline": {"priority": 3}}));
+    write(&root.path().join("packages/c"), &json!({"name": "c"}));
+    let third = run_scan(root.path(), &database);
+    assert!(String::from_utf8_lossy(&third.stderr).contains("1 new, 1 changed, 1 as before"), "{third:?}");
+    assert!(third.stdout.is_empty(), "stdout belongs to the protocol");
+
+    let store = Store::open(&database).unwrap();
+    let b = store.get("b").unwrap();
+    assert_eq!((b.status, b.package.priority), (Status::Published, 3));
+    assert_eq!((store.get("a").unwrap().status, store.get("c").unwrap().status), (Status::Ready, Status::Ready));
+}
+
+#[test]
+fn a_folder_that_is_no_workspace_gets_one_line_and_exit_status_2() {
+    let empty = TempDir::new().unwrap();
+    let plain = TempDir::new().unwrap();
+    write(plain.path(), &json!({"name": "plain"}));
+    for (root, line) in [(&empty, "failed to read"), (&plain, "has no `workspaces`, an array of folders")] {
+        let output = run_scan(root.path(), &root.path().join("packages.db"));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(line) && stderr.trim_end().lines().count() == 1, "{stderr}");
+    }
+}
+
+#[test]
+fn a_database_that_is_none_gets_one_line_and_exit_status_2() {
+    let root = workspace(&json!(["packages/*"]), &[]);
+    let database = root.path().join("packages.db");
+    fs::write(&database, "this is no database, and long enough to be seen as none ".repeat(50)).unwrap();
+    let output = run_scan(root.path(), &database);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("failed to open the database"), "{output:?}");
+}

@@ -1,0 +1,15 @@
+//! Tests that end as soon as what they wait for has happened.
+
+mod announce;
+mod command;
+mod contract;
+mod control;
+mod documented;
+mod hostile;
+mod hostile_recipe;
+mod line;
+mod logs;
+mod operator;
+mod questions;
+mod refusal;
+mod workers;
