@@ -45,9 +45,10 @@ impl Life {
         self.state().claim
     }
 
-    /// Obeys another CLAIM from the next heartbeat on.
-    pub(crate) fn obey(&self, claim: Duration) {
-        self.state().claim = claim.max(Duration::from_millis(100));
+    /// Obeys this CLAIM from the next heartbeat on; whether it is another one than before.
+    pub(crate) fn obey(&self, claim: Duration) -> bool {
+        let claim = claim.max(Duration::from_millis(100));
+        std::mem::replace(&mut self.state().claim, claim) != claim
     }
 
     /// A heartbeat that was sent at `sent` and named `claim` was confirmed. It comes too late for a life
@@ -131,7 +132,8 @@ mod tests {
     fn a_heartbeat_counts_with_the_claim_that_it_named() {
         let life = Life::new("host", Some(Duration::from_secs(30)));
         life.confirm(boottime_millis(), life.claim());
-        life.obey(Duration::from_secs(3));
+        assert!(life.obey(Duration::from_secs(3)));
+        assert!(!life.obey(Duration::from_secs(3)), "nothing new");
         assert!(life.left().unwrap() > Duration::from_secs(20));
         life.confirm(boottime_millis(), life.claim());
         assert!(life.left().unwrap() < Duration::from_secs(3));

@@ -210,7 +210,10 @@ async fn review(worker: &Worker) -> Result<(), packline_broker::BrokerError> {
     let leader = worker.orchestrator.get(LEADER).await?;
     let through = leader.as_ref().map_or(0, |entry| entry.revision);
     if let Some(leader) = leader.and_then(|entry| serde_json::from_slice::<Leader>(entry.value.as_deref()?).ok()) {
-        worker.life().obey(Duration::from_millis(leader.claim_millis));
+        // Until a heartbeat names the new CLAIM, the leader counts with the old one.
+        if worker.life().obey(Duration::from_millis(leader.claim_millis)) {
+            worker.changed.notify_one();
+        }
     }
     // Before the read: what is claimed while it runs is not judged by it.
     let builds: Vec<(Arc<Build>, u64)> = worker
