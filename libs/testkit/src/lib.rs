@@ -2,6 +2,7 @@
 //!
 //! All that is started here dies with the process that started it, however that ends.
 
+pub mod campaign;
 pub mod http;
 pub mod proxy;
 pub mod tools;

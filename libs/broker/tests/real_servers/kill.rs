@@ -5,10 +5,9 @@ use std::{
 
 use packline_broker::{Entry, MAX_WRITES};
 use packline_domain::record::Leader;
+use packline_testkit::campaign;
 
 use crate::{Place, leader, records, take, within};
-
-const KILLS: u32 = 20;
 
 /// How far the commits of one life have come: number sent, number acknowledged.
 #[derive(Clone, Copy, Default)]
@@ -31,12 +30,13 @@ fn check_whole(entries: &[Entry]) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_of_1000_records_is_whole_or_absent_over_20_kills() {
+async fn a_commit_of_1000_records_is_whole_or_absent_whenever_its_broker_is_killed() {
+    let kills: u32 = campaign::size(20, 100);
     within(async {
         let mut place = Place::new().await;
         let mut commit = 1;
         let (mut unheard, mut in_the_middle) = (0, 0);
-        for life in 0..KILLS {
+        for life in 0..kills {
             let bucket = place.bucket("leader").await;
             let mut chain = take(&bucket, "a", u64::from(life) + 1).await;
             let first = Instant::now();
@@ -58,7 +58,7 @@ async fn a_commit_of_1000_records_is_whole_or_absent_over_20_kills() {
             });
             // Somewhere within the commit that begins now: from its first message to its ack.
             begun.changed().await.unwrap();
-            tokio::time::sleep(usual.mul_f64(f64::from(life) / f64::from(KILLS - 1)).min(Duration::from_secs(1))).await;
+            tokio::time::sleep(usual.mul_f64(f64::from(life) / f64::from(kills - 1)).min(Duration::from_secs(1))).await;
             place.server.kill().await;
             committing.abort();
             let Progress { sent, acked } = *progress.lock().unwrap();
@@ -71,8 +71,8 @@ async fn a_commit_of_1000_records_is_whole_or_absent_over_20_kills() {
             unheard += u32::from(commit > acked);
             commit += 1;
         }
-        println!("{in_the_middle} of {KILLS} kills within a commit, {unheard} stored without an answer");
-        assert!(in_the_middle >= KILLS / 2, "only {in_the_middle} kills hit a commit");
+        println!("{in_the_middle} of {kills} kills within a commit, {unheard} stored without an answer");
+        assert!(in_the_middle >= kills / 2, "only {in_the_middle} kills hit a commit");
     })
     .await;
 }

@@ -142,6 +142,9 @@ async fn commands_and_questions_work_with_the_real_tool() {
     assert_eq!(history["attempts"], json!([]), "{history}");
 }
 
+/// The tool collects answers for all of its timeout.
+const WAITS: &str = "--timeout=10s";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_micro_commands_of_the_real_tool_see_the_service() {
     let line = Bare::start(&[]).await.unwrap();
@@ -151,9 +154,9 @@ async fn the_micro_commands_of_the_real_tool_see_the_service() {
     }
     let listed = nats.run(&["micro", "ls", "orchestrator"]).await.unwrap();
     assert!(listed.contains("orchestrator") && listed.contains(env!("CARGO_PKG_VERSION")), "{listed}");
-    let ping = nats.run(&["micro", "ping", "orchestrator"]).await.unwrap();
+    let ping = nats.run(&["micro", "ping", "orchestrator", WAITS]).await.unwrap();
     assert!(ping.contains("orchestrator"), "{ping}");
-    let stats = nats.run(&["micro", "stats", "orchestrator"]).await.unwrap();
+    let stats = nats.run(&["micro", "stats", "orchestrator", WAITS]).await.unwrap();
     let state = stats.lines().find(|line| line.contains("state")).unwrap_or_else(|| panic!("{stats}"));
     assert!(state.contains('3'), "three questions were asked: {stats}");
     let info = nats.run(&["micro", "info", "orchestrator"]).await.unwrap();

@@ -2,6 +2,7 @@
 
 mod compose;
 mod doctor;
+mod documented;
 mod foreign;
 mod health;
 mod kill;

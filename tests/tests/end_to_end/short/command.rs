@@ -14,7 +14,7 @@
 //! | who, why and when are in `control` and in an event | `tests/tests/end_to_end/long/once.rs` | `a_command_is_applied_once_although_its_leader_is_killed_or_frozen_before_it_acknowledges` |
 //! | pause: nothing new starts; running builds go on; resume goes on | `tests/tests/end_to_end/short/control.rs` | `nothing_starts_while_paused_and_the_running_build_goes_on` |
 //! | … orders that no worker has taken are withdrawn first; `control` says when that is complete | `libs/scheduler/tests/behaviour/withdraw.rs` | `pause_and_drain_withdraw_the_orders_that_nobody_has_taken` |
-//! | … nothing starts after that | `tests/tests/end_to_end/long/pause.rs` | `nothing_starts_after_a_complete_pause_in_any_of_200_rounds` |
+//! | … nothing starts after that | `tests/tests/end_to_end/long/pause.rs` | `nothing_starts_after_a_complete_pause_in_any_round` |
 //! | resume also ends draining and stopped | `libs/scheduler/tests/behaviour/command.rs` | `resume_ends_paused_draining_and_stopped` |
 //! | drain: running builds finish, then every orchestrator exits 0; the queue stays; one started after that runs again | `tests/tests/end_to_end/short/control.rs` | `drained_orchestrators_all_exit_0_and_the_next_one_goes_on` |
 //! | … every orchestrator, also one that slept meanwhile | `tests/tests/end_to_end/short/command.rs` | `an_orchestrator_that_slept_through_a_drain_and_a_restart_leaves_all_the_same` |

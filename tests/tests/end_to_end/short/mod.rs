@@ -4,7 +4,6 @@ mod announce;
 mod command;
 mod contract;
 mod control;
-mod documented;
 mod hostile;
 mod hostile_recipe;
 mod line;

@@ -1,14 +1,14 @@
 //! What a process says about itself over HTTP.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
+use nom_openmetrics::parser::prometheus;
 use packline_testkit::process::Process;
 use packline_tests::PATIENCE;
-use prometheus_parse::{
-    Sample, Scrape,
-    Value::{Counter, Gauge, Histogram, Summary, Untyped},
-};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -49,6 +49,16 @@ pub(crate) async fn get(process: &Process, path: &str) -> anyhow::Result<(u16, S
 /// A metric, labels, and what the samples with these labels add up to.
 pub(crate) type Sum<'a> = (&'a str, &'a [(&'a str, &'a str)], f64);
 
+/// One line of `/metrics`; of a histogram each bucket, the sum and the count is one.
+#[derive(Debug)]
+pub(crate) struct Sample {
+    /// The name as it is written, also `…_bucket`, `…_sum` and `…_count`.
+    pub(crate) metric: String,
+    /// Values by label.
+    pub(crate) labels: BTreeMap<String, String>,
+    value: f64,
+}
+
 /// What `/metrics` says, read as Prometheus reads it.
 #[derive(Debug)]
 pub(crate) struct Scraped {
@@ -66,8 +76,15 @@ impl Scraped {
     pub(crate) async fn by(process: &Process) -> anyhow::Result<Self> {
         let (status, text) = get(process, "/metrics").await?;
         ensure!(status == 200, "{status}: {text}");
-        let scrape = Scrape::parse(text.lines().map(|line| Ok(line.to_owned())))?;
-        Ok(Self { samples: scrape.samples, text })
+        // Prometheus ignores empty lines, its grammar here does not know them.
+        let lines: String = text.lines().filter(|line| !line.is_empty()).map(|line| format!("{line}\n")).collect();
+        let (_, families) = prometheus(&lines).map_err(|error| anyhow!("{error}"))?;
+        let samples = families.iter().flat_map(|family| &family.samples).map(|sample| Sample {
+            metric: sample.name().to_owned(),
+            labels: sample.labels().iter().map(|label| (label.name.to_owned(), label.value.clone())).collect(),
+            value: sample.number(),
+        });
+        Ok(Self { samples: samples.collect(), text })
     }
 
     /// Scrapes until it is so.
@@ -89,19 +106,16 @@ impl Scraped {
     /// The sum of the samples of a metric that have these labels; of a histogram, how many were observed.
     /// None where there is no such sample.
     pub(crate) fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        let has = |sample: &&Sample| labels.iter().all(|(label, value)| sample.labels.get(label) == Some(value));
-        let is = |sample: &&Sample| sample.metric == name || sample.metric == format!("{name}_count");
-        let number = |sample: &Sample| match &sample.value {
-            Counter(value) | Gauge(value) | Untyped(value) => *value,
-            Histogram(_) | Summary(_) => 0.0,
+        let has = |sample: &&Sample| {
+            labels.iter().all(|(label, value)| sample.labels.get(*label).is_some_and(|found| found == value))
         };
-        self.samples.iter().filter(is).filter(has).map(number).reduce(|sum, value| sum + value)
+        let is = |sample: &&Sample| sample.metric == name || sample.metric == format!("{name}_count");
+        self.samples.iter().filter(is).filter(has).map(|sample| sample.value).reduce(|sum, value| sum + value)
     }
 
     /// Of a histogram, what all that was observed adds up to.
     pub(crate) fn total(&self, name: &str) -> f64 {
-        let of_it = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with("_sum"));
-        self.text.lines().filter(of_it).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        self.samples.iter().filter(|sample| sample.metric == format!("{name}_sum")).map(|sample| sample.value).sum()
     }
 
     /// Whether a metric has samples with these labels, and this sum of them.

@@ -1,4 +1,4 @@
-//! Three operators command at random for a minute, while a leader is killed twice; what comes of it is
+//! Three operators command at random for half a minute, or five in a campaign, while a leader is killed twice; what comes of it is
 //! compared with a model that knows nothing but the order of the commands and the events.
 //!
 //! `CONTROL_SECONDS` makes it longer or shorter, `CONTROL_SEED` repeats the commands of a run.
@@ -19,6 +19,7 @@ use std::{
 
 use packline_broker::StreamName;
 use packline_domain::{Command, Mode, record::Control};
+use packline_testkit::campaign;
 use packline_tests::{Bare, PATIENCE, Workshop};
 use serde_json::{Value, json};
 
@@ -52,7 +53,7 @@ fn setting(name: &str, default: u64) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_of_three_clients_at_random_give_what_the_model_says_while_a_leader_is_killed_twice() {
-    let lasts = Duration::from_secs(setting("CONTROL_SECONDS", 60));
+    let lasts = Duration::from_secs(setting("CONTROL_SECONDS", campaign::size(30, 300)));
     let seed = setting("CONTROL_SEED", fastrand::u64(..1_000_000));
     println!("CONTROL_SEED={seed}");
     let workshop = Arc::new(Workshop::of((0..PACKAGES).map(package), SCRIPT).unwrap());

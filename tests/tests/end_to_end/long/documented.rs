@@ -126,6 +126,9 @@ impl Stage {
             self.scene.plant.add_orchestrator().unwrap();
         }
         self.control("resume", "", "running").await;
+        // The build that the command before may have begun has an end, and a log.
+        let is_over = |record: &Value| record["state"] == "published" || record["state"] == "cancelled";
+        self.scene.until("queue.acme/core", |record| record.is_some_and(is_over)).await.unwrap();
         if line.contains("cancel ") || line.contains("requeue ") && line.contains("acme/core") {
             self.control("pause", "", "paused").await;
             self.announce().await;
