@@ -35,12 +35,12 @@ const CONTRACT: &[&str] = &[
 
 /// Command lines that are run elsewhere, with the file and what stands in it.
 const ELSEWHERE: &[(&str, &str, &str)] = &[
-    ("cargo demo", ".ci/run", "\ncargo demo\n"),
+    ("cargo demo", ".ci/run", "\"demo\" cargo demo\n"),
     ("cargo test", ".ci/run", "cargo test --no-fail-fast 2>&1"),
     ("cargo demo --keep", "services/packline/tests/command/demo.rs", "\"--keep\""),
-    ("cargo build --release --workspace --bins", ".ci/run", "\ncargo build --release --workspace --bins\n"),
+    ("cargo build --release --workspace --bins", ".ci/run", " cargo build --release --workspace --bins\n"),
     ("target/release/packline up --workspace DIR", "services/packline/tests/command/up.rs", "fn while_it_runs_"),
-    ("target/release/packline up --workspace DIR --once", ".ci/run", "\ntarget/release/packline up --workspace "),
+    ("target/release/packline up --workspace DIR --once", ".ci/run", " target/release/packline up --workspace "),
     ("packline recipe check FILE", "services/packline/tests/command/recipe.rs", "[\"recipe\", \"check\"]"),
     ("packline demo", "services/packline/tests/command/demo.rs", "demo.arg(\"demo\")"),
     ("packages-api scan DIR", "services/packages-api/tests/catalogue/scan.rs", "command.arg(\"scan\")"),
