@@ -10,6 +10,8 @@
 //! changing at the same time ([`Scheduler::plan_withdrawal`]). And whoever asks meanwhile is shown what is stored
 //! ([`Scheduler::as_stored`]).
 //!
+//! This is law 1. All laws are in `docs/design/laws.md`.
+//!
 //! # The loop
 //! ```
 //! use packline_domain::{Mode, Package, SCHEMA, Timestamp, control::Origin, effect::Effect, record::Control};
