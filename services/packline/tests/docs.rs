@@ -321,7 +321,7 @@ fn metrics_are_those_of_the_services() {
             Kind::Gauge => "gauge",
             Kind::Histogram(_) => "histogram",
         };
-        let labels = metric.labels.iter().map(ToString::to_string).collect();
+        let labels: Vec<String> = metric.labels.iter().map(ToString::to_string).collect();
         (vec![metric.name.to_owned()], kind.to_owned(), labels)
     });
     assert_eq!(documented, sorted(metrics));
