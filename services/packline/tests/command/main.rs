@@ -3,6 +3,7 @@
 
 mod bench;
 mod demo;
+mod docs;
 mod features;
 mod reading;
 mod readme;

@@ -1,6 +1,5 @@
 //! The documentation and the code agree: laws that are cited exist, JSON is that of the golden tests, links lead
 //! somewhere, and tables list the names, settings, metrics, commands and crates that there are.
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
