@@ -14,7 +14,6 @@ mod hostile;
 mod notice;
 mod operator;
 mod scene;
-mod witness;
 mod workshop;
 
 use std::time::Duration;
@@ -28,8 +27,7 @@ pub use hostile::{hostile_names, is_token};
 pub use notice::left_out;
 pub use operator::{Operator, Said, until_shown};
 pub use scene::Scene;
-pub use witness::{Alive, processes_of};
-pub use workshop::Workshop;
+pub use workshop::{Alive, Workshop};
 
 /// How long a test waits for one event on a loaded machine before it fails.
 pub const PATIENCE: Duration = Duration::from_secs(120);

@@ -1,10 +1,13 @@
 //! A workspace whose builds run one script of the test's own.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, ffi::OsStr, fs, path::Path};
 
 use tempfile::TempDir;
 
-use crate::witness::{self, Alive};
+use packline_testkit::witness;
+
+/// The processes of each build that has some.
+pub type Alive = BTreeMap<String, Vec<i32>>;
 
 /// Packages without contents, and what their builds run.
 ///
@@ -61,8 +64,26 @@ impl Workshop {
         Ok(fs::write(self.folder.path().join(file), "")?)
     }
 
-    /// Which builds have processes at this moment.
+    /// Which builds have processes at this moment: those with `SHOP` in their environment, and those without an
+    /// environment whose last argument is a build and another one is in the folder.
     pub fn alive(&self) -> Alive {
-        witness::alive(self.folder.path())
+        let shop = self.folder.path();
+        let mut alive = Alive::new();
+        for process in witness::processes() {
+            let environment = process.environment();
+            let build = if environment.get(OsStr::new("SHOP")).is_some_and(|value| value == shop) {
+                environment.get(OsStr::new("BUILD_ID")).map(|build| build.to_string_lossy().into_owned())
+            } else if environment.is_empty() {
+                let arguments = process.command();
+                let of_ours = arguments.iter().any(|argument| Path::new(argument).starts_with(shop));
+                arguments.last().filter(|_| of_ours).cloned()
+            } else {
+                None
+            };
+            if let Some(build) = build {
+                alive.entry(build).or_default().push(process.pid());
+            }
+        }
+        alive
     }
 }

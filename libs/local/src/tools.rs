@@ -31,10 +31,16 @@ impl std::fmt::Display for Missing {
 
 impl std::error::Error for Missing {}
 
-/// The target folder that this program was built into, where it still is there: cargo marks it.
+/// The target folder that this program was built into, where it still is there: cargo marks it, the folder that
+/// somebody else has created by its notes on rustc only.
 pub(crate) fn target() -> Option<PathBuf> {
-    let program = env::current_exe().ok()?;
-    program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file()).map(Path::to_owned)
+    target_of(&env::current_exe().ok()?)
+}
+
+fn target_of(program: &Path) -> Option<PathBuf> {
+    let is_marked =
+        |folder: &&Path| [".rustc_info.json", "CACHEDIR.TAG"].iter().any(|mark| folder.join(mark).is_file());
+    program.ancestors().find(is_marked).map(Path::to_owned)
 }
 
 /// Where fetched tools are kept: `target/tools` of a checkout, else the cache of the person who runs this.
@@ -117,6 +123,18 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+
+    #[test]
+    fn the_target_folder_is_found_whoever_created_it() {
+        for mark in [".rustc_info.json", "CACHEDIR.TAG"] {
+            let folder = tempfile::tempdir().unwrap();
+            let program = folder.path().join("target/debug/deps/program");
+            assert_eq!(target_of(&program), None);
+            fs::create_dir(folder.path().join("target")).unwrap();
+            fs::write(folder.path().join("target").join(mark), "").unwrap();
+            assert_eq!(target_of(&program), Some(folder.path().join("target")), "{mark}");
+        }
+    }
 
     #[test]
     fn of_many_who_ask_at_once_one_fills() {

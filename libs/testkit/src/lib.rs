@@ -5,6 +5,8 @@
 pub mod campaign;
 pub mod http;
 pub mod proxy;
+pub mod table;
 pub mod tools;
+pub mod witness;
 
 pub use packline_local::{catalogue, line, nats, plant, process, registry};

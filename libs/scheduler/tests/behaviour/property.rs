@@ -1,6 +1,7 @@
 //! Random lives of a line: whatever happens in whatever order, what must hold holds.
 //!
-//! `PACKLINE_SEQUENCES` and `PACKLINE_STEPS` ask for another number than 2,000 sequences of 500 steps.
+//! 2,000 sequences of 500 steps, 50,000 where `CAMPAIGN=full`; `PACKLINE_SEQUENCES` and `PACKLINE_STEPS` ask for another
+//! number.
 
 use std::collections::BTreeMap;
 
@@ -49,7 +50,8 @@ fn live_to_the_end(sequences: u32, steps: usize) {
 
 #[test]
 fn whatever_happens_what_must_hold_holds() {
-    let (sequences, steps) = (asked("PACKLINE_SEQUENCES", 2000), asked("PACKLINE_STEPS", 500) as usize);
+    let usual = if std::env::var("CAMPAIGN").is_ok_and(|campaign| campaign == "full") { 50_000 } else { 2000 };
+    let (sequences, steps) = (asked("PACKLINE_SEQUENCES", usual), asked("PACKLINE_STEPS", 500) as usize);
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as u32;
     std::thread::scope(|scope| {
         for core in 0..cores {

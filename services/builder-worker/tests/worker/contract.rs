@@ -50,7 +50,7 @@ use std::{
 use nix::sys::signal::Signal;
 use packline_broker::StreamName;
 use packline_domain::{BuildOrder, Outcome};
-use packline_testkit::registry::Registry;
+use packline_testkit::{registry::Registry, table};
 use serde_json::json;
 
 use crate::{
@@ -66,15 +66,7 @@ const NOWHERE: &str = "http://127.0.0.1:9";
 #[test]
 fn every_sentence_names_a_test_that_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let rows: Vec<&str> =
-        include_str!("contract.rs").lines().filter(|line| line.starts_with("//! | ")).skip(1).collect();
-    assert!(rows.len() > 20);
-    for row in rows {
-        let mut cells = row.rsplit('|').skip(1).map(|cell| cell.trim().trim_matches('`'));
-        let (test, file) = (cells.next().unwrap(), cells.next().unwrap());
-        let source = fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
-        assert!(source.contains(&format!("fn {test}(")), "{file} has no test {test}");
-    }
+    assert_eq!(table::problems(root, include_str!("contract.rs")), [""; 0]);
 }
 
 /// The lines in the log of a build, with their phases, up to the line `last`.

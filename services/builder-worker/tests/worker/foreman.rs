@@ -19,6 +19,7 @@ use packline_testkit::{
     nats::{NatsOptions, NatsServer},
     process::{Process, command},
     tools,
+    witness::processes_of,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tempfile::TempDir;
@@ -272,14 +273,7 @@ pub(crate) async fn until<T, F: Future<Output = Option<T>>>(what: &str, conditio
 
 /// How many processes of a build are alive.
 pub(crate) fn alive(order: &BuildOrder) -> usize {
-    let entry = format!("BUILD_ID={}", order.build_id);
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    processes
-        .filter(|process| {
-            let environment = fs::read(process.path().join("environ")).unwrap_or_default();
-            environment.split(|byte| *byte == 0).any(|variable| variable == entry.as_bytes())
-        })
-        .count()
+    processes_of(&order.build_id.to_string()).len()
 }
 
 /// Waits until a build has (or has no) processes.

@@ -20,6 +20,7 @@ use nix::{
     unistd::{Pid, geteuid},
 };
 use packline_builder_worker::guard::{Guard, PhaseEnd, PhaseRun, Protected, boottime_millis};
+use packline_testkit::witness::processes_of;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -54,17 +55,9 @@ fn phase(test: &str, script: &str) -> PhaseRun {
     }
 }
 
-/// Names of the living processes of a build.
+/// The command lines of the living processes of a build.
 fn alive(test: &str) -> Vec<String> {
-    let entry = format!("BUILD_ID={}", build_id(test));
-    let processes = fs::read_dir("/proc").unwrap().flatten().map(|process| process.path());
-    processes
-        .filter(|process| {
-            let environment = fs::read(process.join("environ")).unwrap_or_default();
-            environment.split(|byte| *byte == 0).any(|variable| variable == entry.as_bytes())
-        })
-        .map(|process| fs::read_to_string(process.join("cmdline")).unwrap_or_default().replace('\0', " "))
-        .collect()
+    processes_of(&build_id(test)).iter().map(|process| process.command().join(" ")).collect()
 }
 
 fn wait_until_none_is_alive(test: &str) {

@@ -8,7 +8,10 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use packline_testkit::process::{Process, command};
+use packline_testkit::{
+    process::{Process, command},
+    witness::commands_in,
+};
 use tempfile::TempDir;
 
 /// For a whole run on a busy machine, from a build that may not be warm.
@@ -38,24 +41,11 @@ async fn printed(demo: &Process, text: &str) {
     }
 }
 
-/// The programs that have to do with `folder`: by their environment, their arguments or where they are.
-fn living(folder: &Path) -> Vec<String> {
-    let folder = folder.to_string_lossy().into_owned();
-    let speaks_of = |process: &Path| {
-        let said = ["environ", "cmdline"].map(|file| fs::read(process.join(file)).unwrap_or_default()).concat();
-        let place = fs::read_link(process.join("cwd")).unwrap_or_default();
-        String::from_utf8_lossy(&said).contains(&folder) || place.starts_with(&folder)
-    };
-    let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
-    let living = processes.filter(|path| path.join("cmdline").exists() && speaks_of(path));
-    living.map(|path| fs::read_to_string(path.join("cmdline")).unwrap_or_default().replace('\0', " ")).collect()
-}
-
 /// Returns once no program of the demo is left.
 async fn all_gone(folder: &Path) {
     let give_up = Instant::now() + Duration::from_secs(30);
     loop {
-        let living = living(folder);
+        let living = commands_in(folder);
         if living.is_empty() {
             return;
         }

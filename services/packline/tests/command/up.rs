@@ -1,76 +1,28 @@
 //! `packline up` as a person starts it on a workspace of their own.
 use std::{
     fs,
-    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use nix::sys::signal::Signal;
 use packline_broker::{Broker, Message, topology};
-use packline_testkit::process::{Process, command};
+use packline_testkit::{process::Process, witness::commands_in};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-/// For a whole run on a busy machine, from a build that may not be warm.
-const PATIENCE: Duration = Duration::from_secs(600);
+use crate::place::{PATIENCE, Place};
 
-/// A workspace, with a folder for temporary files beside it.
-struct Place {
-    folder: TempDir,
+/// How many builds were ever taken.
+fn builds(place: &Place) -> usize {
+    said_by_workers(place, " took ")
 }
 
-impl Place {
-    fn new() -> Self {
-        let place = Self { folder: tempfile::Builder::new().prefix("up-test-").tempdir().unwrap() };
-        fs::create_dir_all(place.workspace()).unwrap();
-        fs::create_dir(place.folder.path().join("tmp")).unwrap();
-        let root = json!({"name": "own", "private": true, "workspaces": ["packages/*"]});
-        fs::write(place.workspace().join("package.json"), root.to_string()).unwrap();
-        place
-    }
-
-    fn workspace(&self) -> PathBuf {
-        self.folder.path().join("workspace")
-    }
-
-    fn package(&self, name: &str, version: &str, more: &Value) {
-        let folder = self.workspace().join("packages").join(name);
-        fs::create_dir_all(&folder).unwrap();
-        let mut manifest = json!({"name": format!("@own/{name}"), "version": version});
-        manifest.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        fs::write(folder.join("package.json"), manifest.to_string()).unwrap();
-        fs::write(folder.join("index.js"), "module.exports = 1;\n").unwrap();
-    }
-
-    /// Starts it; each start has a log of its own.
-    fn up(&self, start: &str, arguments: &[&str]) -> Process {
-        let mut up = command(env!("CARGO_BIN_EXE_packline"));
-        up.arg("up").arg("--workspace").arg(self.workspace()).args(arguments);
-        // What a worker that is killed leaves is built again after CLAIM and 5 s.
-        up.env("TMPDIR", self.folder.path().join("tmp")).env_remove("RUST_LOG").env("CLAIM", "10s");
-        up.current_dir(self.folder.path());
-        Process::spawn("packline", up, &self.folder.path().join(format!("{start}.log"))).unwrap()
-    }
-
-    /// What the local registry keeps of a version.
-    fn tarball(&self, name: &str, version: &str) -> PathBuf {
-        let storage = self.workspace().join(".packline/registry/storage/@own");
-        storage.join(name).join(format!("{name}-{version}.tgz"))
-    }
-
-    /// How many builds were ever taken.
-    fn builds(&self) -> usize {
-        self.said_by_workers(" took ")
-    }
-
-    /// How often a worker ever said this.
-    fn said_by_workers(&self, text: &str) -> usize {
-        let logs = fs::read_dir(self.workspace().join(".packline/logs")).into_iter().flatten();
-        let workers = logs.map(|entry| entry.unwrap().path()).filter(|path| {
-            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("worker-")) && path.is_file()
-        });
-        workers.map(|path| fs::read_to_string(path).unwrap().matches(text).count()).sum()
-    }
+/// How often a worker ever said this.
+fn said_by_workers(place: &Place, text: &str) -> usize {
+    let logs = fs::read_dir(place.workspace().join(".packline/logs")).into_iter().flatten();
+    let workers = logs.map(|entry| entry.unwrap().path()).filter(|path| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("worker-")) && path.is_file()
+    });
+    workers.map(|path| fs::read_to_string(path).unwrap().matches(text).count()).sum()
 }
 
 async fn code(up: &Process) -> Option<i32> {
@@ -86,18 +38,6 @@ async fn until(up: &Process, what: &str, is: impl Fn() -> bool) {
     }
 }
 
-/// The programs of a place that still live.
-fn living(folder: &Path) -> Vec<String> {
-    let folder = folder.to_string_lossy().into_owned();
-    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
-    let speaks_of = |process: &PathBuf| {
-        let said = ["environ", "cmdline"].map(|file| fs::read(process.join(file)).unwrap_or_default()).concat();
-        String::from_utf8_lossy(&said).contains(&folder)
-    };
-    let named = |process: PathBuf| fs::read_to_string(process.join("comm")).ok();
-    processes.filter(speaks_of).filter_map(named).collect()
-}
-
 #[tokio::test]
 async fn once_it_is_over_with_0_when_all_is_published_and_a_second_time_nothing_is_built_again() {
     let place = Place::new();
@@ -107,12 +47,12 @@ async fn once_it_is_over_with_0_when_all_is_published_and_a_second_time_nothing_
     assert_eq!(code(&first).await, Some(0), "{}", first.printed());
     assert!(first.printed().contains("All 2 packages are published."), "{}", first.printed());
     assert!(place.tarball("base", "1.0.0").is_file() && place.tarball("top", "2.0.0-rc.1").is_file());
-    assert_eq!(living(place.folder.path()), [""; 0]);
-    let built = place.builds();
+    assert_eq!(commands_in(place.folder()), [""; 0]);
+    let built = builds(&place);
     assert_eq!(built, 2);
     let second = place.up("second", &["--once", "--max-concurrent", "3"]);
     assert_eq!(code(&second).await, Some(0), "{}", second.printed());
-    assert_eq!(place.builds(), built, "{}", second.printed());
+    assert_eq!(builds(&place), built, "{}", second.printed());
     assert!(second.printed().contains("2 workers for 2 builds each"), "3 between 2 workers: {}", second.printed());
     let ports = |text: String| text.lines().find(|line| line.contains("broker")).unwrap().to_owned();
     assert_eq!(ports(first.printed()), ports(second.printed()), "a shell's NATS_URL goes on working");
@@ -187,7 +127,7 @@ async fn a_paused_line_says_so_and_is_not_waited_for_and_a_drained_one_ends_with
     assert_eq!(code(&drained).await, Some(0), "{}", drained.printed());
     assert!(drained.printed().contains("Drained; the same command starts it again."), "{}", drained.printed());
     assert!(!place.tarball("late", "1.0.0").is_file());
-    assert_eq!(living(place.folder.path()), [""; 0]);
+    assert_eq!(commands_in(place.folder()), [""; 0]);
 }
 
 #[tokio::test]
@@ -201,11 +141,11 @@ async fn while_it_runs_new_versions_and_packages_are_built_and_after_a_kill_in_t
     until(&up, "published", || place.tarball("base", "1.1.0").is_file()).await;
     // Where its first attempt came before the report of what it needs, another one follows.
     until(&up, "published", || place.tarball("late", "1.0.0").is_file()).await;
-    let builds = place.builds();
-    let open = place.folder.path().join("open");
+    let before = builds(&place);
+    let open = place.folder().join("open");
     let waits = format!("until [ -e {} ]; do sleep 0.05; done", open.display());
     place.package("base", "1.2.0", &json!({"scripts": {"build": waits}}));
-    until(&up, "building", || place.builds() > builds).await;
+    until(&up, "building", || builds(&place) > before).await;
     up.kill().await;
     fs::write(open, "").unwrap();
     let again = place.up("again", &["--once", "--max-concurrent", "3"]);
@@ -213,7 +153,7 @@ async fn while_it_runs_new_versions_and_packages_are_built_and_after_a_kill_in_t
     assert_eq!(serde_json::from_slice::<Value>(&state).unwrap().get("maxConcurrent"), Some(&json!(3)));
     assert_eq!(code(&again).await, Some(0), "{}", again.printed());
     assert!(place.tarball("base", "1.2.0").is_file());
-    assert_eq!(living(place.folder.path()), [""; 0]);
+    assert_eq!(commands_in(place.folder()), [""; 0]);
 }
 
 #[tokio::test]
@@ -237,7 +177,7 @@ async fn a_recipe_builds_otherwise_than_npm_would_each_category_by_its_own_phase
     let place = Place::new();
     place.package("code", "1.0.0", &json!({"private": true}));
     place.package("text", "1.0.0", &json!({"private": true, "packline": {"category": "docs"}}));
-    let mark = |name: &str| place.folder.path().join(name);
+    let mark = |name: &str| place.folder().join(name);
     let phase = |table: &str, name: &str| {
         format!("[[{table}]]\nname = \"mark\"\nrun = [\"cp\", \"package.json\", {:?}]\n", mark(name))
     };
@@ -256,31 +196,31 @@ async fn ctrl_c_stops_everything_and_is_no_failure_and_a_folder_without_workspac
     let slow = json!({"scripts": {"build": "node -e 'setInterval(() => {}, 1000)'"}});
     place.package("slow", "1.0.0", &slow);
     let up = place.up("up", &[]);
-    until(&up, "building", || place.builds() == 1).await;
+    until(&up, "building", || builds(&place) == 1).await;
     up.signal(Signal::SIGINT);
     assert_eq!(code(&up).await, Some(0), "{}", up.printed());
     assert!(up.printed().contains("the same command goes on where this was"), "{}", up.printed());
-    assert_eq!(living(place.folder.path()), [""; 0]);
+    assert_eq!(commands_in(place.folder()), [""; 0]);
     fs::create_dir(place.workspace().join("packages/broken")).unwrap();
     fs::write(place.workspace().join("packages/broken/package.json"), "{").unwrap();
     let early = place.up("early", &[]);
     until(&early, "starting", || early.printed().contains("packages/broken is left out")).await;
     early.signal(Signal::SIGINT);
     assert_eq!(code(&early).await, Some(0), "also during the start: {}", early.printed());
-    let handed_back = place.said_by_workers("ended as Returned");
+    let handed_back = said_by_workers(&place, "ended as Returned");
     assert_eq!(handed_back, 1, "by the first");
-    let built = place.builds();
+    let built = builds(&place);
     let twice = place.up("twice", &[]);
-    until(&twice, "building", || place.builds() > built).await;
+    until(&twice, "building", || builds(&place) > built).await;
     twice.signal(Signal::SIGINT);
     until(&twice, "stopping", || twice.printed().contains("Ctrl-C again kills them")).await;
     twice.signal(Signal::SIGINT);
     assert_eq!(code(&twice).await, Some(0), "{}", twice.printed());
-    assert_eq!(place.said_by_workers("ended as Returned"), handed_back, "nothing is handed back, all is killed");
+    assert_eq!(said_by_workers(&place, "ended as Returned"), handed_back, "nothing is handed back, all is killed");
     // Guards outlive their worker by up to a second, to kill what it built.
     let killed = Instant::now() + Duration::from_secs(10);
-    while Instant::now() < killed && !living(place.folder.path()).is_empty() {}
-    assert_eq!(living(place.folder.path()), [""; 0]);
+    while Instant::now() < killed && !commands_in(place.folder()).is_empty() {}
+    assert_eq!(commands_in(place.folder()), [""; 0]);
     fs::write(place.workspace().join("package.json"), "{}").unwrap();
     let wrong = place.up("wrong", &[]);
     assert_eq!(code(&wrong).await, Some(2));

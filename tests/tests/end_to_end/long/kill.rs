@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use packline_domain::{FailureClass, record::Leader};
-use packline_tests::{Fixture, Gate, PATIENCE, SHORT_CLAIM, Scene, processes_of};
+use packline_testkit::witness::processes_of;
+use packline_tests::{Fixture, Gate, PATIENCE, SHORT_CLAIM, Scene};
 use serde_json::{Value, json};
 
 /// [`SHORT_CLAIM`].

@@ -9,7 +9,8 @@ use std::{
 };
 
 use packline_broker::StreamName;
-use packline_tests::{Fixture, Gate, PATIENCE, Scene, left_out, processes_of};
+use packline_testkit::witness::processes_of;
+use packline_tests::{Fixture, Gate, PATIENCE, Scene, left_out};
 use serde_json::json;
 
 const ELSEWHERE: &str = "registry=http://127.0.0.1:9/\n@acme:registry=http://127.0.0.1:9/\ndry-run=true\n";

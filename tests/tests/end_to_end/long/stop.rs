@@ -39,7 +39,7 @@ async fn an_emergency_stop_leaves_nothing_of_16_stubborn_builds_also_on_a_frozen
     let patience = Duration::from_secs(60);
     line.until_seen("all builds", patience, || workshop.lines("reached").len() == BUILDS).await.unwrap();
     // The orphans too.
-    let whole = |build: &Vec<u32>| build.len() >= 4;
+    let whole = |build: &Vec<i32>| build.len() >= 4;
     line.until_seen("all processes", patience, || workshop.alive().values().filter(|of| whole(of)).count() == BUILDS)
         .await
         .unwrap();

@@ -39,25 +39,18 @@
 //! | a permit that is withdrawn counts as held, and its package does not start again, until its worker has said that all is gone | `libs/scheduler/tests/behaviour/withdraw.rs` | `emergency_stop_ends_all_builds_and_their_attempts_are_unspent` |
 //! | … or is lost | `libs/scheduler/tests/behaviour/withdraw.rs` | `cancel_of_a_build_is_reported_when_its_worker_is_lost` |
 //! | never more builds alive than permits, by a witness outside | `tests/tests/end_to_end/long/random/mod.rs` | `commands_of_three_clients_at_random_give_what_the_model_says_while_a_leader_is_killed_twice` |
-use std::{fs, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use packline_broker::{Message, StreamName};
 use packline_domain::{FailureClass, Mode};
+use packline_testkit::table;
 use packline_tests::{Bare, PATIENCE, Workshop};
 use serde_json::{Value, json};
 
 #[test]
 fn every_sentence_names_a_test_that_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let rows: Vec<&str> =
-        include_str!("command.rs").lines().filter(|line| line.starts_with("//! | ")).skip(1).collect();
-    assert!(rows.len() > 30);
-    for row in rows {
-        let mut cells = row.rsplit('|').skip(1).map(|cell| cell.trim().trim_matches('`'));
-        let (test, file) = (cells.next().unwrap(), cells.next().unwrap());
-        let source = fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
-        assert!(source.contains(&format!("fn {test}(")), "{file} has no test {test}");
-    }
+    assert_eq!(table::problems(&root, include_str!("command.rs")), [""; 0]);
 }
 
 /// Each build waits for a file of its package's name; `broken` ones fail for good, `flaky` ones for now.

@@ -1,5 +1,6 @@
 //! Pause, resume and drain, as an operator commands them.
 
+use packline_testkit::witness::processes_of;
 use packline_tests::{Fixture, Gate, PATIENCE, Scene};
 use serde_json::Value;
 
@@ -59,10 +60,7 @@ async fn an_emergency_stop_kills_what_runs_and_the_attempt_is_unspent() {
     scene.run(1).await.unwrap();
     let first = scene.until_reached(&gate, 1).await.unwrap().remove(0);
     scene.command("emergency-stop", "").await.unwrap();
-    scene
-        .until_seen("no process of the build", PATIENCE, || packline_tests::processes_of(&first).is_empty())
-        .await
-        .unwrap();
+    scene.until_seen("no process of the build", PATIENCE, || processes_of(&first).is_empty()).await.unwrap();
     scene.until_state("@acme/core", "queued").await.unwrap();
     gate.open().unwrap();
     scene.command("resume", "").await.unwrap();

@@ -1,7 +1,8 @@
 //! Bad input gets one clear line and loses nothing.
 
 use packline_broker::{Message, StreamName};
-use packline_tests::{Fixture, Gate, PATIENCE, Scene, processes_of};
+use packline_testkit::witness::processes_of;
+use packline_tests::{Fixture, Gate, PATIENCE, Scene};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
