@@ -77,11 +77,11 @@ pub(crate) async fn run(settings: &Settings, shutdown: &Shutdown) -> anyhow::Res
     settings.check_recipe()?;
     let site = Site::open(&settings.workspace)?;
     let started_at = crate::now();
-    let found = site.scan().map_err(|error| Unusable(with_causes(&error)))?;
+    let (found, published) = site.scan().map_err(|error| Unusable(with_causes(&error)))?;
     for note in &found.notes {
         say(note)?;
     }
-    let held = Held::of(&found, started_at);
+    let held = Held::of(&found, published, started_at);
     if settings.once && held.versions.is_empty() {
         bail!("{} has no packages; its `workspaces` name the folders where they would be", site.workspace.display());
     }

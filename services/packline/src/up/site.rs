@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context;
 use packline_packages_api::{
     scan::{self, Found},
-    store::Store,
+    store::{Status, Store},
 };
 use packline_service::Unusable;
 use serde::{Deserialize, Serialize};
@@ -72,16 +72,19 @@ impl Site {
         self.home.join("logs")
     }
 
-    /// Takes what the workspace holds into the catalogue.
+    /// Takes what the workspace holds into the catalogue; answers with it the names of what the catalogue says is
+    /// published as it stands here.
     ///
     /// # Errors
     /// When it is no npm workspace, or the database cannot be written.
-    pub(super) fn scan(&self) -> anyhow::Result<Found> {
+    pub(super) fn scan(&self) -> anyhow::Result<(Found, BTreeSet<String>)> {
         let found = scan::scan(&self.workspace)?;
         let database = self.database();
         let store = Store::open(&database).with_context(|| format!("failed to open {}", database.display()))?;
         store.merge(&found.packages).with_context(|| format!("failed to write {}", database.display()))?;
-        Ok(found)
+        let published = store.list(Some(Status::Published), "", u32::MAX);
+        let published = published.with_context(|| format!("failed to read {}", database.display()))?;
+        Ok((found, published.into_iter().map(|entry| entry.package.name.to_string()).collect()))
     }
 
     /// Looks at the workspace again and again. What cannot be read for a moment, because somebody is writing
@@ -95,8 +98,8 @@ impl Site {
             tokio::time::sleep(every).await;
             let looked = tokio::task::block_in_place(|| self.scan());
             let lines = match looked {
-                Ok(found) => {
-                    super::lock(held).renew(Held::of(&found, crate::now()));
+                Ok((found, published)) => {
+                    super::lock(held).renew(Held::of(&found, published, crate::now()));
                     found.notes
                 }
                 Err(error) => vec![format!("the workspace cannot be read now: {}", super::with_causes(&error))],

@@ -1,6 +1,6 @@
 //! When `--once` is over, and what it says then: pure decisions over records and what the workspace holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use packline_domain::{Mode, Timestamp, record::Control};
 use packline_packages_api::scan::Found;
@@ -17,13 +17,15 @@ pub(super) struct Held {
     pub(super) versions: BTreeMap<String, Option<String>>,
     /// Folders that should be packages and were not understood.
     pub(super) left_out: Vec<String>,
+    /// Those that are published by the word of the catalogue: the queue forgets what was published long ago.
+    pub(super) published: BTreeSet<String>,
     /// Since when it holds just these.
     pub(super) since: Timestamp,
 }
 
 impl Held {
     /// As a scan found it at `now`.
-    pub(super) fn of(found: &Found, now: Timestamp) -> Self {
+    pub(super) fn of(found: &Found, published: BTreeSet<String>, now: Timestamp) -> Self {
         let version = |extra: &serde_json::Map<String, serde_json::Value>| {
             extra.get("version").and_then(serde_json::Value::as_str).map(str::to_owned)
         };
@@ -31,6 +33,7 @@ impl Held {
         Self {
             versions: packages.map(|package| (package.name.to_string(), version(&package.extra))).collect(),
             left_out: found.left_out.iter().map(|folder| folder.display().to_string()).collect(),
+            published,
             since: now,
         }
     }
@@ -49,9 +52,9 @@ impl Held {
     /// Those that are not published, or in another version than the one that stands here.
     pub(super) fn missing(&self, board: &Board) -> Vec<&str> {
         let standings = Standings::of(board);
-        let is_missing = |name: &&str| {
-            let standing = standings.get(name);
-            !standing.is_some_and(|standing| standing.is_published_as(self.version(name)))
+        let is_missing = |name: &&str| match standings.get(name) {
+            Some(standing) => !standing.is_published_as(self.version(name)),
+            None => !self.published.contains(*name),
         };
         self.versions.keys().map(String::as_str).filter(is_missing).collect()
     }
@@ -126,7 +129,7 @@ mod tests {
 
     fn held(versions: &[(&str, Option<&str>)]) -> Held {
         let owned = |(name, version): &(&str, Option<&str>)| ((*name).to_owned(), version.map(str::to_owned));
-        Held { versions: versions.iter().map(owned).collect(), left_out: Vec::new(), since: at(0) }
+        Held { versions: versions.iter().map(owned).collect(), ..Held::default() }
     }
 
     fn board(packages: &[(&str, Value)]) -> Board {
@@ -155,6 +158,14 @@ mod tests {
             ("f", json!({ "state": "failed", "error": "" })),
         ]);
         assert_eq!(held.missing(&board), ["a", "e"]);
+    }
+
+    #[test]
+    fn what_the_queue_has_forgotten_is_published_where_the_catalogue_says_so() {
+        let mut held = held(&[("a", Some("1.0.0")), ("b", Some("1.0.0")), ("c", Some("1.0.0"))]);
+        held.published = ["a", "c"].map(str::to_owned).into();
+        let board = board(&[("c", json!({ "state": "queued" }))]);
+        assert_eq!(held.missing(&board), ["b", "c"], "what is in the queue is as the queue says");
     }
 
     #[test]
