@@ -5,10 +5,12 @@ use std::{
     fs,
     ops::Deref,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, bail, ensure};
 use packline_broker::{Broker, Message, Settings};
+use packline_domain::Timestamp;
 use packline_testkit::{
     catalogue::Catalogue,
     line::{Binaries, Line, Progress},
@@ -25,6 +27,9 @@ const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/766d1c3");
 
 /// The key that holds the creation times of streams.
 const LEADER: &str = "$KV.orchestrator.leader";
+
+/// How long ago all programs died: by the calendar what a pipeline has done would be forgotten after a month.
+const AGO: Duration = Duration::from_hours(2);
 
 /// A broker with what the programs of 766d1c3 left there, the catalogue beside it, and no program yet.
 pub struct LastRelease {
@@ -96,15 +101,23 @@ impl LastRelease {
         let folder = tempfile::Builder::new().prefix("packline-last-release-").tempdir()?;
         let server = NatsServer::start(NatsOptions::durable(tools::nats_server().await?)).await?;
         let recorded = load(&Broker::connect(&Settings::at(server.url()), "fixture").await?).await?;
-        let database = folder.path().join("packages.db");
-        fs::copy(Path::new(FIXTURE).join("packages.db"), &database)?;
-        let catalogue = Catalogue::empty(&binaries, &database);
+        let catalogue = Self::catalogue(&binaries, folder.path())?;
         let home = folder.path().to_string_lossy().into_owned();
         let line = Line::new(&binaries, folder.path(), &server.url()).with("HOME", &home).with("TMPDIR", &home);
         let line = line.with("MCP_COMMAND", &catalogue.command());
         let line = settings.iter().fold(line, |line, (name, value)| line.with(name, value));
         let console = Console::open(&server.url(), folder.path()).await?;
         Ok(Self { recorded, catalogue, line, console, _server: server, _folder: folder })
+    }
+
+    /// A copy of the recorded catalogue.
+    ///
+    /// # Errors
+    /// When it cannot be copied.
+    pub fn catalogue(binaries: &Binaries, folder: &Path) -> anyhow::Result<Catalogue> {
+        let database = folder.join("packages.db");
+        fs::copy(Path::new(FIXTURE).join("packages.db"), &database)?;
+        Ok(Catalogue::empty(binaries, &database))
     }
 
     /// For programs.
@@ -141,12 +154,7 @@ async fn load(broker: &Broker) -> anyhow::Result<BTreeMap<String, Vec<Recorded>>
         let messages: Vec<Recorded> = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
         recorded.insert(name, messages);
     }
-    for message in recorded.values_mut().flatten().filter(|message| message.subject == LEADER) {
-        // The one thing that is not as it was recorded: the leader knows its streams by when they were created.
-        for (then, now) in &created {
-            message.data = message.data.replace(then, now);
-        }
-    }
+    rewrite(&mut recorded, &created)?;
     for Stream { config, first_sequence, last_sequence, consumers, .. } in &streams {
         let name = text(config, "name")?;
         let messages = recorded.get(&name).map(Vec::as_slice).unwrap_or_default();
@@ -156,6 +164,40 @@ async fn load(broker: &Broker) -> anyhow::Result<BTreeMap<String, Vec<Recorded>>
         }
     }
     Ok(recorded)
+}
+
+/// What is not as it was recorded: the leader knows its streams by when they were created, and times are as if all had
+/// been recorded [`AGO`].
+fn rewrite(recorded: &mut BTreeMap<String, Vec<Recorded>>, created: &BTreeMap<String, String>) -> anyhow::Result<()> {
+    let newest = recorded.values().flatten().flat_map(|message| times(&message.data)).map(|(_, time)| time).max();
+    let newest = newest.context("no times are recorded")?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    let later = Timestamp::default().after(now).before(AGO).as_millis() - newest.as_millis();
+    for message in recorded.values_mut().flatten() {
+        for (place, time) in times(&message.data) {
+            let time = Timestamp::from_millis(time.as_millis() + later);
+            message.data.replace_range(place..place + LENGTH, &time.to_string());
+        }
+        if message.subject == LEADER {
+            for (then, now) in created {
+                message.data = message.data.replace(then, now);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// As long is a time of Packline's; those of the broker are longer.
+const LENGTH: usize = "2026-11-30T17:21:24.250Z".len();
+
+/// The times of Packline's in a text, with their places.
+fn times(text: &str) -> Vec<(usize, Timestamp)> {
+    let places = text.match_indices("Z\"").map(|(end, _)| (end + 1).checked_sub(LENGTH));
+    let read = |place: usize| {
+        let time = text.get(place..place + LENGTH).filter(|_| text.get(..place).is_some_and(|t| t.ends_with('"')))?;
+        Some((place, serde_json::from_value(time.into()).ok()?))
+    };
+    places.flatten().filter_map(read).collect()
 }
 
 /// Publishes the messages, with fillers where there is none any more.
