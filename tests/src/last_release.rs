@@ -148,7 +148,7 @@ async fn load(broker: &Broker) -> anyhow::Result<BTreeMap<String, Vec<Recorded>>
         let mut config = config.clone();
         config.insert("first_seq".into(), (*first_sequence).into());
         let made = api(broker, &format!("STREAM.CREATE.{name}"), &config.into()).await?;
-        let now = made["created"].as_str().context("a stream without a time")?.to_owned();
+        let now = made.get("created").and_then(Value::as_str).context("a stream without a time")?.to_owned();
         created.insert(then.clone(), now);
         let lines = fs::read_to_string(pipeline.join(format!("{name}.jsonl"))).unwrap_or_default();
         let messages: Vec<Recorded> = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;

@@ -42,7 +42,10 @@ impl Place {
         let mut up = command(env!("CARGO_BIN_EXE_packline"));
         up.arg("up").arg("--workspace").arg(self.workspace()).args(["--once", "--workers", "1"]);
         // The worker of 766d1c3 counts as lost after this and 5 s.
-        up.env("LEASE", "2s").env("CLAIM", "3s").env("RETRY_BASE", "100ms").env("TMPDIR", self.folder.path().join("tmp"));
+        up.env("LEASE", "2s")
+            .env("CLAIM", "3s")
+            .env("RETRY_BASE", "100ms")
+            .env("TMPDIR", self.folder.path().join("tmp"));
         up.env_remove("RUST_LOG").current_dir(self.folder.path());
         let up = Process::spawn("packline", up, &self.folder.path().join("up.log")).unwrap();
         let ended = tokio::time::timeout(PATIENCE, up.exited()).await;
