@@ -42,11 +42,8 @@ impl Place {
         let mut up = command(env!("CARGO_BIN_EXE_packline"));
         up.arg("up").arg("--workspace").arg(self.workspace()).args(["--once", "--workers", "1"]);
         // The worker of 766d1c3 counts as lost after this and 5 s.
-        up.env("LEASE", "2s")
-            .env("CLAIM", "3s")
-            .env("RETRY_BASE", "100ms")
-            .env("TMPDIR", self.folder.path().join("tmp"));
-        up.env_remove("RUST_LOG").current_dir(self.folder.path());
+        up.env("CLAIM", "3s").env("RETRY_BASE", "100ms").env("TMPDIR", self.folder.path().join("tmp"));
+        up.env_remove("LEASE").env_remove("RUST_LOG").current_dir(self.folder.path());
         let up = Process::spawn("packline", up, &self.folder.path().join("up.log")).unwrap();
         let ended = tokio::time::timeout(PATIENCE, up.exited()).await;
         let ended = ended.unwrap_or_else(|_| panic!("it goes on and on:\n{}", up.printed()));
@@ -56,11 +53,14 @@ impl Place {
         up
     }
 
-    /// The builds that a worker has taken, by package, in order.
+    /// The packages of the builds that a worker has taken, in order. On a machine that stands still a build is taken
+    /// again.
     fn builds(&self) -> Vec<String> {
         let log = fs::read_to_string(self.kept("logs/worker-1.log")).unwrap();
         let taken = log.lines().filter_map(|line| line.split(" took ").nth(1)?.split(' ').next());
-        taken.map(str::to_owned).collect()
+        let mut taken: Vec<_> = taken.map(str::to_owned).collect();
+        taken.dedup();
+        taken
     }
 
     /// What the registry keeps: each version with the integrity of its tarball, and the tarball.
