@@ -81,9 +81,8 @@ fn values<T: DeserializeOwned>(tag: &str) -> BTreeSet<String> {
 }
 
 fn kind(golden: &str) -> Option<&'static Kind> {
-    let name = golden.strip_prefix("wire__").unwrap_or(golden);
     let is_of =
-        |kind: &&Kind| name.strip_prefix(kind.name).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
+        |kind: &&Kind| golden.strip_prefix(kind.name).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
     KINDS.iter().find(is_of)
 }
 
@@ -100,7 +99,7 @@ fn contains(whole: &Value, part: &Value) -> bool {
     }
 }
 
-/// The golden values in a folder of snapshots, by the names of their files.
+/// The golden values in a folder of snapshots, by the names of their files from `answers__` or behind `wire__` on.
 fn golden(folder: &Path) -> BTreeMap<String, Value> {
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let snapshots = files.filter(|path| path.extension().is_some_and(|end| end == "snap"));
@@ -108,7 +107,12 @@ fn golden(folder: &Path) -> BTreeMap<String, Value> {
         let text = fs::read_to_string(path).unwrap();
         serde_json::from_str(text.splitn(3, "---\n").nth(2).unwrap()).unwrap()
     };
-    snapshots.map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), value(&path))).collect()
+    let name = |path: &Path| {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let (_, name) = name.split_once("wire__").or(name.find("answers__").map(|at| name.split_at(at))).unwrap();
+        name.to_owned()
+    };
+    snapshots.map(|path| (name(&path), value(&path))).collect()
 }
 
 fn root() -> PathBuf {
@@ -122,7 +126,7 @@ fn fixture() -> PathBuf {
 /// What this release writes, and an example of what only `effects.<i>` holds.
 fn ours() -> BTreeMap<String, Value> {
     let mut golden = golden(&root().join("tests/snapshots"));
-    let sent = |name: &str| golden.get(&format!("wire__{name}")).unwrap_or_else(|| panic!("no golden {name}")).clone();
+    let sent = |name: &str| golden.get(name).unwrap_or_else(|| panic!("no golden {name}")).clone();
     let effects =
         json!([{"order": sent("order")}, {"status": sent("status")}, {"event": sent("event")}, {"wake": "w"}]);
     golden.insert("effects".into(), json!({"schema": 1, "commit": 3, "part": 0, "effects": effects}));
