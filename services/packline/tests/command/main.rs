@@ -5,6 +5,7 @@ mod bench;
 mod demo;
 mod docs;
 mod features;
+mod last_release;
 mod place;
 mod reading;
 mod readme;

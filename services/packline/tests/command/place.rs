@@ -22,12 +22,27 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// An empty workspace.
     pub(crate) fn new() -> Self {
-        let place = Self { folder: tempfile::Builder::new().prefix("up-test-").tempdir().unwrap() };
-        fs::create_dir_all(place.workspace()).unwrap();
-        fs::create_dir(place.folder().join("tmp")).unwrap();
+        let place = Self::unwritten();
+        fs::create_dir(place.workspace()).unwrap();
         let root = json!({"name": "own", "private": true, "workspaces": ["packages/*"]});
         fs::write(place.workspace().join("package.json"), root.to_string()).unwrap();
+        place
+    }
+
+    /// A workspace on which `packline up` of 766d1c3 has worked.
+    pub(crate) fn recorded(name: &str) -> Self {
+        let place = Self::unwritten();
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/766d1c3");
+        let archive = fs::File::open(fixture.join(format!("{name}.tar.gz"))).unwrap();
+        tar::Archive::new(flate2::read::GzDecoder::new(archive)).unpack(place.workspace()).unwrap();
+        place
+    }
+
+    fn unwritten() -> Self {
+        let place = Self { folder: tempfile::Builder::new().prefix("up-test-").tempdir().unwrap() };
+        fs::create_dir(place.folder().join("tmp")).unwrap();
         place
     }
 
@@ -59,7 +74,7 @@ impl Place {
         let mut up = command(env!("CARGO_BIN_EXE_packline"));
         up.arg("up").arg("--workspace").arg(self.workspace()).args(arguments);
         // What a worker that is killed leaves is built again after CLAIM and 5 s.
-        up.env("TMPDIR", self.folder().join("tmp")).env_remove("RUST_LOG").env("CLAIM", "10s");
+        up.env("TMPDIR", self.folder().join("tmp")).env_remove("RUST_LOG").env_remove("LEASE").env("CLAIM", "10s");
         up.envs(variables.iter().copied()).current_dir(self.folder());
         Process::spawn("packline", up, &self.folder().join(format!("{start}.log"))).unwrap()
     }

@@ -6,6 +6,7 @@ mod contract;
 mod control;
 mod hostile;
 mod hostile_recipe;
+mod last_release;
 mod line;
 mod logs;
 mod operator;

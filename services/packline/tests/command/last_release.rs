@@ -1,50 +1,27 @@
 //! `packline up` on a workspace that `packline up` of 766d1c3 has worked on: tests/fixtures/766d1c3.
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
-use packline_testkit::process::{Process, command};
+use packline_testkit::process::Process;
 use serde_json::Value;
-use tempfile::TempDir;
 
-/// For a whole run on a busy machine, from a build that may not be warm.
-const PATIENCE: Duration = Duration::from_secs(600);
+use crate::place::{PATIENCE, Place};
 
-/// A copy of a recorded workspace, with a folder for temporary files beside it.
-struct Place {
-    folder: TempDir,
-}
+struct Recorded(Place);
 
-impl Place {
-    fn of(recorded: &str) -> Self {
-        let place = Self { folder: tempfile::Builder::new().prefix("up-last-release-").tempdir().unwrap() };
-        fs::create_dir(place.folder.path().join("tmp")).unwrap();
-        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/766d1c3");
-        let archive = fs::File::open(fixture.join(format!("{recorded}.tar.gz"))).unwrap();
-        tar::Archive::new(flate2::read::GzDecoder::new(archive)).unpack(place.workspace()).unwrap();
-        place
-    }
-
-    fn workspace(&self) -> PathBuf {
-        self.folder.path().join("workspace")
-    }
-
-    fn kept(&self, path: &str) -> PathBuf {
-        self.workspace().join(".packline").join(path)
+impl Recorded {
+    fn kept(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.0.workspace().join(".packline").join(path)
     }
 
     async fn once(&self) -> Process {
-        let mut up = command(env!("CARGO_BIN_EXE_packline"));
-        up.arg("up").arg("--workspace").arg(self.workspace()).args(["--once", "--workers", "1"]);
         // The worker of 766d1c3 counts as lost after this and 5 s.
-        up.env("CLAIM", "3s").env("RETRY_BASE", "100ms").env("TMPDIR", self.folder.path().join("tmp"));
-        up.env_remove("LEASE").env_remove("RUST_LOG").current_dir(self.folder.path());
-        let up = Process::spawn("packline", up, &self.folder.path().join("up.log")).unwrap();
+        let settings = [("CLAIM", "3s"), ("RETRY_BASE", "100ms")];
+        let up = self.0.up_with("up", &["--once", "--workers", "1"], &settings);
         let ended = tokio::time::timeout(PATIENCE, up.exited()).await;
         let ended = ended.unwrap_or_else(|_| panic!("it goes on and on:\n{}", up.printed()));
         let log = |name: &str| fs::read_to_string(self.kept("logs").join(name)).unwrap_or_default();
@@ -82,24 +59,24 @@ impl Place {
 
 #[tokio::test]
 async fn what_up_of_766d1c3_has_finished_is_finished_and_nothing_is_built_again() {
-    let place = Place::of("up-finished");
-    let before = place.published();
+    let recorded = Recorded(Place::recorded("up-finished"));
+    let before = recorded.published();
     assert_eq!(before.keys().collect::<Vec<_>>(), ["base@1.0.0", "top@1.0.0"]);
-    let up = place.once().await;
+    let up = recorded.once().await;
     assert!(up.printed().contains("All 2 packages are published."), "{}", up.printed());
-    assert_eq!(place.builds(), [""; 0]);
-    assert!(place.published() == before, "the same versions with the same tarballs");
+    assert_eq!(recorded.builds(), [""; 0]);
+    assert!(recorded.published() == before, "the same versions with the same tarballs");
 }
 
 #[tokio::test]
 async fn what_up_of_766d1c3_was_killed_in_the_middle_of_is_finished() {
-    let place = Place::of("up-interrupted");
-    let before = place.published();
+    let recorded = Recorded(Place::recorded("up-interrupted"));
+    let before = recorded.published();
     assert_eq!(before.keys().collect::<Vec<_>>(), ["base@1.0.0"]);
-    let up = place.once().await;
+    let up = recorded.once().await;
     assert!(up.printed().contains("All 3 packages are published."), "{}", up.printed());
-    assert_eq!(place.builds(), ["@own/middle", "@own/top"], "what was published is not built again");
-    let after = place.published();
+    assert_eq!(recorded.builds(), ["@own/middle", "@own/top"], "what was published is not built again");
+    let after = recorded.published();
     assert_eq!(after.keys().collect::<Vec<_>>(), ["base@1.0.0", "middle@1.0.0", "top@1.0.0"]);
     assert!(after.get("base@1.0.0") == before.get("base@1.0.0"));
 }

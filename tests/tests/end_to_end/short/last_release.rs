@@ -1,5 +1,4 @@
 //! What the programs of 766d1c3 left is taken over, and its work is finished.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
