@@ -8,6 +8,7 @@
 mod acks;
 mod config;
 mod dependency;
+pub mod entry;
 pub mod environment;
 pub mod guard;
 mod heartbeat;
