@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Read},
+    io::{self, Read, Take},
     os::unix::fs::OpenOptionsExt,
     path::Path,
 };
@@ -14,11 +14,15 @@ use packline_domain::PackageName;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha512};
+use tar::Entry;
+
+use crate::entry::{self, Files, Findings};
 
 /// No honest `package.json` is larger.
 const MANIFEST_LIMIT: u64 = 1024 * 1024;
 /// No registry takes a package that is larger unpacked.
 const UNPACKED_LIMIT: u64 = 4 * 1024 * 1024 * 1024;
+const NO_MANIFEST: &str = "the packed tarball has no package.json";
 
 /// What a build needs to know of a `package.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -49,6 +53,8 @@ pub struct Tarball {
     pub integrity: String,
     /// What stands in it.
     pub manifest: Manifest,
+    json: Value,
+    files: Files,
 }
 
 impl Manifest {
@@ -92,9 +98,7 @@ impl Manifest {
     }
 
     fn understood(bytes: &[u8]) -> Result<Self, String> {
-        // npm takes files that begin with a byte order mark.
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        serde_json::from_slice(bytes).map_err(|error| format!("package.json is not understood: {error}"))
+        serde_json::from_slice(without_mark(bytes)).map_err(|error| format!("package.json is not understood: {error}"))
     }
 
     fn check_name(&self, name: &PackageName) -> Result<(), String> {
@@ -117,42 +121,108 @@ impl Tarball {
     /// # Errors
     /// One line that says what is wrong.
     pub fn read(path: &Path, name: &PackageName) -> Result<Self, String> {
-        let unreadable = |error: io::Error| format!("the packed tarball cannot be read: {error}");
         let mut file = open_plain(path).map_err(unreadable)?;
         let mut hash = Hashing(Sha512::new());
         io::copy(&mut file, &mut hash).map_err(unreadable)?;
         let integrity = format!("sha512-{}", STANDARD.encode(hash.0.finalize()));
-        let packed = packed_manifest(open_plain(path).map_err(unreadable)?)?;
-        Ok(Self { integrity, manifest: Manifest::parse(&packed, name)? })
+        let (packed, files) = packed_files(open_plain(path).map_err(unreadable)?)?;
+        let manifest = Manifest::parse(&packed, name)?;
+        Ok(Self { integrity, manifest, json: json_of(&packed), files })
+    }
+
+    /// What a check finds in a tarball that anybody packed. Blocks.
+    ///
+    /// # Errors
+    /// One line that says what is wrong.
+    pub fn check_any(path: &Path) -> Result<Findings, String> {
+        let mut files = Files::default();
+        each_entry(open_plain(path).map_err(unreadable)?, |path, entry| {
+            // npm takes off the first folder, whatever its name.
+            let below = path.iter().position(|byte| *byte == b'/').and_then(|slash| path.get(slash + 1..));
+            note(&mut files, below.unwrap_or_default(), entry).map(drop).map_err(unreadable)
+        })?;
+        let manifest = files.contents("package.json").ok_or(NO_MANIFEST)?;
+        Ok(entry::check(&json_of(manifest), &files))
+    }
+
+    /// What is missing in it.
+    pub fn check(&self) -> Findings {
+        entry::check(&self.json, &self.files)
     }
 }
 
-/// The `package.json` of a tarball. Anybody who reads it must find the same one, so what npm does not pack and
-/// others may read in another way is refused.
-fn packed_manifest(tarball: File) -> Result<Vec<u8>, String> {
-    let unreadable = |error: io::Error| format!("the packed tarball cannot be read: {error}");
+fn unreadable(error: io::Error) -> String {
+    format!("the packed tarball cannot be read: {error}")
+}
+
+/// npm takes files that begin with a byte order mark.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
+fn json_of(bytes: &[u8]) -> Value {
+    serde_json::from_slice(without_mark(bytes)).unwrap_or_default()
+}
+
+/// The `package.json` of a tarball, and its files. Anybody who reads it must find the same one, so what npm does
+/// not pack and others may read in another way is refused.
+fn packed_files(tarball: File) -> Result<(Vec<u8>, Files), String> {
+    let (mut files, mut found) = (Files::default(), None);
+    each_entry(tarball, |path, entry| {
+        if !is_below_package(path) {
+            let shown: String = String::from_utf8_lossy(path).chars().take(200).flat_map(char::escape_debug).collect();
+            return Err(format!("the packed tarball has `{shown}`, which is no plain path below package/"));
+        }
+        let below = path.strip_prefix(b"package/").unwrap_or_default();
+        if below == b"package.json" && found.is_some() {
+            return Err("the packed tarball has two files package.json".into());
+        }
+        let contents = note(&mut files, below, entry).map_err(unreadable)?;
+        if below == b"package.json" {
+            found = Some(contents.unwrap_or_default());
+        }
+        Ok(())
+    })?;
+    Ok((found.ok_or(NO_MANIFEST)?, files))
+}
+
+/// A tarball as it is read, up to a limit.
+type Unpacked = Take<MultiGzDecoder<File>>;
+
+fn each_entry(
+    tarball: File,
+    mut show: impl FnMut(&[u8], Entry<'_, Unpacked>) -> Result<(), String>,
+) -> Result<(), String> {
     let mut archive = tar::Archive::new(MultiGzDecoder::new(tarball).take(UNPACKED_LIMIT));
     // npm reads on after an empty block.
     archive.set_ignore_zeros(true);
-    let mut found = None;
     for entry in archive.entries().map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let path = entry.path_bytes().into_owned();
-        if !is_below_package(&path) {
-            let shown: String = String::from_utf8_lossy(&path).chars().take(200).flat_map(char::escape_debug).collect();
-            return Err(format!("the packed tarball has `{shown}`, which is no plain path below package/"));
-        }
-        if path == b"package/package.json" {
-            if found.is_some() {
-                return Err("the packed tarball has two files package.json".into());
-            }
-            found = Some(limited(entry, MANIFEST_LIMIT).map_err(unreadable)?);
-        }
+        show(&path, entry)?;
     }
     if archive.into_inner().limit() == 0 {
         return Err("the packed tarball is larger than 4 GiB when unpacked".into());
     }
-    found.ok_or_else(|| "the packed tarball has no package.json".into())
+    Ok(())
+}
+
+/// Adds an entry to the files, and answers what stands in the root's `package.json`.
+fn note(files: &mut Files, path: &[u8], mut entry: Entry<'_, Unpacked>) -> io::Result<Option<Vec<u8>>> {
+    if path == b"package.json" {
+        let contents = limited(entry, MANIFEST_LIMIT)?;
+        files.add("package.json".to_owned(), Some(contents.clone()));
+        return Ok(Some(contents));
+    }
+    if !entry.header().entry_type().is_dir() && !path.is_empty() && !path.ends_with(b"/") {
+        let path = String::from_utf8_lossy(path).into_owned();
+        let (size, mut begin) = (entry.size(), Vec::new());
+        (&mut entry).take(2).read_to_end(&mut begin)?;
+        let wanted = files.wants(&path, size, &begin);
+        let contents = wanted.map(|size| limited(begin.as_slice().chain(entry), size)).transpose()?;
+        files.add(path, contents);
+    }
+    Ok(None)
 }
 
 /// npm takes off the first folder whatever its name, and follows what leads to a file by another way.
@@ -229,6 +299,52 @@ mod tests {
         let tarball = read(&packed(&[&entry("package/lib/index.js", b"1"), &ours, &END])).unwrap();
         assert_eq!(tarball.manifest.version.as_deref(), Some("1.0.0"));
         assert!(tarball.integrity.starts_with("sha512-"));
+    }
+
+    #[test]
+    fn a_tarball_tells_its_files_and_what_stands_in_scripts() {
+        let ours = entry("package/package.json", MANIFEST);
+        let folder = {
+            let mut header = tar::Header::new_gnu();
+            header.set_path("package/lib/").unwrap();
+            header.set_entry_type(tar::EntryType::Directory);
+            header.set_size(0);
+            header.set_cksum();
+            header.as_bytes().to_vec()
+        };
+        let large = vec![b' '; 1024 * 1024 + 1];
+        let parts = [
+            entry("package/lib/Index.js", b"1"),
+            folder,
+            entry("package/lib/index.d.ts", b"2"),
+            entry("package/cli", b"#!/usr/bin/env node\n3"),
+            entry("package/empty", b""),
+            entry("package/large.js", &large),
+            entry("package/lib/package.json", b"{}"),
+        ];
+        let mut parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+        parts.extend([ours.as_slice(), &END]);
+        let files = read(&packed(&parts)).unwrap().files;
+        let expected = [
+            ("cli", Some(&b"#!/usr/bin/env node\n3"[..])),
+            ("empty", Some(b"")),
+            ("large.js", None),
+            ("lib/Index.js", Some(b"1")),
+            ("lib/index.d.ts", None),
+            ("lib/package.json", Some(b"{}")),
+            ("package.json", Some(MANIFEST)),
+        ];
+        assert_eq!(files.paths().map(|path| (path, files.contents(path))).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_tarball_of_somebody_else_is_checked_whatever_its_first_folder() {
+        let manifest = br#"{"name": "@acme/core", "version": "1.0.0", "main": "a.js"}"#;
+        let bytes = packed(&[&entry("node/package.json", manifest), &entry("node/b.js", b"1"), &END]);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        let missing = Tarball::check_any(file.path()).unwrap().missing;
+        assert_eq!(missing.iter().map(|missing| missing.file.as_str()).collect::<Vec<_>>(), ["a.js"]);
     }
 
     #[test]
