@@ -1,8 +1,9 @@
-//! `publish` of the built-in recipe: pack, note the integrity in the permit, look, publish that tarball.
+//! `publish` of the built-in recipe: pack, check, note the integrity in the permit, look, publish that tarball.
 
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -11,12 +12,16 @@ use packline_recipe::{Limits, Phase};
 use semver::Version;
 
 use crate::{
+    entry::Findings,
     guard::PhaseEnd,
     log::Printed,
     manifest::Tarball,
     npm::{self, Npm, Published, Standing},
     phase::{Command, Failure, Runner, verdict},
 };
+
+/// How many lines a check says that are no reason to refuse.
+const WARNINGS: usize = 20;
 
 /// Seconds between looks for what npm says it has published.
 const LOOK_AGAIN: [u64; 4] = [1, 2, 4, 8];
@@ -72,9 +77,6 @@ impl Publish<'_> {
         let version = Version::parse(&text)
             .map_err(|error| Failure::permanent(format!("the version `{}` is none: {error}", text.escape_debug())))?;
         npm::check_publish_config(&tarball.manifest.publish_config, &self.npm.registry).map_err(Failure::permanent)?;
-        if !permits.note(&tarball.integrity).await {
-            return Err(Failure::killed());
-        }
         let unwritten = |error| Failure::infrastructure(format!("failed to write npm's settings: {error}"));
         // Removed when it goes out of scope.
         let private = tempfile::tempdir_in(&self.private).map_err(unwritten)?;
@@ -83,18 +85,76 @@ impl Publish<'_> {
         // npm looks for a project from where it runs upwards, and finds this one: not what the build left.
         fs::write(private.path().join("package.json"), "{}").map_err(unwritten)?;
         let with_token = WithToken { npm, folder: private.path() };
+        self.check(runner, &with_token, started, &tarball).await?;
+        if !permits.note(&tarball.integrity).await {
+            return Err(Failure::killed());
+        }
         self.put(runner, &with_token, started, &tarball, &version).await
     }
 
-    async fn pack(&self, runner: &mut Runner, started: Instant) -> Result<Tarball, Failure> {
+    async fn pack(&self, runner: &mut Runner, started: Instant) -> Result<Arc<Tarball>, Failure> {
         let folder = format!("--pack-destination={}", self.folder.display());
         let (end, printed) = self.npm(runner, self.npm, None, &["pack", &folder, "--dry-run=false"], started).await?;
         verdict(&end, &printed, &self.phase.limits, true)?;
         let (folder, name) = (self.folder.clone(), self.name.clone());
-        let read = tokio::task::spawn_blocking(move || Tarball::read(&only_tarball(&folder)?, &name)).await;
-        match read {
-            Ok(read) => read.map_err(Failure::permanent),
-            Err(error) => Err(Failure::infrastructure(format!("reading the tarball was broken off: {error}"))),
+        blocking(move || Tarball::read(&only_tarball(&folder)?, &name)).await.map(Arc::new)
+    }
+
+    /// Refuses a tarball without the code that its `package.json` names, unless that was so before.
+    async fn check(
+        &self,
+        runner: &mut Runner,
+        npm: &WithToken<'_>,
+        started: Instant,
+        tarball: &Arc<Tarball>,
+    ) -> Result<(), Failure> {
+        let checked = Arc::clone(tarball);
+        let mut findings = blocking(move || Ok(checked.check())).await?;
+        for warning in findings.warnings.iter().take(WARNINGS) {
+            runner.say(&self.phase.name, warning);
+        }
+        if findings.missing.is_empty() {
+            return Ok(());
+        }
+        let found = findings.clone();
+        if let Some(published) = self.check_published(runner, npm, started).await? {
+            findings.forgive(&published);
+        }
+        match findings.refusal() {
+            Some(refusal) => Err(Failure::permanent(refusal)),
+            None => {
+                for missing in found.missing.iter().take(WARNINGS) {
+                    runner.say(&self.phase.name, &format!("{missing}, as in the version that is published"));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// What is missing in the version that the registry has as `latest`; `None` where that cannot be had.
+    async fn check_published(
+        &self,
+        runner: &mut Runner,
+        npm: &WithToken<'_>,
+        started: Instant,
+    ) -> Result<Option<Findings>, Failure> {
+        let folder = npm.folder.join("published");
+        fs::create_dir(&folder)
+            .map_err(|error| Failure::infrastructure(format!("failed to make a folder: {error}")))?;
+        let (latest, to) = (format!("{}@latest", self.name), format!("--pack-destination={}", folder.display()));
+        runner.say(&self.phase.name, &format!("code is missing in the tarball; looking whether {latest} has it"));
+        let (end, printed) = self
+            .npm_private(runner, npm, &["pack", &latest, &to, "--ignore-scripts", "--dry-run=false"], started)
+            .await?;
+        match verdict(&end, &printed, &self.phase.limits, true) {
+            Ok(()) => {}
+            Err(failure) if failure.killed => return Err(failure),
+            Err(_) => return Ok(None),
+        }
+        match blocking(move || Tarball::check_any(&only_tarball(&folder)?)).await {
+            Ok(findings) => Ok(Some(findings)),
+            Err(failure) if failure.retry => Err(failure),
+            Err(_) => Ok(None),
         }
     }
 
@@ -211,6 +271,14 @@ impl Publish<'_> {
         let (phase, env) = (&self.phase.name, &self.phase.env);
         let command = Command { phase, argv, limits: &limits, env, capture: true, cwd };
         Ok(runner.command(command).await?)
+    }
+}
+
+/// Reads elsewhere; what is wrong with what is read is wrong for ever.
+async fn blocking<T: Send + 'static>(read: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, Failure> {
+    match tokio::task::spawn_blocking(read).await {
+        Ok(read) => read.map_err(Failure::permanent),
+        Err(error) => Err(Failure::infrastructure(format!("reading the tarball was broken off: {error}"))),
     }
 }
 
