@@ -83,6 +83,8 @@ impl Check<'_> {
             None if self.files.has_kind_of(&path) => {
                 self.warn(format!("main names {}, which Node does not find as it is written", plain(main)));
             }
+            // The index of the package.
+            None if path.is_empty() => self.miss("main", "index.js", false),
             None => self.miss("main", &path, false),
         }
     }
@@ -147,10 +149,13 @@ impl Check<'_> {
     fn may_be_made_by_install(&self, file: &str) -> bool {
         let scripts = self.manifest.get("scripts");
         let script = |name| scripts.and_then(|scripts| scripts.get(name)).is_some_and(Value::is_string);
-        let installs = ["preinstall", "install", "postinstall"].into_iter().any(script);
-        let is_code = [".js", ".cjs", ".mjs", ".json"].iter().any(|extension| file.ends_with(extension));
-        (installs || self.files.has("binding.gyp")) && !is_code && (file.ends_with(".node") || self.is_bin(file))
-            || self.files.has("binding.gyp") && file.starts_with("build/")
+        let compiles = self.files.has("binding.gyp");
+        if compiles && file.starts_with("build/") {
+            return true;
+        }
+        let is_script = [".js", ".cjs", ".mjs", ".json"].iter().any(|extension| file.ends_with(extension));
+        let installs = compiles || ["preinstall", "install", "postinstall"].into_iter().any(script);
+        installs && !is_script && (file.ends_with(".node") || self.is_bin(file))
     }
 
     fn is_bin(&self, file: &str) -> bool {

@@ -60,37 +60,36 @@ impl Check<'_> {
     }
 
     fn lack(&mut self, field: &str, target: &str, demanded: bool) -> Option<Lack> {
-        if !target.starts_with("./") {
-            let line = format!("{} names {}, which does not begin with ./", plain(field), plain(target));
+        let Some(below) = target.strip_prefix("./") else {
             // Another package, which Node allows in `imports` alone.
+            let line = format!("{} names {}, which does not begin with ./", plain(field), plain(target));
             return Some(Lack::Other(line));
-        }
-        let path = normal("", target);
-        let found = match target.split_once('*') {
-            Some((before, after)) => {
-                let (before, after) = (normal("", before) + if before.ends_with('/') { "/" } else { "" }, after);
-                let before = before.trim_start_matches('/');
-                let end = after.rsplit('*').next().unwrap_or(after);
-                return (!self.files.beginning(before).any(|file| file.ends_with(end))).then(|| {
-                    Lack::Other(format!("{} names {}, which is not in the tarball", plain(field), plain(target)))
-                });
-            }
-            None if target.ends_with('/') => self.files.has_folder(&path),
-            None => self.files.has(&path),
         };
-        if found {
-            if demanded {
-                self.entries.insert(path);
-            }
-            return None;
+        let path = normal("", below);
+        if let Some((begin, end)) = below.split_once('*') {
+            // A star stands for the same text everywhere.
+            let end = end.rsplit('*').next().unwrap_or(end);
+            let found =
+                self.files.beginning(begin).any(|file| file.len() >= begin.len() + end.len() && file.ends_with(end));
+            return (!found).then(|| Lack::Other(lacking(field, target)));
         }
-        let missing = Missing { by: field.to_owned(), file: path, blank: false };
-        Some(if demanded && !target.ends_with('/') {
-            Lack::Demanded(missing)
-        } else {
-            Lack::Other(missing.to_string())
-        })
+        if below.is_empty() || below.ends_with('/') {
+            return (!self.files.has_folder(&path)).then(|| Lack::Other(lacking(field, target)));
+        }
+        match (self.files.has(&path), demanded) {
+            (true, true) => {
+                self.entries.insert(path);
+                None
+            }
+            (true, false) => None,
+            (false, true) => Some(Lack::Demanded(Missing { by: field.to_owned(), file: path, blank: false })),
+            (false, false) => Some(Lack::Other(lacking(field, &path))),
+        }
     }
+}
+
+fn lacking(field: &str, target: &str) -> String {
+    format!("{} names {}, which is not in the tarball", plain(field), plain(target))
 }
 
 /// A target that is missing.

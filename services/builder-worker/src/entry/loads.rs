@@ -128,6 +128,12 @@ impl<'s> Script<'s> {
             return;
         }
         let is_import = first.text == "import";
+        // Of Flow: gone before it is run.
+        if rest.first().is_some_and(|next| ["type", "typeof"].contains(&next.text))
+            && rest.get(1).is_some_and(|next| next.text != "from" && next.text != ",")
+        {
+            return;
+        }
         let starts_list = |token: &Token<'_>| token.kind == Kind::Sign && ["{", "*"].contains(&token.text);
         match rest {
             [path, ..] if is_import && path.kind == Kind::Text => self.imports.push(path.text),

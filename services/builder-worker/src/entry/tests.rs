@@ -47,7 +47,7 @@ fn main_is_found_as_node_finds_it() {
         (json!({"main": ".\\lib\\a.js"}), &["lib/a.js"], &[]),
         (json!({"main": "./"}), &["index.js"], &[]),
         (json!({"main": "."}), &["index.node"], &[]),
-        (json!({"main": "."}), &["a.js"], &["main: "]),
+        (json!({"main": "."}), &["a.js"], &["main: index.js"]),
         (json!({"main": "dist/a.js"}), &["dist/a.d.ts", "dist/a.js.map"], &["main: dist/a.js"]),
         (json!({"main": "dist"}), &["dist/index.d.ts", "dist/a.js"], &["main: dist"]),
         (json!({"main": "a"}), &["ab.js", "a/b.js"], &["main: a"]),
@@ -185,6 +185,8 @@ fn what_an_entry_loads_at_once_is_demanded() {
         "require('./x') ? require('./y') : require('./z')",
         "import './x'",
         "import a, { b as c } from './x'",
+        "import type from './x'",
+        "import a from 'a'\nimport './x'\nexport const b = 1",
         "import * as x from './x' with { type: 'json' }",
         "export * from './x'",
         "export { default } from './x'",
@@ -245,6 +247,7 @@ fn what_an_entry_loads_at_once_is_demanded() {
         "require.resolve('./x')",
         "other.require('./x')",
         "import('./x')",
+        "import type { A } from './x'; import typeof B from './x'; export type { C } from './x'",
         "await import('./x')",
         "const require = createRequire('/elsewhere'); require('./x')",
         "import { require } from 'y'; require('./x')",
@@ -310,6 +313,24 @@ fn hostile_scripts_end_neither_the_stack_nor_the_day() {
     assert!(files.iter().all(|missing| *missing <= 1));
     let nested = format!("require('./x');{}1{}", "(".repeat(20_000), ")".repeat(20_000));
     assert_eq!(found(&json!({"main": "a.js"}), [("a.js", nested.as_str())]).missing.len(), 1);
+}
+
+#[test]
+fn with_too_many_files_nothing_is_demanded() {
+    let mut files = Files::default();
+    for n in 0..40 {
+        files.add(format!("{n}{}", "x".repeat(1024 * 1024)), None);
+    }
+    let findings = check(&json!({"main": "a.js"}), &files);
+    assert_eq!((findings.missing.len(), findings.warnings.len()), (0, 1), "{findings:?}");
+    let mut files = Files::default();
+    let script = vec![b'1'; 1024 * 1024];
+    let kept = (0..40).filter(|n| {
+        let wanted = files.wants("a.js", script.len() as u64, &script);
+        files.add(format!("{n}.js"), wanted.map(|_| script.clone()));
+        wanted.is_some()
+    });
+    assert_eq!(kept.count(), 32, "MiB are kept");
 }
 
 #[test]
