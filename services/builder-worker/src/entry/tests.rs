@@ -125,19 +125,19 @@ fn all_else_that_is_named_is_a_warning() {
     let manifest = json!({
         "module": "m.js", "types": "t.d.ts", "typings": "u.d.ts", "browser": {"a": "./b.js", "fs": false, "c": "other"},
         "unpkg": "p.js", "jsdelivr": "j.js", "style": "s.css", "man": ["m.1"], "directories": {"bin": "bins"},
-        "files": ["lib", "*.css", "!lib/test", "[", "."],
+        "files": ["lib", "*.css", "x*z", "!lib/test", "[", "."],
         "exports": {"./sub": "./sub.js", "./all/*": "./all/*.js", ".": {"browser": "./e.js"}, "./x": "x"},
     });
-    let findings = found(&manifest, [("package.json", "{}")]);
+    let findings = found(&manifest, [("package.json", "{}"), ("x/y/z", "")]);
     assert_eq!(findings.missing, []);
     let warnings = findings.warnings.join("\n");
     for named in [
         "m.js", "t.d.ts", "u.d.ts", "b.js", "p.js", "j.js", "s.css", "m.1", "bins", "lib", "*.css", "sub.js",
-        "all/*.js", "e.js", "names x,",
+        "all/*.js", "e.js", "names x,", "x*z",
     ] {
         assert!(warnings.contains(named), "{named} in {warnings}");
     }
-    assert_eq!(findings.warnings.len(), 15, "{warnings}");
+    assert_eq!(findings.warnings.len(), 16, "{warnings}");
 
     let files = [
         ("m.js", "1"),
@@ -202,6 +202,7 @@ fn what_an_entry_loads_at_once_is_demanded() {
         "let t = `'${ `}` + '`' }\\``; require('./x')",
         "var __i = (this && this.__i) || function (m) { return m }; __i(require('./x'))",
         "let a = b / c; let d = '/'; require('./x')",
+        "let r = /'[/']/; require('./x')",
         "\u{feff}require('./x')",
         "// require('./a')\n/* require('./b') */ let r = /require('.\\/c')/, s = \"require('./d')\"; require('./x')",
     ] {
@@ -225,6 +226,10 @@ fn what_an_entry_loads_at_once_is_demanded() {
         "const f = a ?\nrequire('./x') : 0",
         "exports.a = { b() { return require('./x') }, get c() { return require('./x') } }",
         "const { a = require('./x') } = b",
+        "const f = function (a = require('./x')) {}",
+        "const f = async (a = require('./x')) => a",
+        "require('./x'); (",
+        "require('./x'); ]",
         "(function (require) { require('./x') })(require)",
         "var s = \"a\\\nrequire('./x')\\\n\"",
         "let t = `\nrequire('./x')\n`",
