@@ -189,6 +189,7 @@ impl Phases<'_> {
             phase,
             folder: self.folder.tarball(),
             private: self.folder.beside(),
+            manifest: self.manifest,
             token: self.worker.token(),
             earlier: &self.build.order.integrities,
         };

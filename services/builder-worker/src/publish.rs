@@ -1,4 +1,5 @@
-//! `publish` of the built-in recipe: pack, check, note the integrity in the permit, look, publish that tarball.
+//! `publish` of the built-in recipe: the scripts and the pack of `npm publish` in a folder, then check, note the
+//! integrity in the permit, look, publish that tarball, and the scripts that come after it.
 
 use std::{
     fs,
@@ -15,13 +16,18 @@ use crate::{
     entry::Findings,
     guard::PhaseEnd,
     log::Printed,
-    manifest::Tarball,
+    manifest::{Manifest, Tarball},
     npm::{self, Npm, Published, Standing},
     phase::{Command, Failure, Runner, verdict},
 };
 
 /// How many lines a check says that are no reason to refuse.
 const WARNINGS: usize = 20;
+
+/// What `npm publish` runs before it packs a folder. `prepack`, `prepare` and `postpack` are run by `npm pack`.
+const BEFORE: [&str; 1] = ["prepublishOnly"];
+/// What it runs when the version is there.
+const AFTER: [&str; 2] = ["publish", "postpublish"];
 
 /// Seconds between looks for what npm says it has published.
 const LOOK_AGAIN: [u64; 4] = [1, 2, 4, 8];
@@ -44,6 +50,8 @@ pub struct Publish<'a> {
     pub folder: PathBuf,
     /// Where npm's configuration with the token goes, in a folder of a name that no build can know.
     pub private: PathBuf,
+    /// Its `package.json` as the phases found it.
+    pub manifest: &'a Manifest,
     /// Of the registry.
     pub token: Option<&'a str>,
     /// What earlier attempts may have published.
@@ -72,13 +80,16 @@ impl Publish<'_> {
     /// See [`Failure`].
     pub async fn run(&self, runner: &mut Runner, permits: &impl Permits) -> Result<Done, Failure> {
         let started = Instant::now();
+        for script in BEFORE {
+            self.script(runner, script, started).await?;
+        }
         let tarball = self.pack(runner, started).await?;
         let text = tarball.manifest.version.clone().unwrap_or_default();
         let version = Version::parse(&text)
             .map_err(|error| Failure::permanent(format!("the version `{}` is none: {error}", text.escape_debug())))?;
         npm::check_publish_config(&tarball.manifest.publish_config, &self.npm.registry).map_err(Failure::permanent)?;
         let unwritten = |error| Failure::infrastructure(format!("failed to write npm's settings: {error}"));
-        // Removed when it goes out of scope.
+        // Removed when it goes out of scope, too: a failure leaves no token behind.
         let private = tempfile::tempdir_in(&self.private).map_err(unwritten)?;
         let npm = self.npm.apart(private.path());
         fs::write(&npm.userconfig, npm::npmrc(&self.npm.registry, self.token)).map_err(unwritten)?;
@@ -89,7 +100,39 @@ impl Publish<'_> {
         if !permits.note(&tarball.integrity).await {
             return Err(Failure::killed());
         }
-        self.put(runner, &with_token, started, &tarball, &version).await
+        let put = self.put(runner, &with_token, started, &tarball, &version).await;
+        // No code of the package is alive beside a token.
+        let is_gone = private.close().is_ok();
+        let (done, is_new) = put?;
+        if is_new && is_gone {
+            self.tell(runner, started).await;
+        }
+        Ok(done)
+    }
+
+    /// One script of the package, where it has it; it sees no token.
+    async fn script(&self, runner: &mut Runner, script: &str, started: Instant) -> Result<(), Failure> {
+        if !self.manifest.has_script(script) {
+            return Ok(());
+        }
+        let mut command = vec!["run", script];
+        // `npm run publish` by itself runs `prepublish` and `postpublish` around it.
+        if script == "publish" {
+            command.push("--ignore-scripts");
+        }
+        let (end, printed) = self.npm(runner, self.npm, None, &command, started).await?;
+        verdict(&end, &printed, &self.phase.limits, false)
+            .map_err(|failure| Failure { error: format!("{script}: {}", failure.error), ..failure })
+    }
+
+    /// The scripts for a version that is published. Whatever comes of them, it is.
+    async fn tell(&self, runner: &mut Runner, started: Instant) {
+        for script in AFTER {
+            if let Err(failure) = self.script(runner, script, started).await {
+                runner.say(&self.phase.name, &format!("warning: {}; the version is published", failure.first_line()));
+                return;
+            }
+        }
     }
 
     async fn pack(&self, runner: &mut Runner, started: Instant) -> Result<Arc<Tarball>, Failure> {
@@ -158,7 +201,7 @@ impl Publish<'_> {
         }
     }
 
-    /// Looks whether the version is there, and publishes it where it is not.
+    /// Looks whether the version is there, and publishes it where it is not; whether it was not.
     async fn put(
         &self,
         runner: &mut Runner,
@@ -166,7 +209,7 @@ impl Publish<'_> {
         started: Instant,
         tarball: &Tarball,
         version: &Version,
-    ) -> Result<Done, Failure> {
+    ) -> Result<(Done, bool), Failure> {
         let (end, printed) =
             self.npm_private(runner, npm, &["view", self.name.as_str(), "versions", "--json"], started).await?;
         let published = match answer(&end, &printed, &self.phase.limits)? {
@@ -177,7 +220,7 @@ impl Publish<'_> {
             && let Some(done) = self.there(runner, npm, started, tarball, version).await?
         {
             runner.say(&self.phase.name, &format!("{} {version} is there already, published by us", self.name));
-            return Ok(done);
+            return Ok((done, false));
         }
         let configured = tarball.manifest.publish_config.get("tag").and_then(|tag| tag.as_str());
         let tag = npm::tag(version, &published, configured).map(|tag| format!("--tag={tag}"));
@@ -188,7 +231,7 @@ impl Publish<'_> {
             // npm's word is not enough for a promise that others build on.
             Ok(()) => {
                 return match self.shown(runner, npm, started, tarball, version).await? {
-                    Some(done) => Ok(done),
+                    Some(done) => Ok((done, true)),
                     None => Err(Failure::infrastructure(format!(
                         "npm says that {version} is published, and the registry does not have it"
                     ))),
@@ -199,7 +242,7 @@ impl Publish<'_> {
         };
         // Perhaps it arrived, and only the answer did not.
         match self.there(runner, npm, started, tarball, version).await {
-            Ok(Some(done)) => Ok(done),
+            Ok(Some(done)) => Ok((done, true)),
             Err(foreign) if !foreign.retry || foreign.killed => Err(foreign),
             Ok(None) | Err(_) => Err(failed),
         }

@@ -15,4 +15,5 @@ mod recipe;
 mod recipe_npm;
 mod recorder;
 mod reflink;
+mod scripts;
 mod workspace;

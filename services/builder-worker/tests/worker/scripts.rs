@@ -1,0 +1,82 @@
+use std::{fs, time::Duration};
+
+use packline_domain::Outcome;
+use packline_testkit::{process::command, registry::Registry};
+use serde_json::{Value, json};
+
+use crate::foreman::Foreman;
+
+const TOKEN: &str = "s3cret-token-of-the-worker";
+
+/// Notes its own name and what it sees of a token; the first writes what the package exports.
+const NOTE: &str = r#"
+const fs = require('fs');
+const name = process.env.npm_lifecycle_event;
+if (name === 'prepublishOnly') fs.writeFileSync('main.js', 'module.exports = 42');
+// In two parts: the copy of this file is no place of a token.
+const token = 's3cret' + '-token';
+const seen = Object.values(process.env).some((value) => value.includes(token));
+const found = require('child_process').spawnSync('grep', ['-rs', token, process.env.SCRATCH_OF_TEST]).stdout.length > 0;
+fs.appendFileSync(process.env.NOTES, `${name}${seen || found ? ' sees a token' : ''}\n`);
+if (name === process.env.FAILS) process.exit(1);
+"#;
+
+const SCRIPTS: [&str; 6] = ["prepublishOnly", "prepack", "prepare", "postpack", "publish", "postpublish"];
+
+async fn place() -> (Foreman, Registry) {
+    let foreman = Foreman::new(Duration::from_secs(60)).await;
+    let registry = Registry::start(&foreman.folder().join("registry")).await.unwrap();
+    (foreman, registry)
+}
+
+/// A package that notes which of its scripts run; one of them may fail.
+fn package(foreman: &Foreman, fails: &str) {
+    let shown = |path: &str| foreman.folder().join(path).display().to_string();
+    let (notes, scratch) = (shown("notes"), shown("scratch"));
+    let note = format!("NOTES={notes} SCRATCH_OF_TEST={scratch} FAILS={fails} node note.js");
+    let scripts: serde_json::Map<String, Value> =
+        SCRIPTS.iter().map(|name| ((*name).to_owned(), note.clone().into())).collect();
+    let manifest = json!({"name": "@acme/core", "version": "1.0.0", "main": "main.js", "scripts": scripts});
+    foreman.package("@acme/core", manifest, &[("note.js", NOTE)]);
+}
+
+/// The scripts that ran when the package was published, in order.
+fn notes(foreman: &Foreman) -> Vec<String> {
+    let notes = fs::read_to_string(foreman.folder().join("notes")).unwrap();
+    let all = notes.lines().map(str::to_owned);
+    // `prepare` is one of `npm install`, too.
+    all.skip_while(|note| note != "prepublishOnly").collect()
+}
+
+#[tokio::test]
+async fn publishing_runs_each_script_of_npm_publish_once_in_its_order_and_none_sees_a_token() {
+    let (mut foreman, registry) = place().await;
+    package(&foreman, "none");
+    let _worker = foreman.worker("one", &[("NPM_REGISTRY", &registry.url()), ("NPM_TOKEN", TOKEN)]);
+    let result = foreman.build("@acme/core").await;
+    assert_eq!(result.outcome, Outcome::Published, "{result:?}");
+    assert_eq!(notes(&foreman), SCRIPTS);
+    let tarball = foreman.folder().join("registry/storage/@acme/core/core-1.0.0.tgz");
+    let main = command("tar").arg("-xzOf").arg(tarball).arg("package/main.js").output().unwrap();
+    assert_eq!(String::from_utf8(main.stdout).unwrap(), "module.exports = 42", "what `prepublishOnly` built is in it");
+}
+
+#[tokio::test]
+async fn a_script_after_the_publish_that_fails_is_a_warning_and_one_before_it_a_failure() {
+    let (mut foreman, registry) = place().await;
+    let _worker = foreman.worker("one", &[("NPM_REGISTRY", &registry.url()), ("NPM_TOKEN", TOKEN)]);
+    package(&foreman, "prepublishOnly");
+    let result = foreman.build("@acme/core").await;
+    assert_eq!((result.outcome, result.failed_phase.as_deref()), (Outcome::Failed, Some("publish")), "{result:?}");
+    assert!(result.error.unwrap().starts_with("publish: prepublishOnly: ended with status 1"));
+    assert_eq!(notes(&foreman), ["prepublishOnly"]);
+    assert!(registry.view("@acme/core").await.unwrap().is_none());
+
+    fs::remove_file(foreman.folder().join("notes")).unwrap();
+    package(&foreman, "publish");
+    let result = foreman.build("@acme/core").await;
+    assert_eq!(result.outcome, Outcome::Published, "{result:?}");
+    assert_eq!(notes(&foreman), &SCRIPTS[..5], "npm runs no `postpublish` either");
+    let log = foreman.log_until(&result.build_id, "warning: ").await;
+    assert!(log.contains("publish| warning: publish: ended with status 1"), "{log}");
+}
