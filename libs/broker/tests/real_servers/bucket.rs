@@ -1,7 +1,4 @@
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, time::Instant};
 
 use futures::StreamExt;
 use packline_broker::{Bucket, BucketName, Entry, UpdateError, Watch, Watched};
@@ -59,18 +56,21 @@ async fn what_a_load_leaves_behind_is_soon_gone() {
         let bucket = place.bucket("a").await;
         bucket.update("permits.0", "one".into(), 0).await.unwrap();
         let client = async_nats::connect(place.server.url()).await.unwrap();
-        let consumers = async || {
-            let answer = client.request("$JS.API.STREAM.INFO.KV_orchestrator", "".into()).await.unwrap();
-            let info: serde_json::Value = serde_json::from_slice(&answer.payload).unwrap();
-            info["state"]["consumer_count"].as_u64().unwrap()
+        // For how many nanoseconds of silence the broker keeps each.
+        let consumers = async || -> Vec<u64> {
+            let answer = client.request("$JS.API.CONSUMER.LIST.KV_orchestrator", "".into()).await.unwrap();
+            let list: serde_json::Value = serde_json::from_slice(&answer.payload).unwrap();
+            let all = list["consumers"].as_array().unwrap();
+            all.iter().map(|consumer| consumer["config"]["inactive_threshold"].as_u64().unwrap()).collect()
         };
-        let before = consumers().await;
-        for _ in 0..20 {
+        assert_eq!(consumers().await, [0; 0]);
+        let mut left = Vec::new();
+        while left.is_empty() {
             assert_eq!(bucket.load("permits.*", 0).await.unwrap().len(), 1);
+            left = consumers().await;
         }
-        let began = Instant::now();
-        while consumers().await > before {}
-        assert!(began.elapsed() < Duration::from_secs(3), "they outlive their readers by {:?}", began.elapsed());
+        assert!(left.iter().all(|silence| *silence == 1_000_000_000), "a second, and no longer: {left:?}");
+        while !consumers().await.is_empty() {}
     })
     .await;
 }
