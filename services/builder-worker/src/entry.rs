@@ -18,7 +18,7 @@ use std::{
 use serde_json::Value;
 
 pub use files::Files;
-use files::{folder_of, normal};
+use files::{Budget, folder_of, normal};
 
 /// How many missing files a message names.
 const NAMED: usize = 5;
@@ -45,7 +45,8 @@ pub struct Missing {
 
 /// Checks the files of a package against its `package.json`.
 pub fn check(manifest: &Value, files: &Files) -> Findings {
-    let mut check = Check { manifest, files, findings: Findings::default(), entries: BTreeSet::new() };
+    let mut check =
+        Check { manifest, files, findings: Findings::default(), entries: BTreeSet::new(), budget: Budget::default() };
     if files.is_cut() {
         check.warn("the tarball has too many files to be checked for what package.json names".to_owned());
         return check.findings;
@@ -65,6 +66,7 @@ struct Check<'a> {
     findings: Findings,
     /// The files from which the package is loaded.
     entries: BTreeSet<String>,
+    budget: Budget,
 }
 
 impl Check<'_> {
@@ -80,7 +82,7 @@ impl Check<'_> {
                 self.warn(format!("main names {}, which is not in the tarball; Node takes the index", plain(main)));
                 self.entries.extend(self.files.resolve(""));
             }
-            None if self.files.has_kind_of(&path) => {
+            None if self.files.has_kind_of(&path, &self.budget) => {
                 self.warn(format!("main names {}, which Node does not find as it is written", plain(main)));
             }
             // The index of the package.
@@ -119,13 +121,13 @@ impl Check<'_> {
     fn loads(&mut self) {
         for entry in std::mem::take(&mut self.entries) {
             let Some(text) = self.files.script(&entry) else { continue };
-            for path in loads::of(text) {
+            for path in BTreeSet::from_iter(loads::of(text)) {
                 let Some(found) = files::beside(folder_of(&entry), &path) else { continue };
                 // In an import, Node completes nothing; bundlers do.
                 if self.files.resolve_module(&found).is_some() {
                     continue;
                 }
-                if self.files.has_kind_of(&found) {
+                if self.files.has_kind_of(&found, &self.budget) {
                     let (entry, path) = (plain(&entry), plain(&path));
                     self.warn(format!("{entry} loads {path}, which Node does not find as it is written"));
                 } else {
@@ -154,8 +156,9 @@ impl Check<'_> {
             return true;
         }
         let is_script = [".js", ".cjs", ".mjs", ".json"].iter().any(|extension| file.ends_with(extension));
+        let is_complete = file.rsplit('/').next().is_some_and(|name| name.contains('.'));
         let installs = compiles || ["preinstall", "install", "postinstall"].into_iter().any(script);
-        installs && !is_script && (file.ends_with(".node") || self.is_bin(file))
+        installs && !is_script && (file.ends_with(".node") || !is_complete || self.is_bin(file))
     }
 
     fn is_bin(&self, file: &str) -> bool {

@@ -57,6 +57,7 @@ pub(crate) async fn beat_once(worker: &Worker, life: &Life) -> bool {
     let patience = (claim / 4).max(PAUSE);
     // Counted from here: the leader cannot have seen it earlier.
     let sent = boottime_millis();
+    life.send(sent, claim);
     match tokio::time::timeout(patience, worker.workers.put(&life.name, value)).await {
         Ok(Ok(_)) => {
             life.confirm(sent, claim);

@@ -51,6 +51,19 @@ impl Life {
         std::mem::replace(&mut self.state().claim, claim) != claim
     }
 
+    /// A heartbeat that names `claim` is sent at `sent`. The leader may count by a shorter one as soon as it is stored,
+    /// confirmed or not: so does the fuse from now on.
+    pub(crate) fn send(&self, sent: u64, claim: Duration) {
+        self.fuse.send_if_modified(|fuse| {
+            let blows = sent + millis(claim * 3 / 4);
+            let is_later = *fuse > blows;
+            if is_later {
+                *fuse = blows;
+            }
+            is_later
+        });
+    }
+
     /// A heartbeat that was sent at `sent` and named `claim` was confirmed. It comes too late for a life
     /// that is over.
     pub(crate) fn confirm(&self, sent: u64, claim: Duration) {
@@ -135,7 +148,12 @@ mod tests {
         assert!(life.obey(Duration::from_secs(3)));
         assert!(!life.obey(Duration::from_secs(3)), "nothing new");
         assert!(life.left().unwrap() > Duration::from_secs(20));
+        life.send(boottime_millis(), life.claim());
+        assert!(life.left().unwrap() < Duration::from_secs(3), "stored before it is confirmed");
         life.confirm(boottime_millis(), life.claim());
         assert!(life.left().unwrap() < Duration::from_secs(3));
+        assert!(life.obey(Duration::from_secs(30)));
+        life.send(boottime_millis(), life.claim());
+        assert!(life.left().unwrap() < Duration::from_secs(3), "a longer one counts when it is confirmed");
     }
 }

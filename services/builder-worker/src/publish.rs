@@ -106,6 +106,11 @@ impl Publish<'_> {
         let (done, is_new) = put?;
         if is_new && is_gone {
             self.tell(runner, started).await;
+        } else if is_new {
+            runner.say(
+                &self.phase.name,
+                "warning: a folder with the token is not gone: publish and postpublish do not run",
+            );
         }
         Ok(done)
     }

@@ -69,8 +69,8 @@ impl Check<'_> {
         if let Some((begin, end)) = below.split_once('*') {
             // A star stands for the same text everywhere.
             let end = end.rsplit('*').next().unwrap_or(end);
-            let found =
-                self.files.beginning(begin).any(|file| file.len() >= begin.len() + end.len() && file.ends_with(end));
+            let is_one = |file: &str| file.len() >= begin.len() + end.len() && file.ends_with(end);
+            let found = self.files.beginning(begin, &self.budget).any(is_one) || self.budget.is_spent();
             return (!found).then(|| Lack::Other(lacking(field, target)));
         }
         if below.is_empty() || below.ends_with('/') {

@@ -1,6 +1,6 @@
 //! The files of a tarball, and how Node finds one by a path.
 
-use std::{collections::BTreeMap, ops::Bound};
+use std::{cell::Cell, collections::BTreeMap, ops::Bound};
 
 use serde_json::Value;
 
@@ -12,6 +12,31 @@ const CONTENTS: usize = 32 * 1024 * 1024;
 const PATHS: usize = 32 * 1024 * 1024;
 /// What Node tries where a path has no such file, in its order.
 const EXTENSIONS: [&str; 4] = ["", ".js", ".json", ".node"];
+
+/// How many paths one check looks at when it searches; what it has not looked at by then counts as there.
+const LOOKS: u32 = 1_000_000;
+
+/// What is left of [`LOOKS`].
+pub(super) struct Budget(Cell<u32>);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(Cell::new(LOOKS))
+    }
+}
+
+impl Budget {
+    pub(super) fn is_spent(&self) -> bool {
+        self.0.get() == 0
+    }
+
+    /// Whether there is one look more.
+    pub(super) fn spend(&self) -> bool {
+        let left = self.0.get().checked_sub(1);
+        self.0.set(left.unwrap_or(0));
+        left.is_some()
+    }
+}
 
 /// The files of a tarball by their paths below its first folder, and what stands in those that may be code.
 #[derive(Clone, Debug, Default)]
@@ -65,7 +90,7 @@ impl Files {
     pub(super) fn has_folder(&self, path: &str) -> bool {
         match path {
             "" => !self.files.is_empty(),
-            _ => self.beginning(&format!("{path}/")).next().is_some(),
+            _ => self.beginning(&format!("{path}/"), &Budget::default()).next().is_some(),
         }
     }
 
@@ -107,7 +132,7 @@ impl Files {
     }
 
     /// Whether there is a file of this name with any extension that a bundler may take, or an index of that kind.
-    pub(super) fn has_kind_of(&self, path: &str) -> bool {
+    pub(super) fn has_kind_of(&self, path: &str, budget: &Budget) -> bool {
         const NO_CODE: [&str; 6] = [".d.ts", ".d.mts", ".d.cts", ".map", ".flow", ".tsbuildinfo"];
         let begins = if path.is_empty() {
             vec!["index.".to_owned()]
@@ -115,17 +140,18 @@ impl Files {
             vec![format!("{path}."), format!("{path}/index.")]
         };
         let of_code = |file: &&str| !NO_CODE.iter().any(|extension| file.ends_with(extension));
-        begins.iter().any(|begin| {
-            self.beginning(begin)
+        let found = begins.iter().any(|begin| {
+            self.beginning(begin, budget)
                 .filter(of_code)
                 .any(|file| file.get(begin.len()..).is_some_and(|rest| !rest.contains('/')))
-        })
+        });
+        found || budget.is_spent()
     }
 
     /// The files whose paths begin like this.
-    pub(super) fn beginning<'a>(&'a self, begin: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(super) fn beginning<'a>(&'a self, begin: &'a str, budget: &'a Budget) -> impl Iterator<Item = &'a str> {
         let range = self.files.range::<str, _>((Bound::Included(begin), Bound::Unbounded));
-        range.map(|(path, _)| path.as_str()).take_while(move |path| path.starts_with(begin))
+        range.map(|(path, _)| path.as_str()).take_while(move |path| path.starts_with(begin) && budget.spend())
     }
 }
 

@@ -138,9 +138,11 @@ impl<'s> Script<'s> {
         match rest {
             [path, ..] if is_import && path.kind == Kind::Text => self.imports.push(path.text),
             [next, ..] if starts_list(next) || is_import && next.kind == Kind::Word => {
+                // Up to the next statement at most: each token is looked at once.
                 let from = rest.windows(2).take_while(|pair| {
                     pair.first().is_some_and(|token| match token.kind {
                         Kind::Sign => ["{", "}", ",", "*"].contains(&token.text),
+                        Kind::Word => !["import", "export"].contains(&token.text),
                         kind => kind != Kind::Value,
                     })
                 });

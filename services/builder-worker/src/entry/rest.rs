@@ -16,7 +16,8 @@ impl Check<'_> {
             for path in texts(self.manifest.get(field)) {
                 let path = normal("", path);
                 // Types are found by other extensions.
-                let found = || self.files.resolve_module(&path).is_some() || self.files.has_kind_of(&path);
+                let found =
+                    || self.files.resolve_module(&path).is_some() || self.files.has_kind_of(&path, &self.budget);
                 let declared = ["types", "typings"].contains(&field)
                     && [".d.ts", "/index.d.ts"].iter().any(|end| self.files.has(&format!("{path}{end}")));
                 if !found() && !declared {
@@ -48,7 +49,8 @@ impl Check<'_> {
             globs.add(GlobBuilder::new(&pattern).literal_separator(true).case_insensitive(true).build().ok()?);
         }
         let globs = globs.build().ok()?;
-        Some(self.files.paths().any(|file| globs.is_match(file)))
+        let found = self.files.paths().take_while(|_| self.budget.spend()).any(|file| globs.is_match(file));
+        Some(found || self.budget.is_spent())
     }
 }
 

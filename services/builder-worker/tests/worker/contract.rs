@@ -66,7 +66,7 @@ const NOWHERE: &str = "http://127.0.0.1:9";
 #[test]
 fn every_sentence_names_a_test_that_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    assert_eq!(table::problems(root, include_str!("contract.rs")), [""; 0]);
+    assert_eq!(table::problems(root, include_str!("contract.rs"), 20), [""; 0]);
 }
 
 /// The lines in the log of a build, with their phases, up to the line `last`.

@@ -20,7 +20,7 @@ impl Recorded {
 
     async fn once(&self) -> Process {
         // The worker of 766d1c3 counts as lost after this and 5 s.
-        let settings = [("CLAIM", "3s"), ("RETRY_BASE", "100ms")];
+        let settings = [("CLAIM", "6s"), ("RETRY_BASE", "100ms")];
         let up = self.0.up_with("up", &["--once", "--workers", "1"], &settings);
         let ended = tokio::time::timeout(PATIENCE, up.exited()).await;
         let ended = ended.unwrap_or_else(|_| panic!("it goes on and on:\n{}", up.printed()));

@@ -73,8 +73,10 @@ impl Place {
     pub(crate) fn up_with(&self, start: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Process {
         let mut up = command(env!("CARGO_BIN_EXE_packline"));
         up.arg("up").arg("--workspace").arg(self.workspace()).args(arguments);
-        // What a worker that is killed leaves is built again after CLAIM and 5 s.
-        up.env("TMPDIR", self.folder().join("tmp")).env_remove("RUST_LOG").env_remove("LEASE").env("CLAIM", "10s");
+        up.env("TMPDIR", self.folder().join("tmp"));
+        for name in ["RUST_LOG", "LEASE", "CLAIM"] {
+            up.env_remove(name);
+        }
         up.envs(variables.iter().copied()).current_dir(self.folder());
         Process::spawn("packline", up, &self.folder().join(format!("{start}.log"))).unwrap()
     }

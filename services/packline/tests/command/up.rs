@@ -134,7 +134,9 @@ async fn a_paused_line_says_so_and_is_not_waited_for_and_a_drained_one_ends_with
 async fn while_it_runs_new_versions_and_packages_are_built_and_after_a_kill_in_the_middle_of_a_build_it_goes_on() {
     let place = Place::new();
     place.package("base", "1.0.0", &json!({}));
-    let up = place.up("first", &[]);
+    // What a worker that is killed leaves is built again after CLAIM and 5 s.
+    let claim = [("CLAIM", "10s")];
+    let up = place.up_with("first", &[], &claim);
     until(&up, "published", || place.tarball("base", "1.0.0").is_file()).await;
     place.package("base", "1.1.0", &json!({}));
     place.package("late", "1.0.0", &json!({"dependencies": {"@own/base": "^1.1.0"}}));
@@ -148,7 +150,7 @@ async fn while_it_runs_new_versions_and_packages_are_built_and_after_a_kill_in_t
     until(&up, "building", || builds(&place) > before).await;
     up.kill().await;
     fs::write(open, "").unwrap();
-    let again = place.up("again", &["--once", "--max-concurrent", "3"]);
+    let again = place.up_with("again", &["--once", "--max-concurrent", "3"], &claim);
     let state = broker(&again).await.ask(topology::STATE, "").await.unwrap();
     assert_eq!(serde_json::from_slice::<Value>(&state).unwrap().get("maxConcurrent"), Some(&json!(3)));
     assert_eq!(code(&again).await, Some(0), "{}", again.printed());

@@ -1,5 +1,5 @@
-//! Three operators command at random for half a minute, or five in a campaign, while a leader is killed twice; what comes of it is
-//! compared with a model that knows nothing but the order of the commands and the events.
+//! Three operators command at random for half a minute, five minutes in a campaign, while a leader is killed twice;
+//! what comes of it is compared with a model that knows nothing but the order of the commands and the events.
 //!
 //! `CONTROL_SECONDS` makes it longer or shorter, `CONTROL_SEED` repeats the commands of a run.
 mod clients;
