@@ -31,8 +31,8 @@ impl std::fmt::Display for Missing {
 
 impl std::error::Error for Missing {}
 
-/// The target folder that this program was built into, where it still is there: cargo marks it, the folder that
-/// somebody else has created by its notes on rustc only.
+/// The target folder that this program was built into, where it still is there. Cargo tags a folder that it created;
+/// in one that was there before, only its notes on rustc tell.
 pub(crate) fn target() -> Option<PathBuf> {
     target_of(&env::current_exe().ok()?)
 }

@@ -24,9 +24,7 @@ use crate::{
 /// How many lines a check says that are no reason to refuse.
 const WARNINGS: usize = 20;
 
-/// What `npm publish` runs before it packs a folder. `prepack`, `prepare` and `postpack` are run by `npm pack`.
-const BEFORE: [&str; 1] = ["prepublishOnly"];
-/// What it runs when the version is there.
+/// What `npm publish` runs when the version is there.
 const AFTER: [&str; 2] = ["publish", "postpublish"];
 
 /// Seconds between looks for what npm says it has published.
@@ -80,9 +78,8 @@ impl Publish<'_> {
     /// See [`Failure`].
     pub async fn run(&self, runner: &mut Runner, permits: &impl Permits) -> Result<Done, Failure> {
         let started = Instant::now();
-        for script in BEFORE {
-            self.script(runner, script, started).await?;
-        }
+        // `npm pack` itself runs `prepack`, `prepare` and `postpack`.
+        self.script(runner, "prepublishOnly", started).await?;
         let tarball = self.pack(runner, started).await?;
         let text = tarball.manifest.version.clone().unwrap_or_default();
         let version = Version::parse(&text)
