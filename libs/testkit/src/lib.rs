@@ -5,6 +5,7 @@
 pub mod campaign;
 pub mod http;
 pub mod proxy;
+pub mod stand_in;
 pub mod table;
 pub mod tools;
 pub mod witness;
