@@ -27,6 +27,7 @@ mod registry;
 mod rest;
 mod results;
 mod scratch;
+pub mod script;
 mod table;
 mod work;
 mod worker;

@@ -10,10 +10,14 @@
 //! It does not need its siblings: dependencies come from the registry. So neither `packages` nor any other
 //! folder of members (`workspaces` of the root's `package.json`) is copied, or even looked into, and a build
 //! costs the same however many packages there are. `node_modules`, `.git`, `.packline` and `.npmrc` are left
-//! out at every level, at the root also lock files and `.env`, and the folder in which workers have their scratch.
+//! out at the top of the package, at every level elsewhere; at the root also lock files and `.env`, and the folder
+//! in which workers have their scratch. Deeper in the package they are fixtures and templates, which npm packs or
+//! tests read. A link that leads out of what is copied is left out: npm packs no links, and the package may do
+//! without it.
 //!
 //! Files share their blocks with the source where the file system can.
 
+mod links;
 mod shared;
 mod tree;
 
@@ -26,7 +30,8 @@ use std::{
 
 use packline_domain::{BuildId, PackageName};
 
-use tree::{Copier, Links};
+pub use links::{links, not_packed};
+use tree::{Copier, Part};
 
 /// Why there is no copy.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +127,7 @@ impl BuildFolder {
         self.package = self.root().join(&below);
         let copier = Copier { root: &root, package: &below, target: &self.root(), scratch: &scratch, stop };
         let found = copier.list(&source)?;
-        copier.copy(&source, &below, found, Links::Refused, &mut self.left_out)?;
+        copier.copy(&source, &below, found, Part::Package, &mut self.left_out)?;
         copier.copy_shared(&mut self.left_out)?;
         copier.copy_plan(name)
     }

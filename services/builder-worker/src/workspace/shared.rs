@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     WorkspaceError,
-    tree::{Choice, Copier, Links, PACKAGES, is_left_out},
+    tree::{Choice, Copier, PACKAGES, Part, is_left_out},
 };
 
 /// Files beside the packages that builds may refer to (compiler settings and the like) are small.
@@ -79,7 +79,7 @@ impl Copier<'_> {
     fn copy_folder(&self, below: &Path, members: &[PathBuf], left_out: &mut Vec<String>) -> Result<(), WorkspaceError> {
         let source = self.root.join(below);
         let mut bytes = 0;
-        let found = self.list_chosen(&source, |found, count| {
+        let found = self.list_chosen(&source, Part::Shared, |found, count| {
             if members.contains(&below.join(&found.path)) {
                 return Ok(Choice::Skipped);
             }
@@ -92,7 +92,7 @@ impl Copier<'_> {
             left_out.push(format!("{} has more than {FOLDER_FILES} files or 32 MiB", below.display()));
             return Ok(());
         };
-        self.copy(&source, below, found, Links::LeftOut, left_out)
+        self.copy(&source, below, found, Part::Shared, left_out)
     }
 
     /// The root's manifest without `workspaces`: npm would link siblings.

@@ -36,13 +36,24 @@ pub(super) struct Copier<'a> {
     pub(super) stop: &'a AtomicBool,
 }
 
-/// What is done about links that lead to where no copy is.
+/// How many links of the package that are left out are named; the others are counted.
+const LINKS_NAMED: usize = 20;
+
+/// What a folder is to the package that is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Links {
-    /// The package cannot be built.
-    Refused,
-    /// They are left out, and that is said.
-    LeftOut,
+pub(super) enum Part {
+    /// Its own folder.
+    Package,
+    /// A folder that packages share.
+    Shared,
+}
+
+impl Part {
+    /// Whether `name` in `folder`, a path below this part, is not copied. npm packs what stands deeper in a package
+    /// under these names: fixtures and templates.
+    fn leaves_out(self, folder: &Path, name: &OsStr) -> bool {
+        is_left_out(name) && (self == Self::Shared || folder == Path::new(""))
+    }
 }
 
 /// One thing in a folder.
@@ -63,15 +74,16 @@ pub(super) enum Choice {
 }
 
 impl Copier<'_> {
-    /// All that is to be copied from a folder, what holds before what is held.
+    /// All that is to be copied from the package's folder, what holds before what is held.
     pub(super) fn list(&self, source: &Path) -> Result<Vec<Found>, WorkspaceError> {
-        self.list_chosen(source, |_, _| Ok(Choice::Taken)).map(Option::unwrap_or_default)
+        self.list_chosen(source, Part::Package, |_, _| Ok(Choice::Taken)).map(Option::unwrap_or_default)
     }
 
     /// What `choose` takes, told of each thing and of how many there are with it; `None` when it is too much.
     pub(super) fn list_chosen(
         &self,
         source: &Path,
+        part: Part,
         mut choose: impl FnMut(&Found, usize) -> io::Result<Choice>,
     ) -> Result<Option<Vec<Found>>, WorkspaceError> {
         let mut all: Vec<Found> = Vec::new();
@@ -80,7 +92,7 @@ impl Copier<'_> {
             for entry in fs::read_dir(source.join(&folder))? {
                 self.go_on()?;
                 let entry = entry?;
-                if is_left_out(&entry.file_name()) || self.scratch.starts_with(entry.path()) {
+                if part.leaves_out(&folder, &entry.file_name()) || self.scratch.starts_with(entry.path()) {
                     continue;
                 }
                 let found = Found { path: folder.join(entry.file_name()), kind: entry.file_type()? };
@@ -104,15 +116,16 @@ impl Copier<'_> {
         source: &Path,
         below: &Path,
         found: Vec<Found>,
-        links: Links,
+        part: Part,
         left_out: &mut Vec<String>,
     ) -> Result<(), WorkspaceError> {
         fs::create_dir_all(self.target.join(below))?;
+        let mut links = 0;
         for Found { path, kind } in found {
             self.go_on()?;
             let (from, inner) = (source.join(&path), below.join(&path));
             // Of the package, its owner knows where it is.
-            let shown = if links == Links::Refused { &path } else { &inner };
+            let shown = if part == Part::Package { &path } else { &inner };
             let to = self.target.join(&inner);
             if kind.is_dir() {
                 fs::create_dir(&to)?;
@@ -122,12 +135,16 @@ impl Copier<'_> {
             } else if !kind.is_symlink() {
                 left_out.push(format!("{} is no file", shown.display()));
             } else if !self.copy_link(source, &from, &inner)? {
-                let refusal = format!("{} is a link that leads out of the package", shown.display());
-                match links {
-                    Links::Refused => return Err(WorkspaceError::Refused(refusal)),
-                    Links::LeftOut => left_out.push(format!("{} is a link to what is not copied", shown.display())),
+                links += 1;
+                if part == Part::Shared {
+                    left_out.push(format!("{} is a link to what is not copied", shown.display()));
+                } else if links <= LINKS_NAMED {
+                    left_out.push(format!("{} is a link that leads out of the package", shown.display()));
                 }
             }
+        }
+        if part == Part::Package && links > LINKS_NAMED {
+            left_out.push(format!("{} more links that lead out of the package", links - LINKS_NAMED));
         }
         Ok(())
     }
@@ -180,7 +197,8 @@ impl Copier<'_> {
     }
 }
 
-/// Whether nothing of this name is copied, at any level.
+/// Whether nothing of this name is copied from the root and from what packages share, at any level, and from the top
+/// of a package.
 pub(super) fn is_left_out(name: &OsStr) -> bool {
     LEFT_OUT.iter().any(|left_out| name == *left_out)
 }

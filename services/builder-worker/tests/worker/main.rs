@@ -7,6 +7,8 @@ mod entry;
 mod foreman;
 mod guard;
 mod life;
+mod lifecycle;
+mod links;
 mod log;
 mod npm;
 mod orders;

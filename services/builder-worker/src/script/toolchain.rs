@@ -1,0 +1,173 @@
+//! What npm tells every script: asked of npm itself, once, by a script that writes down its environment.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::Path,
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use serde::Deserialize;
+use tokio::{process::Command, time::timeout};
+
+use crate::npm::Npm;
+
+use super::SETTING;
+
+/// npm answers in a fraction of a second, and on a busy machine in a few.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// Stands in the settings that npm is asked with; nothing is asked of it.
+const REGISTRY: &str = "http://127.0.0.1:9/packline";
+
+/// Places in what npm told that are others for each script. No variable holds a zero byte.
+const HOME: &str = "\0home\0";
+const FOLDER: &str = "\0folder\0";
+const CACHE: &str = "\0cache\0";
+const USERCONFIG: &str = "\0userconfig\0";
+const OF_REGISTRY: &str = "\0registry\0";
+
+/// The script's name, and the program that it is.
+const NAME: &str = "packline";
+const PROGRAM: &str = "require('fs').writeFileSync('told.json', \
+                       JSON.stringify({ env: process.env, node: process.version }))";
+
+/// What npm tells every script on this machine. Ask for it once, outside of builds, and keep it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Toolchain {
+    exported: BTreeMap<String, String>,
+    programs: String,
+    node_version: String,
+}
+
+/// What the script wrote down.
+#[derive(Deserialize)]
+pub(super) struct Told {
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) node: String,
+}
+
+impl Toolchain {
+    /// Asks the npm that is on PATH of `base`, an environment of builds, in a new folder below `scratch`.
+    ///
+    /// # Errors
+    /// One line that says why npm did not answer.
+    pub async fn ask(base: &BTreeMap<String, String>, scratch: &Path) -> Result<Self, String> {
+        let failed = |error: io::Error| format!("npm cannot be asked what it tells scripts: {error}");
+        let place = tempfile::tempdir_in(scratch).map_err(failed)?;
+        // npm speaks of folders as the kernel does.
+        let root = place.path().canonicalize().map_err(failed)?;
+        let npm = Npm {
+            registry: REGISTRY.to_owned(),
+            scope: None,
+            userconfig: root.join("npmrc"),
+            cache: root.join("cache"),
+        };
+        let folder = root.join("package");
+        fs::create_dir(&folder).map_err(failed)?;
+        fs::create_dir(root.join("home")).map_err(failed)?;
+        let manifest = serde_json::json!({"name": NAME, "version": "1.0.0", "scripts": {NAME: "node tell.js"}});
+        fs::write(folder.join("package.json"), manifest.to_string()).map_err(failed)?;
+        fs::write(folder.join("tell.js"), PROGRAM).map_err(failed)?;
+        fs::write(&npm.userconfig, npm.settings()).map_err(failed)?;
+
+        let mut given: BTreeMap<String, String> =
+            base.iter().filter(|(name, _)| !is_settings(name)).map(|(n, v)| (n.clone(), v.clone())).collect();
+        given.insert("HOME".to_owned(), root.join("home").display().to_string());
+        let mut command = Command::new("npm");
+        command.args(["run", NAME]).current_dir(&folder).env_clear().envs(&given);
+        command.env("npm_config_userconfig", &npm.userconfig);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        let output = match timeout(ANSWER, command.output()).await {
+            Ok(output) => output.map_err(failed)?,
+            Err(_) => return Err(format!("npm did not say within {} s what it tells scripts", ANSWER.as_secs())),
+        };
+        let told = fs::read(folder.join("told.json")).map_err(|_| refusal(&output))?;
+        let told: Told = serde_json::from_slice(&told)
+            .map_err(|error| format!("what npm tells scripts is not understood: {error}"))?;
+        Ok(Self::of(told, &given, &npm, &root))
+    }
+
+    /// What npm added to the environment that it was given, with marks for what is not so for all scripts.
+    pub(super) fn of(told: Told, given: &BTreeMap<String, String>, npm: &Npm, root: &Path) -> Self {
+        let shown = |path: &Path| path.display().to_string();
+        let folder = root.join("package");
+        let marks = [
+            (shown(&root.join("home")), HOME),
+            (shown(&folder), FOLDER),
+            (shown(&npm.cache), CACHE),
+            (shown(&npm.userconfig), USERCONFIG),
+            (format!("{REGISTRY}/"), OF_REGISTRY),
+        ];
+        let marked = |value: &str| marks.iter().fold(value.to_owned(), |value, (text, mark)| value.replace(text, mark));
+        let base = given.get("PATH").map_or("", String::as_str);
+        let path = told.env.get("PATH").map_or("", String::as_str);
+        let programs = path.strip_prefix(&bins(&folder)).and_then(|path| path.strip_suffix(base)).unwrap_or(":");
+        let told_to_all = told.env.iter().filter(|(name, value)| !is_of_one(name) && given.get(*name) != Some(value));
+        Self {
+            exported: told_to_all.map(|(name, value)| (name.clone(), marked(value))).collect(),
+            programs: programs.trim_matches(':').to_owned(),
+            node_version: told.node.trim_start_matches('v').to_owned(),
+        }
+    }
+
+    /// The version of npm, empty where it does not say it.
+    pub fn npm_version(&self) -> &str {
+        self.exported.get("npm_config_npm_version").map_or("", String::as_str)
+    }
+
+    /// The version of the Node that npm runs in, without a `v`.
+    pub fn node_version(&self) -> &str {
+        &self.node_version
+    }
+
+    /// What npm tells under this name, unless that is nothing; not for what differs from script to script.
+    pub(super) fn exported_as_is(&self, name: &str) -> Option<&str> {
+        self.exported.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// The variables for a script in `folder`.
+    pub(super) fn exported(&self, npm: &Npm, folder: &str, home: &str) -> BTreeMap<String, String> {
+        let marks = [
+            (HOME, home.to_owned()),
+            (FOLDER, folder.to_owned()),
+            (CACHE, npm.cache.display().to_string()),
+            (USERCONFIG, npm.userconfig.display().to_string()),
+            (OF_REGISTRY, format!("{}/", npm.registry)),
+        ];
+        let filled = |value: &str| marks.iter().fold(value.to_owned(), |value, (mark, text)| value.replace(mark, text));
+        self.exported.iter().map(|(name, value)| (name.clone(), filled(value))).collect()
+    }
+
+    /// PATH for a script in `folder`: the programs of its dependencies, those of npm, and those of the build.
+    pub(super) fn path(&self, folder: &Path, base: Option<&str>) -> String {
+        let parts = [bins(folder), self.programs.clone(), base.unwrap_or_default().to_owned()];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(":")
+    }
+}
+
+/// `node_modules/.bin` of a folder and of all above it.
+fn bins(folder: &Path) -> String {
+    let all = folder.ancestors().map(|folder| folder.join("node_modules/.bin").display().to_string());
+    all.collect::<Vec<_>>().join(":")
+}
+
+/// What a build may set that changes npm's settings.
+fn is_settings(name: &str) -> bool {
+    const OTHERS: [&str; 6] = ["EDITOR", "VISUAL", "NODE_OPTIONS", "PREFIX", "DESTDIR", "TMPDIR"];
+    name.to_lowercase().starts_with(SETTING) || OTHERS.contains(&name)
+}
+
+/// What npm says of one script and one package, and what shells set by themselves.
+fn is_of_one(name: &str) -> bool {
+    const NAMES: [&str; 6] = ["PATH", "PWD", "OLDPWD", "SHLVL", "_", "npm_command"];
+    NAMES.contains(&name) || name.starts_with("npm_package_") || name.starts_with("npm_lifecycle_")
+}
+
+/// Why there is no answer, in one line.
+fn refusal(output: &Output) -> String {
+    let printed = String::from_utf8_lossy(&output.stderr);
+    let why: String = printed.lines().find(|line| !line.trim().is_empty()).unwrap_or("").chars().take(200).collect();
+    format!("npm did not say what it tells scripts ({}): {}", output.status, why.escape_debug())
+}
