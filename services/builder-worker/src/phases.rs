@@ -26,6 +26,10 @@ pub(crate) struct Ended {
     pub(crate) fix_attempts: u32,
     pub(crate) version: Option<String>,
     pub(crate) integrity: Option<String>,
+    /// What somebody should look at although it fails nothing.
+    pub(crate) warnings: Vec<String>,
+    /// The publish phase was skipped because the package is private.
+    pub(crate) private: bool,
 }
 
 /// Whether a build may not start, or not go on.
@@ -59,6 +63,7 @@ impl Phases<'_> {
                 return Err((None, Failure::killed()));
             }
             if let Some(why) = self.skips(phase) {
+                self.ended.private |= matches!(phase.step, Step::NpmPublish) && self.manifest.private;
                 self.runner.say(&phase.name, &format!("skipped: {why}"));
                 self.report(phase::skipped(&phase.name));
                 continue;
