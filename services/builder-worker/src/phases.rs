@@ -28,7 +28,7 @@ pub(crate) struct Ended {
     pub(crate) integrity: Option<String>,
     /// What somebody should look at although it fails nothing.
     pub(crate) warnings: Vec<String>,
-    /// The publish phase was skipped because the package is private.
+    /// Nothing was published, because the package is private.
     pub(crate) private: bool,
 }
 
@@ -58,12 +58,14 @@ impl Phases<'_> {
         for left_out in &self.folder.left_out {
             self.runner.say(first, &format!("left out of the copy: {left_out}"));
         }
+        // `skips` leaves the built-in publish out; only a command of one's own may publish a private package.
+        let own_publish = |phase: &Phase| phase.name == PUBLISH && !matches!(phase.step, Step::NpmPublish);
+        self.ended.private = self.manifest.private && !phases.iter().any(own_publish);
         for phase in phases {
             if is_ended(self.build) {
                 return Err((None, Failure::killed()));
             }
             if let Some(why) = self.skips(phase) {
-                self.ended.private |= matches!(phase.step, Step::NpmPublish) && self.manifest.private;
                 self.runner.say(&phase.name, &format!("skipped: {why}"));
                 self.report(phase::skipped(&phase.name));
                 continue;
