@@ -56,6 +56,9 @@ pub struct QueueRow {
     pub dependencies: Vec<PackageName>,
     /// Failures of its own since it was last queued afresh.
     pub attempts: u32,
+    /// It is published in the words of this answer, but private: it was built, and the registry does not have it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub private: bool,
     /// The first that `orchestrator.why` answers, for a person.
     pub reason: String,
     /// How long its build takes by its own past, in seconds; none without a past.
@@ -76,6 +79,9 @@ pub struct Why {
     pub state: Option<Standing>,
     /// The first is what would have to change first.
     pub reasons: Vec<Told>,
+    /// What its last build was warned of, where it ended and nothing has been queued since.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// How long its build takes by its own past, in seconds; none without a past.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimated_seconds: Option<u64>,

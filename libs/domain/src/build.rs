@@ -55,7 +55,7 @@ impl<'de> Deserialize<'de> for BuildId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Outcome {
-    /// All phases passed, and the registry has it.
+    /// All phases passed, and the registry has it, unless its package is private.
     Published,
     /// A phase failed.
     Failed,
@@ -125,4 +125,10 @@ pub struct Attempt {
     /// In which phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_phase: Option<String>,
+    /// What its worker warned of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// It was built, and not published, because its package is private.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub private: bool,
 }

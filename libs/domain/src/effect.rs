@@ -42,6 +42,9 @@ pub struct Event {
     /// Who commanded it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// A package was built, and not published, because it is private.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub private: bool,
     /// Sequence in `CONTROL` of the command that did it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<u64>,
@@ -65,6 +68,7 @@ impl Event {
             package_name: None,
             build_id: None,
             by: None,
+            private: false,
             command: None,
             message,
         }

@@ -20,6 +20,8 @@ pub const SECONDS: &str = "Seconds";
 pub const EXIT_CODE: &str = "Exit-Code";
 /// How the build ended: the log is complete.
 pub const OUTCOME: &str = "Outcome";
+/// `true` beside an outcome: the package is private, so it was built and not published.
+pub const PRIVATE: &str = "Private";
 
 const RUNNING: &str = "running";
 
@@ -42,6 +44,8 @@ pub enum LogEntry {
     Over {
         /// How it ended.
         outcome: Outcome,
+        /// It was built, and not published, because its package is private.
+        private: bool,
     },
 }
 
@@ -57,7 +61,10 @@ impl LogEntry {
                 headers.push((SECONDS, report.seconds.to_string()));
                 headers.extend(report.exit_code.map(|code| (EXIT_CODE, code.to_string())));
             }
-            Self::Over { outcome } => headers.push((OUTCOME, word(outcome))),
+            Self::Over { outcome, private } => {
+                headers.push((OUTCOME, word(outcome)));
+                headers.extend(private.then(|| (PRIVATE, true.to_string())));
+            }
         }
         headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
@@ -65,7 +72,7 @@ impl LogEntry {
     /// Reads the headers of a message. What is not understood is lines of the phase that is named, if any.
     pub fn parse<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Self {
         if let Some(outcome) = header(OUTCOME).and_then(read) {
-            return Self::Over { outcome };
+            return Self::Over { outcome, private: header(PRIVATE) == Some("true") };
         }
         let name = header(PHASE).unwrap_or_default().to_owned();
         match header(STATUS) {
@@ -112,8 +119,9 @@ mod tests {
             LogEntry::Began { phase: "test".into() },
             LogEntry::Ended(report(PhaseStatus::Failed, Some(1))),
             LogEntry::Ended(report(PhaseStatus::TimedOut, None)),
-            LogEntry::Over { outcome: Outcome::Published },
-            LogEntry::Over { outcome: Outcome::TimedOut },
+            LogEntry::Over { outcome: Outcome::Published, private: false },
+            LogEntry::Over { outcome: Outcome::Published, private: true },
+            LogEntry::Over { outcome: Outcome::TimedOut, private: false },
         ] {
             assert_eq!(again(&entry), entry);
         }

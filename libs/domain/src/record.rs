@@ -167,11 +167,14 @@ pub enum State {
         /// Not before this.
         until: Timestamp,
     },
-    /// The registry has it.
+    /// The registry has it, unless it is private.
     Published {
         /// The version, where the worker said it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         version: Option<String>,
+        /// It was built, and not published.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        private: bool,
     },
     /// It will not be tried again by itself.
     Failed {

@@ -10,6 +10,11 @@ pub fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
+/// What became of a package that ended as published, for people.
+pub fn published(private: bool) -> &'static str {
+    if private { "built (private)" } else { "published" }
+}
+
 /// ` by ops: reason`, as far as it is known.
 pub fn by(origin: &Origin) -> String {
     let who = origin.by.as_ref().map(|by| format!(" by {}", one_line(by))).unwrap_or_default();

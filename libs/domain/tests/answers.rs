@@ -54,7 +54,7 @@ fn state() -> State {
         max_concurrent: 4,
         complete: true,
         slots: 2,
-        counts: Counts { ready: 3, building: 1, ..Counts::default() },
+        counts: Counts { ready: 3, building: 1, published: 5, private: 2, ..Counts::default() },
         estimated_seconds: Some(77),
         stalled: Some(Stalled { since: at(1), kind: Stall::NotTaken, text: "nobody takes it".into() }),
         active: vec![Active {
@@ -142,10 +142,13 @@ fn one_page_of_the_queue_and_the_question_for_it() {
         priority: 7,
         dependencies: vec!["lodash.merge".parse().unwrap()],
         attempts: 1,
+        private: false,
         reason: "needs lodash.merge, which is ready".into(),
         estimated_seconds: Some(30),
     };
-    golden("queue", &Queue { schema: 1, packages: vec![row], cursor: Some(core()) });
+    golden("queue", &Queue { schema: 1, packages: vec![row.clone()], cursor: Some(core()) });
+    let private = QueueRow { state: Some(Standing::Published), private: true, reason: "built (private)".into(), ..row };
+    golden("queue_private", &Queue { schema: 1, packages: vec![private], cursor: None });
     let question = QueueQuestion { state: Some(Standing::Ready), limit: Some(50), cursor: Some("@acme/core".into()) };
     let body = serde_json::to_value(&question).unwrap();
     assert_eq!(body, json!({"state": "ready", "limit": 50, "cursor": "@acme/core"}));
@@ -169,13 +172,20 @@ fn why_with_every_kind_of_reason() {
         Reason::Building(holder.clone()),
         Reason::Ending { holder: Holder { worker: None, ..holder.clone() }, ending: Ending::Cancel(origin()) },
         Reason::Ending { holder, ending: Ending::Deadline },
-        Reason::Published { version: None },
+        Reason::Published { version: None, private: false },
+        Reason::Published { version: Some("1.0.0".into()), private: true },
         Reason::Failed { error: "no".into(), failed_phase: Some("test".into()) },
         Reason::Cancelled(origin()),
     ];
     let reasons = reasons.into_iter().map(|reason| Told { text: reason.to_string(), reason }).collect();
-    let why =
-        Why { schema: 1, package_name: core(), state: Some(Standing::Ready), reasons, estimated_seconds: Some(30) };
+    let why = Why {
+        schema: 1,
+        package_name: core(),
+        state: Some(Standing::Ready),
+        reasons,
+        warnings: vec!["types: dist/index.d.ts is not in the tarball".into()],
+        estimated_seconds: Some(30),
+    };
     golden("why", &why);
 }
 
@@ -190,6 +200,8 @@ fn history() {
         class: None,
         error: None,
         failed_phase: None,
+        warnings: vec!["types: dist/index.d.ts is not in the tarball".into()],
+        private: true,
     };
     golden("history", &History { schema: 1, package_name: core(), attempts: vec![attempt] });
     let unknown: History = serde_json::from_value(json!({"packageName": "@acme/core"})).unwrap();

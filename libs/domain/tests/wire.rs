@@ -6,7 +6,7 @@ use packline_domain::{
     PackageStatus, StatusKind, Timestamp,
     control::{LastControl, Origin},
     effect::EffectsRecord,
-    message::{OrderConfig, PhaseReport, PhaseStatus, PollAnnouncement},
+    message::{OrderConfig, PhaseReport, PhaseStatus, PollAnnouncement, cut_warnings},
     record::{
         Control, Ending, Intended, Intention, LastPoll, Leader, Permit, Position, Queue, Retries, State, Worker,
         WorkerBuild,
@@ -58,61 +58,96 @@ fn messages() {
             std::time::Duration::from_secs(3600),
         ),
     );
+    let result = BuildResult {
+        schema: 1,
+        build_id: "acme/core.17".parse().unwrap(),
+        attempt: 2,
+        permit: 3,
+        permit_revision: 99,
+        package_name: package().name,
+        success: false,
+        outcome: Outcome::TimedOut,
+        error: Some("silent for 5m".into()),
+        failed_phase: Some("test".into()),
+        fix_attempts: Some(1),
+        retry: false,
+        worker: "host-1".into(),
+        started_at: at(1),
+        finished_at: at(9),
+        phases: vec![PhaseReport {
+            name: "test".into(),
+            status: PhaseStatus::TimedOut,
+            exit_code: Some(1),
+            seconds: 7.5,
+        }],
+        version: Some("1.0.0".into()),
+        integrity: Some("sha512-abc".into()),
+        warnings: vec!["types: dist/index.d.ts is not in the tarball".into()],
+        private: false,
+    };
+    golden("result", &result);
     golden(
-        "result",
+        "result_private",
         &BuildResult {
-            schema: 1,
-            build_id: "acme/core.17".parse().unwrap(),
-            attempt: 2,
-            permit: 3,
-            permit_revision: 99,
-            package_name: package().name,
-            success: false,
-            outcome: Outcome::TimedOut,
-            error: Some("silent for 5m".into()),
-            failed_phase: Some("test".into()),
-            fix_attempts: Some(1),
-            retry: false,
-            worker: "host-1".into(),
-            started_at: at(1),
-            finished_at: at(9),
+            success: true,
+            outcome: Outcome::Published,
+            error: None,
+            failed_phase: None,
+            fix_attempts: None,
+            retry: true,
             phases: vec![PhaseReport {
-                name: "test".into(),
-                status: PhaseStatus::TimedOut,
-                exit_code: Some(1),
-                seconds: 7.5,
+                name: "publish".into(),
+                status: PhaseStatus::Skipped,
+                exit_code: None,
+                seconds: 0.0,
             }],
-            version: Some("1.0.0".into()),
-            integrity: Some("sha512-abc".into()),
+            integrity: None,
+            warnings: vec![],
+            private: true,
+            ..result
         },
     );
+    let status = PackageStatus {
+        schema: 1,
+        package_name: package().name,
+        id: Some("42".into()),
+        status: StatusKind::Failed,
+        error: Some("no".into()),
+        failed_phase: Some("test".into()),
+        attempts: 3,
+        build_id: Some("acme/core.17".parse().unwrap()),
+        version: Some("1.0.0".into()),
+        private: false,
+        commit: 12,
+    };
+    golden("status", &status);
     golden(
-        "status",
-        &PackageStatus {
-            schema: 1,
-            package_name: package().name,
-            id: Some("42".into()),
-            status: StatusKind::Failed,
-            error: Some("no".into()),
-            failed_phase: Some("test".into()),
-            attempts: 3,
-            build_id: Some("acme/core.17".parse().unwrap()),
-            version: Some("1.0.0".into()),
-            commit: 12,
-        },
+        "status_private",
+        &PackageStatus { status: StatusKind::Published, error: None, failed_phase: None, private: true, ..status },
     );
+    let event = Event {
+        schema: 1,
+        kind: "paused".into(),
+        at: at(2),
+        commit: 5,
+        package_name: Some(package().name),
+        build_id: None,
+        by: Some("ada".into()),
+        private: false,
+        command: Some(12),
+        message: "paused by ada: release".into(),
+    };
+    golden("event", &event);
     golden(
-        "event",
+        "event_private",
         &Event {
-            schema: 1,
-            kind: "paused".into(),
-            at: at(2),
-            commit: 5,
-            package_name: Some(package().name),
-            build_id: None,
-            by: Some("ada".into()),
-            command: Some(12),
-            message: "paused by ada: release".into(),
+            kind: "published".into(),
+            build_id: Some("acme/core.17".parse().unwrap()),
+            by: None,
+            private: true,
+            command: None,
+            message: "built (private) @acme/core 1.0.0 (attempt 1, 8s)".into(),
+            ..event
         },
     );
 }
@@ -161,7 +196,7 @@ fn records() {
         ("queued", State::Queued),
         ("building", State::Building { build_id: "acme/core.17".parse().unwrap(), permit: 3, again: true }),
         ("retrying", State::Retrying { until: at(60) }),
-        ("published", State::Published { version: Some("1.0.0".into()) }),
+        ("published", State::Published { version: Some("1.0.0".into()), private: true }),
         ("failed", State::Failed { error: "no".into(), failed_phase: Some("test".into()) }),
         ("cancelled", State::Cancelled { origin: origin() }),
     ] {
@@ -204,16 +239,32 @@ fn records() {
             infrastructure: 0,
             next_attempt_at: Some(at(60)),
             integrities: vec!["sha512-abc".into()],
-            attempts: vec![Attempt {
-                build_id: "acme/core.17".parse().unwrap(),
-                attempt: 2,
-                worker: Some("host-1".into()),
-                started_at: at(1),
-                finished_at: at(9),
-                class: Some(FailureClass::Own),
-                error: Some("no".into()),
-                failed_phase: Some("test".into()),
-            }],
+            attempts: vec![
+                Attempt {
+                    build_id: "acme/core.17".parse().unwrap(),
+                    attempt: 2,
+                    worker: Some("host-1".into()),
+                    started_at: at(1),
+                    finished_at: at(9),
+                    class: Some(FailureClass::Own),
+                    error: Some("no".into()),
+                    failed_phase: Some("test".into()),
+                    warnings: vec!["types: dist/index.d.ts is not in the tarball".into()],
+                    private: false,
+                },
+                Attempt {
+                    build_id: "acme/core.19".parse().unwrap(),
+                    attempt: 3,
+                    worker: Some("host-1".into()),
+                    started_at: at(60),
+                    finished_at: at(68),
+                    class: None,
+                    error: None,
+                    failed_phase: None,
+                    warnings: vec![],
+                    private: true,
+                },
+            ],
         },
     );
     for (name, what) in [
@@ -376,4 +427,33 @@ fn commands_are_read_as_people_type_them() {
         let reason = Command::parse(name, body.as_bytes()).unwrap_err();
         assert!(!reason.contains('\n'), "{reason}");
     }
+}
+
+#[test]
+fn at_most_twenty_warnings_of_at_most_500_characters_in_one_line_each_are_kept() {
+    let cut = |warnings: &[String]| {
+        let once = cut_warnings(warnings.to_vec());
+        assert_eq!(cut_warnings(once.clone()), once, "what is cut is not cut again");
+        once
+    };
+    let fits = "ä".repeat(500);
+    assert_eq!(cut(std::slice::from_ref(&fits)), [fits.clone()]);
+    assert_eq!(cut(&[format!("{fits}b")]), [format!("{}…", "ä".repeat(499))]);
+    assert_eq!(cut(&["\u{1b} a\n\u{1b}[2Jb\n".into(), String::new(), " \n".into()]), ["a  [2Jb"]);
+    let many = |count: usize| (0..count).map(|n| format!("w{n}")).collect::<Vec<_>>();
+    assert_eq!(cut(&many(20)), many(20));
+    let kept = cut(&many(50));
+    assert_eq!((kept.len(), &kept[..19]), (20, &many(19)[..]));
+    assert_eq!(kept[19], "… and 31 more warnings");
+}
+
+#[test]
+fn a_result_without_warnings_that_is_not_private_says_neither() {
+    let json = json!({"buildId": "acme/core.17", "attempt": 1, "permit": 0, "permitRevision": 1,
+        "packageName": "@acme/core", "success": true, "outcome": "published", "worker": "w",
+        "startedAt": at(0), "finishedAt": at(1)});
+    let result: BuildResult = serde_json::from_value(json).unwrap();
+    assert_eq!((result.warnings.len(), result.private), (0, false));
+    let again = serde_json::to_value(result).unwrap();
+    assert_eq!((again.get("warnings"), again.get("private")), (None, None));
 }

@@ -11,7 +11,7 @@ use packline_domain::{
 use crate::{
     Refusal,
     step::{About, Step},
-    text::{by, cancelled, counted},
+    text::{by, cancelled, counted, published},
 };
 
 /// The most packages that a command queues afresh in the commit of its own.
@@ -235,8 +235,8 @@ impl Step<'_> {
                     Course::of(1)
                 }
             },
-            State::Published { .. } => {
-                let message = format!("cancel changes nothing: {name} is published{}", self.not_yet());
+            State::Published { private, .. } => {
+                let message = format!("cancel changes nothing: {name} is {}{}", published(*private), self.not_yet());
                 self.unchanged(Some(name), origin, message)
             }
             State::Cancelled { .. } => {
@@ -278,8 +278,9 @@ impl Step<'_> {
                 }
             },
             State::Queued => self.unchanged(Some(name), origin, nothing("is queued")),
-            State::Published { .. } => {
-                self.unchanged(Some(name), origin, nothing("is published; announce it to build it again"))
+            State::Published { private, .. } => {
+                let why = format!("is {}; announce it to build it again", published(private));
+                self.unchanged(Some(name), origin, nothing(&why))
             }
         }
     }

@@ -1,23 +1,19 @@
 //! How a build ends: its class, its package's next state, and what is reported.
 
 use packline_domain::{
-    Attempt, BuildId, BuildResult, FailureClass, Outcome, PackageName, PackageStatus, SCHEMA, StatusKind,
+    BuildId, BuildResult, FailureClass, Outcome, PackageName, PackageStatus, SCHEMA, StatusKind,
     effect::Effect,
-    message::cut_error,
-    record::{Ending, Key, Permit, Queue, Retries, State},
+    message::{cut_error, cut_warnings},
+    record::{Ending, Key, Permit, Queue, State},
 };
 
 use crate::{
     Refusal,
+    history::{correct, no_retries, remember},
     retry::{Next, next},
     step::{About, Step},
-    text::{cancelled, one_line, spoken},
+    text::{cancelled, one_line, published, spoken},
 };
-
-/// How many attempts of a package are kept.
-pub(crate) const ATTEMPTS: usize = 10;
-/// How many integrities of a package are kept.
-pub(crate) const INTEGRITIES: usize = 20;
 
 /// The end of a build, as its worker says it or as its loss implies.
 pub(crate) struct End {
@@ -29,12 +25,24 @@ pub(crate) struct End {
     pub(crate) failed_phase: Option<String>,
     pub(crate) version: Option<String>,
     pub(crate) integrity: Option<String>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) private: bool,
 }
 
 impl End {
     /// The worker that held the permit is lost.
     pub(crate) fn lost(worker: Option<String>) -> Self {
-        Self { outcome: None, retry: true, worker, error: None, failed_phase: None, version: None, integrity: None }
+        Self {
+            outcome: None,
+            retry: true,
+            worker,
+            error: None,
+            failed_phase: None,
+            version: None,
+            integrity: None,
+            warnings: Vec::new(),
+            private: false,
+        }
     }
 
     fn said(result: BuildResult) -> Self {
@@ -46,6 +54,8 @@ impl End {
             failed_phase: result.failed_phase.map(|phase| one_line(&phase)),
             version: result.version.map(|version| one_line(&version)),
             integrity: result.integrity,
+            warnings: cut_warnings(result.warnings),
+            private: result.private,
         }
     }
 
@@ -147,12 +157,11 @@ impl Step<'_> {
         };
         let Some(class) = class else {
             self.put_retries(&name, retries);
-            let version = end.version.clone();
-            self.published(&mut queue, &permit, version.as_deref(), again);
+            self.published(&mut queue, &permit, &end, again);
             if again {
                 self.queue_afresh(queue);
             } else {
-                queue.state = State::Published { version };
+                queue.state = State::Published { version: end.version, private: end.private };
                 self.put_queue(queue);
             }
             return;
@@ -165,15 +174,17 @@ impl Step<'_> {
         self.settle(queue, &ended, next, again);
     }
 
-    fn published(&mut self, queue: &mut Queue, permit: &Permit, version: Option<&str>, again: bool) {
+    fn published(&mut self, queue: &mut Queue, permit: &Permit, end: &End, again: bool) {
         let name = &permit.package_name;
-        let about = About { version, ..About::build(&permit.build_id) };
+        let version = end.version.as_deref();
+        let about = About { version, private: end.private, ..About::build(&permit.build_id) };
         self.report(queue, StatusKind::Published, permit.attempt, about);
+        let what = published(end.private);
         let version = version.map(|version| format!(" {version}")).unwrap_or_default();
         let took = spoken(self.now.at.since(permit.granted_at));
         let then = if again { "; newer data came meanwhile, queued again" } else { "" };
-        let message = format!("published {name}{version} (attempt {}, {took}){then}", permit.attempt);
-        self.tell("published", name, Some(&permit.build_id), message);
+        let message = format!("{what} {name}{version} (attempt {}, {took}){then}", permit.attempt);
+        self.tell_built("published", &permit.build_id, end.private, message);
     }
 
     /// Puts the package of a build that was not published where it belongs.
@@ -183,7 +194,7 @@ impl Step<'_> {
         let failed_phase = end.failed_phase.as_deref().filter(|_| ended.ending.is_none());
         let spent = self.retries(&name).map_or(0, |retries| retries.failures);
         let version = end.version.as_deref();
-        let about = About { build_id: Some(&permit.build_id), error: Some(reason), failed_phase, version };
+        let about = About { error: Some(reason), failed_phase, version, ..About::build(&permit.build_id) };
         let (kind, then) = match next {
             Next::Retry { until, retry, of } => {
                 self.report(&mut queue, StatusKind::Queued, spent, about);
@@ -254,10 +265,12 @@ impl Step<'_> {
                     attempts: result.attempt,
                     build_id: Some(build_id.clone()),
                     version: result.version.as_deref().map(one_line),
+                    private: result.private,
                     commit: self.now.commit,
                 })));
-                let message = format!("stale build {build_id} of an unknown package was published");
-                self.tell("stale", &name, Some(&build_id), message);
+                let what = published(result.private);
+                let message = format!("stale build {build_id} of an unknown package was {what}");
+                self.tell_built("stale", &build_id, result.private, message);
             }
         }
     }
@@ -270,7 +283,8 @@ impl Step<'_> {
         correct(&mut retries, &result);
         self.put_retries(&name, retries);
         let version = result.version.as_deref().map(one_line);
-        let about = About { version: version.as_deref(), ..About::build(&build_id) };
+        let private = result.private;
+        let about = About { version: version.as_deref(), private, ..About::build(&build_id) };
         self.report(&mut queue, StatusKind::Published, result.attempt, about);
         let then = match queue.state {
             State::Building { .. } => "; the build under way goes on",
@@ -279,17 +293,13 @@ impl Step<'_> {
             | State::Published { .. }
             | State::Failed { .. }
             | State::Cancelled { .. } => {
-                queue.state = State::Published { version: result.version.map(|version| one_line(&version)) };
+                queue.state = State::Published { version, private };
                 ""
             }
         };
         self.put_queue(queue);
-        self.tell(
-            "stale",
-            &name,
-            Some(&build_id),
-            format!("stale build {build_id} of {name} was published after all{then}"),
-        );
+        let message = format!("stale build {build_id} of {name} was {} after all{then}", published(private));
+        self.tell_built("stale", &build_id, private, message);
     }
 }
 
@@ -323,70 +333,4 @@ impl Ended<'_> {
             FailureClass::Returned => format!("returned {name}: {reason}"),
         }
     }
-}
-
-fn no_retries() -> Retries {
-    Retries { schema: SCHEMA, ..Retries::default() }
-}
-
-/// Adds an attempt, and what it may have published, to the history of its package.
-fn remember(
-    retries: &mut Retries,
-    permit: &Permit,
-    end: &End,
-    class: Option<FailureClass>,
-    reason: Option<&str>,
-    now: &crate::Now,
-) {
-    for integrity in permit.integrity.iter().chain(&end.integrity) {
-        note_integrity(retries, integrity);
-    }
-    retries.attempts.push(Attempt {
-        build_id: permit.build_id.clone(),
-        attempt: permit.attempt,
-        worker: end.worker.as_ref().or(permit.worker.as_ref()).map(|worker| one_line(worker)),
-        started_at: permit.granted_at,
-        finished_at: now.at,
-        class,
-        error: reason.map(one_line),
-        failed_phase: end.failed_phase.clone(),
-    });
-    let surplus = retries.attempts.len().saturating_sub(ATTEMPTS);
-    retries.attempts.drain(..surplus);
-}
-
-/// Notes in the history that a build counted as lost was published after all.
-fn correct(retries: &mut Retries, result: &BuildResult) {
-    if let Some(integrity) = &result.integrity {
-        note_integrity(retries, integrity);
-    }
-    if let Some(attempt) = retries.attempts.iter_mut().find(|attempt| attempt.build_id == result.build_id) {
-        attempt.class = None;
-        attempt.error = None;
-        attempt.failed_phase = None;
-        return;
-    }
-    retries.attempts.push(Attempt {
-        build_id: result.build_id.clone(),
-        attempt: result.attempt,
-        worker: Some(one_line(&result.worker)),
-        started_at: result.started_at,
-        finished_at: result.finished_at,
-        class: None,
-        error: None,
-        failed_phase: None,
-    });
-    let surplus = retries.attempts.len().saturating_sub(ATTEMPTS);
-    retries.attempts.drain(..surplus);
-}
-
-/// Notes what may stand in the registry; the latest last. What is too long is no integrity.
-fn note_integrity(retries: &mut Retries, integrity: &str) {
-    if integrity.len() > 256 {
-        return;
-    }
-    retries.integrities.retain(|known| known != integrity);
-    retries.integrities.push(integrity.to_owned());
-    let surplus = retries.integrities.len().saturating_sub(INTEGRITIES);
-    retries.integrities.drain(..surplus);
 }

@@ -15,7 +15,7 @@ use packline_domain::{
 use crate::{
     Counts, Scheduler, Standing,
     forecast::own_past,
-    node::{NOTHING, Node},
+    node::{NOTHING, Node, is_private},
     order::{Rank, holds_back, waits},
 };
 
@@ -203,6 +203,7 @@ impl<'a> Truth<'a> {
             if let Some(standing) = truth {
                 *counts.of(standing) += 1;
             }
+            counts.private += usize::from(is_private(node.queue.as_deref()));
             if let Some(queue) = node.queue.as_deref().filter(|queue| waits(queue)) {
                 same(
                     format_args!("dependencies that hold {name} back"),

@@ -67,6 +67,7 @@ mod dispatch;
 mod expiry;
 mod finish;
 mod forecast;
+mod history;
 mod input;
 mod intention;
 pub mod invariant;

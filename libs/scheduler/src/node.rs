@@ -186,6 +186,9 @@ impl Packages {
                 (None, _) | (_, None) => false,
             };
         node.ripe = still_ripe;
+        let private = is_private(node.queue.as_deref());
+        let was_private = is_private(old.as_deref());
+        self.counts.private = (self.counts.private + usize::from(private)).saturating_sub(usize::from(was_private));
         if let Some(old) = old {
             match old.state {
                 State::Retrying { until } => self.due.remove(&(until, name.clone())),
@@ -259,4 +262,9 @@ impl Packages {
     fn row(&mut self, standing: Option<Standing>) -> &mut BTreeSet<Rank> {
         if standing == Some(Standing::Ready) { &mut self.ready } else { &mut self.later }
     }
+}
+
+/// Whether it is among those that [`Counts::private`] counts.
+pub(crate) fn is_private(queue: Option<&Queue>) -> bool {
+    queue.is_some_and(|queue| matches!(queue.state, State::Published { private: true, .. }))
 }

@@ -218,12 +218,22 @@ impl<'a> Step<'a> {
             attempts,
             build_id: about.build_id.cloned(),
             version: about.version.map(ToOwned::to_owned),
+            private: about.private,
             commit: self.now.commit,
         })));
     }
 
     pub(crate) fn tell(&mut self, kind: &str, about: &PackageName, build_id: Option<&BuildId>, message: String) {
         self.effects.push(event(self.now, kind, Some(about), build_id, None, message));
+    }
+
+    /// What a build that ended as published has come to.
+    pub(crate) fn tell_built(&mut self, kind: &str, build_id: &BuildId, private: bool, message: String) {
+        let mut told = event(self.now, kind, Some(&build_id.package), Some(build_id), None, message);
+        if let Effect::Event(event) = &mut told {
+            event.private = private;
+        }
+        self.effects.push(told);
     }
 
     /// What the command that is being worked off has told in this step.
@@ -250,6 +260,7 @@ pub(crate) struct About<'a> {
     pub(crate) error: Option<&'a str>,
     pub(crate) failed_phase: Option<&'a str>,
     pub(crate) version: Option<&'a str>,
+    pub(crate) private: bool,
 }
 
 impl<'a> About<'a> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-pub(crate) use packline_domain::text::{by, cancelled, counted, one_line};
+pub(crate) use packline_domain::text::{by, cancelled, counted, one_line, published};
 
 /// `0.4 s`, `12 s`, `5 min`, `1 h 30 min`.
 pub(crate) fn spoken(duration: Duration) -> String {

@@ -21,7 +21,9 @@ impl Scheduler {
             return vec![Reason::Unknown];
         };
         match &queue.state {
-            State::Published { version } => vec![Reason::Published { version: version.clone() }],
+            State::Published { version, private } => {
+                vec![Reason::Published { version: version.clone(), private: *private }]
+            }
             State::Failed { error, failed_phase } => {
                 vec![Reason::Failed { error: error.clone(), failed_phase: failed_phase.clone() }]
             }

@@ -92,6 +92,8 @@ fn result(permit: &Permit) -> BuildResult {
         phases: Vec::new(),
         version: Some("1.0.0".into()),
         integrity: None,
+        warnings: Vec::new(),
+        private: false,
     }
 }
 

@@ -26,6 +26,10 @@ pub(crate) struct Ended {
     pub(crate) fix_attempts: u32,
     pub(crate) version: Option<String>,
     pub(crate) integrity: Option<String>,
+    /// What somebody should look at although it fails nothing.
+    pub(crate) warnings: Vec<String>,
+    /// Nothing was published, because the package is private.
+    pub(crate) private: bool,
 }
 
 /// Whether a build may not start, or not go on.
@@ -54,6 +58,9 @@ impl Phases<'_> {
         for left_out in &self.folder.left_out {
             self.runner.say(first, &format!("left out of the copy: {left_out}"));
         }
+        // `skips` leaves the built-in publish out; only a command of one's own may publish a private package.
+        let own_publish = |phase: &Phase| phase.name == PUBLISH && !matches!(phase.step, Step::NpmPublish);
+        self.ended.private = self.manifest.private && !phases.iter().any(own_publish);
         for phase in phases {
             if is_ended(self.build) {
                 return Err((None, Failure::killed()));

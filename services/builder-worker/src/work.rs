@@ -10,7 +10,11 @@ use std::{
 };
 
 use packline_broker::{Message, topology};
-use packline_domain::{BuildResult, Outcome, SCHEMA, message::cut_error};
+use packline_domain::{
+    BuildResult, Outcome, SCHEMA,
+    message::{cut_error, cut_warnings},
+    text::published,
+};
 use packline_recipe::Step;
 use tokio::sync::watch;
 
@@ -287,6 +291,8 @@ fn result(build: &Build, ended: Ended) -> Option<BuildResult> {
         phases: ended.reports,
         version: ended.version,
         integrity: ended.integrity,
+        warnings: cut_warnings(ended.warnings),
+        private: ended.private,
     };
     let Some((phase, failure)) = ended.failure else { return Some(result) };
     let killed = build.killed().or_else(|| (failure.killed || build.life.is_blown()).then_some(Kill::FuseBlown));
@@ -304,7 +310,7 @@ fn result(build: &Build, ended: Ended) -> Option<BuildResult> {
         None => (failure.outcome, failure.retry, failure.error),
     };
     let error = phase.as_ref().map_or_else(|| error.clone(), |phase| format!("{phase}: {error}"));
-    (result.success, result.outcome, result.retry) = (false, outcome, retry);
+    (result.success, result.private, result.outcome, result.retry) = (false, false, outcome, retry);
     (result.error, result.failed_phase) = (Some(cut_error(error)), phase);
     Some(result)
 }
@@ -315,7 +321,7 @@ fn tell(result: &BuildResult) {
     let version = result.version.as_deref().unwrap_or("(no version)");
     let error = result.error.as_deref().unwrap_or_default().lines().next().unwrap_or_default();
     match (&result.outcome, &result.failed_phase) {
-        (Outcome::Published, _) => tracing::info!("published {name} {version} (build {id})"),
+        (Outcome::Published, _) => tracing::info!("{} {name} {version} (build {id})", published(result.private)),
         (Outcome::Failed | Outcome::TimedOut | Outcome::Infrastructure, Some(phase)) => {
             tracing::info!("phase {phase} failed of {name} (build {id}): {error}");
         }

@@ -8,6 +8,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 use maud::{DOCTYPE, Markup, html};
+use packline_domain::text::published;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
@@ -135,7 +136,7 @@ fn table(entries: &[Entry]) -> Markup {
                 @for entry in entries {
                     tr {
                         td { (entry.package.name) }
-                        td class=(entry.status.as_str()) { (entry.status.as_str()) }
+                        td class=(entry.status.as_str()) { (status(entry)) }
                         td { @if let Some(at) = entry.changed_at { time datetime=(at) { (at.to_string().get(..19).unwrap_or_default().replace('T', " ")) } } }
                         td.number { (entry.package.priority) }
                         td.note { (entry.package.category) }
@@ -145,6 +146,14 @@ fn table(entries: &[Entry]) -> Markup {
             }
         }
         p { "Times are UTC." }
+    }
+}
+
+/// The status, for people: the catalogue counts a private package that was built as published.
+fn status(entry: &Entry) -> &'static str {
+    match entry.status {
+        Status::Published => published(entry.is_private()),
+        Status::Ready | Status::Building | Status::Failed => entry.status.as_str(),
     }
 }
 

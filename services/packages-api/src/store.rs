@@ -99,6 +99,14 @@ pub struct Entry {
     pub changed_at: Option<Timestamp>,
 }
 
+impl Entry {
+    /// Whether its last status says that it is private: published then means built.
+    pub fn is_private(&self) -> bool {
+        let said = self.metadata.as_ref().and_then(|metadata| metadata.get("private"));
+        said == Some(&Value::Bool(true))
+    }
+}
+
 /// What [`Store::merge`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Merged {

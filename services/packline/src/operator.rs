@@ -16,7 +16,7 @@ mod poll;
 mod queue;
 mod records;
 mod send;
-mod shown;
+pub(crate) mod shown;
 mod status;
 mod wait;
 mod watch;

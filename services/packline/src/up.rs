@@ -29,6 +29,7 @@ use crate::{
         observer::{Observer, Rest},
         progress::Progress,
         table,
+        warnings::Warnings,
     },
 };
 use plant::Plant;
@@ -149,6 +150,7 @@ async fn watch(plant: &Plant, settings: &Settings, held: &Mutex<Held>, started_a
         all.into_iter().collect()
     };
     let (mut said, mut halted, mut patience) = (None, None, Patience::default());
+    let mut warnings = Warnings::since(started_at);
     let over = async |observer: &Observer, progress: &mut Progress| {
         if let Some(control) = &observer.board.control {
             let now = verdict::halted(control, &broker);
@@ -156,6 +158,9 @@ async fn watch(plant: &Plant, settings: &Settings, held: &Mutex<Held>, started_a
                 progress.say(line)?;
             }
             halted = now;
+        }
+        for line in warnings.news(&observer.board) {
+            progress.say(&line)?;
         }
         if !settings.once {
             return Ok(false);
@@ -184,7 +189,11 @@ async fn watch(plant: &Plant, settings: &Settings, held: &Mutex<Held>, started_a
     progress.finish();
     followed?;
     let held = lock(held).clone();
-    conclude(&observer.final_board().await?, &held, &broker)
+    let board = observer.final_board().await?;
+    for line in warnings.news(&board).into_iter().chain(warnings.summary()) {
+        say(&line)?;
+    }
+    conclude(&board, &held, &broker)
 }
 
 fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
@@ -238,10 +247,7 @@ fn conclude(board: &Board, held: &Held, broker: &str) -> anyhow::Result<()> {
     if !wrong.is_empty() {
         bail!("{}", wrong.join("; "));
     }
-    match all {
-        1 => say("The package is published."),
-        all => say(&format!("All {all} packages are published.")),
-    }
+    say(&held.all_done(board))
 }
 
 impl Settings {

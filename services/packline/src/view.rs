@@ -8,3 +8,4 @@ pub(crate) mod row;
 pub(crate) mod standing;
 pub(crate) mod standings;
 pub(crate) mod table;
+pub(crate) mod warnings;

@@ -115,6 +115,7 @@ mod tests {
             attempts: 1,
             build_id: None,
             version: None,
+            private: false,
             commit,
         }
     }

@@ -13,6 +13,7 @@ fn report(sequence: u64, name: &str, status: StatusKind, commit: u64) -> Report 
         attempts: 2,
         build_id: None,
         version: None,
+        private: false,
         commit,
     };
     Report { sequence, status, payload: Bytes::new() }
@@ -188,4 +189,14 @@ fn a_cancelled_package_is_reported_as_failed_and_says_by_whom() {
             (&json!("failed"), &json!(said))
         );
     }
+}
+
+#[test]
+fn a_private_package_is_reported_as_published_and_private_besides() {
+    let mut status = report(1, "a", StatusKind::Published, 1).status;
+    let said = |status: &PackageStatus| Value::Object(arguments(status, UpdateId::Name));
+    assert_eq!(said(&status)["data"]["metadata"].get("private"), None);
+    status.private = true;
+    let expected = json!({"id": "a", "data": {"status": "published", "metadata": {"attempts": 2, "private": true}}});
+    assert_eq!(said(&status), expected);
 }

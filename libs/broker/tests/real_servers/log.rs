@@ -39,7 +39,7 @@ async fn a_builds_log_is_stored_and_what_is_not_is_counted() {
             line(&log, format!("line {number}"));
         }
         line(&log, vec![b'x'; 300 * 1024]);
-        log.write(&LogEntry::Over { outcome: Outcome::Published }, "");
+        log.write(&LogEntry::Over { outcome: Outcome::Published, private: false }, "");
         let reader = place.broker("reader").await;
         while reader.stream_state(StreamName::Logs).await.unwrap().messages < 1001 {
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -9,7 +9,7 @@ use crate::{
     BuildId, Mode, PackageName, Timestamp,
     control::Origin,
     record::Ending,
-    text::{by, cancelled, one_line},
+    text::{by, cancelled, one_line, published},
 };
 
 /// One reason. Of several the first is what would have to change first.
@@ -75,10 +75,13 @@ pub enum Reason {
         #[serde(flatten)]
         ending: Ending,
     },
-    /// The registry has it.
+    /// The registry has it, unless it is private.
     Published {
         /// The version, where it is known.
         version: Option<String>,
+        /// It was built, and not published.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        private: bool,
     },
     /// It is not tried again by itself.
     Failed {
@@ -133,8 +136,8 @@ impl fmt::Display for Reason {
                 };
                 write!(f, "its build on {} is {why} and has not ended", holder.worker.as_deref().unwrap_or("no worker"))
             }
-            Self::Published { version: Some(version) } => write!(f, "published as {version}"),
-            Self::Published { version: None } => f.write_str("published"),
+            Self::Published { version: Some(version), private } => write!(f, "{} as {version}", published(*private)),
+            Self::Published { version: None, private } => f.write_str(published(*private)),
             Self::Failed { error, .. } => f.write_str(&one_line(error)),
             Self::Cancelled(origin) => f.write_str(&cancelled(origin)),
         }

@@ -81,6 +81,14 @@ pub struct Counts {
     pub failed: usize,
     /// [`Standing::Cancelled`].
     pub cancelled: usize,
+    /// Those of `published` that are private: they were built, and the registry does not have them.
+    #[serde(skip_serializing_if = "is_none")]
+    pub private: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 impl Counts {

@@ -22,7 +22,7 @@ fn published_is_reported_with_its_version() {
     let mut line = started();
     line.now.at = line.now.at.after(Duration::from_secs(12));
     line.finish("a", Outcome::Published);
-    assert_eq!(line.state("a"), State::Published { version: Some("1.0.0".into()) });
+    assert_eq!(line.state("a"), State::Published { version: Some("1.0.0".into()), private: false });
     let status = line.statuses.last().unwrap();
     assert_eq!((status.status, status.attempts, status.commit), (StatusKind::Published, 1, line.now.commit));
     assert_eq!(line.last_event(), ("published", "published @t/a 1.0.0 (attempt 1, 12 s)"));

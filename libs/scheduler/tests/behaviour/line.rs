@@ -244,6 +244,8 @@ impl Line {
             phases: Vec::new(),
             version: (outcome == Outcome::Published).then(|| "1.0.0".to_owned()),
             integrity: None,
+            warnings: Vec::new(),
+            private: false,
         }
     }
 

@@ -8,6 +8,7 @@ mod dependency;
 mod finish;
 mod forecast;
 mod line;
+mod private;
 mod property;
 mod restore;
 mod start;

@@ -211,7 +211,7 @@ impl World {
         let at = open[dice.of(open.len())];
         let outcome = if dice.chance(2) { Outcome::Published } else { OUTCOMES[dice.of(OUTCOMES.len())] };
         let mut result = self.line.result(&self.builds[at].0, outcome);
-        result.retry = !dice.chance(8);
+        (result.retry, result.private) = (!dice.chance(8), dice.chance(3));
         self.builds[at].1 = Some(result.clone());
         self.say(result);
     }

@@ -55,7 +55,8 @@ impl Journal {
         let outcome = result.map_or(Outcome::Returned, |result| result.outcome);
         let error = result.and_then(|result| result.error.as_deref()).unwrap_or_default();
         let why = error.lines().next().unwrap_or_default().to_owned();
-        self.log.write(&LogEntry::Over { outcome }, why);
+        let private = result.is_some_and(|result| result.private);
+        self.log.write(&LogEntry::Over { outcome, private }, why);
     }
 
     /// See [`BuildLog::finish`].

@@ -246,6 +246,7 @@ async fn a_private_package_skips_publish_and_counts_as_published() {
     let _worker = foreman.worker("one", &[("PATH", &recorder.path), ("NPM_REGISTRY", NOWHERE)]);
     let result = foreman.build("@acme/secret").await;
     assert_eq!((result.outcome, result.success, result.integrity), (Outcome::Published, true, None));
+    assert!(result.private && result.warnings.is_empty());
     let commands: Vec<String> = recorder.calls().iter().map(|call| call.command()).collect();
     assert_eq!(commands, ["install"]);
 }

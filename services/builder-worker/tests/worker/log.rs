@@ -92,7 +92,7 @@ async fn bytes_are_kept_as_they_are_and_each_phase_says_how_it_ended() {
         log.into_iter().map(|(entry, _)| entry).filter(|entry| !matches!(entry, LogEntry::Lines { .. })).collect();
     let report = |n: usize| LogEntry::Ended(result.phases.get(n).unwrap().clone());
     let began = |phase: &str| LogEntry::Began { phase: phase.into() };
-    let over = LogEntry::Over { outcome: Outcome::Published };
+    let over = LogEntry::Over { outcome: Outcome::Published, private: false };
     assert_eq!(marks, [began("test"), report(0), began("after"), report(1), over]);
 }
 
@@ -110,7 +110,7 @@ async fn a_failed_build_says_so_at_the_end_of_its_log_also_before_its_first_phas
     let result = foreman.build("missing").await;
     let missing = log(&foreman, &result.build_id).await;
     let (entry, message) = missing.first().unwrap();
-    assert_eq!((missing.len(), entry), (1, &LogEntry::Over { outcome: Outcome::Failed }));
+    assert_eq!((missing.len(), entry), (1, &LogEntry::Over { outcome: Outcome::Failed, private: false }));
     assert_eq!(message.payload, result.error.unwrap());
 }
 
@@ -267,5 +267,8 @@ async fn a_stream_that_is_full_fails_no_build() {
     published(&full);
     not_held_up(&mark).await;
     let newest = foreman.broker.newest(StreamName::Logs, "builds.log.>").await.unwrap().unwrap();
-    assert!(!matches!(entry(&newest), LogEntry::Over { outcome: Outcome::Published }), "it has no room for that");
+    assert!(
+        !matches!(entry(&newest), LogEntry::Over { outcome: Outcome::Published, private: false }),
+        "it has no room for that"
+    );
 }

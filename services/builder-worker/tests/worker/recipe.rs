@@ -249,6 +249,7 @@ async fn the_rules_of_package_json_hold_where_there_is_one() {
     ] {
         let result = foreman.build(name).await;
         assert_eq!((result.outcome, result.retry), (outcome, retry), "{name}: {result:?}");
+        assert_eq!(result.private, name == "bundled", "{name}: {result:?}");
         assert!(result.error.unwrap_or_default().starts_with(said), "{name}");
         assert_eq!(result.version.as_deref(), (name == "bundled").then_some("2.0.0"));
     }

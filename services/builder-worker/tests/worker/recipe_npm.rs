@@ -73,6 +73,7 @@ async fn a_recipe_keeps_the_guarded_publish_by_naming_it() {
     assert_eq!((again.outcome, &again.integrity), (Outcome::Published, &first.integrity), "what is ours is success");
     let private = foreman.build("@acme/own").await;
     assert_eq!((private.outcome, private.phases.last().unwrap().status), (Outcome::Published, PhaseStatus::Skipped));
+    assert!(private.private && !first.private && !again.private);
     let thing = foreman.build("thing").await;
     assert_eq!((thing.outcome, thing.retry), (Outcome::Failed, false));
     assert!(thing.error.unwrap().starts_with("package.json cannot be read"));

@@ -16,6 +16,7 @@ pub(super) fn why(scheduler: &Scheduler, body: &[u8]) -> Result<Why, String> {
         schema: SCHEMA,
         state: scheduler.standing(&package_name),
         reasons: reasons.collect(),
+        warnings: scheduler.warnings(&package_name).to_vec(),
         estimated_seconds: scheduler.estimate(&package_name).map(seconds),
         package_name,
     })

@@ -3,7 +3,7 @@
 use packline_domain::{
     PackageName, SCHEMA,
     answer::{self, QueueQuestion, QueueRow, Standing},
-    record::Queue,
+    record::{Queue, State},
 };
 use packline_scheduler::Scheduler;
 
@@ -59,6 +59,7 @@ fn row(scheduler: &Scheduler, queue: &Queue, ahead: &mut Option<usize>) -> Queue
         priority: scheduler.priority(name).unwrap_or(queue.package.priority),
         dependencies: queue.package.dependencies.clone(),
         attempts: scheduler.retries(name).map_or(0, |retries| retries.failures),
+        private: matches!(queue.state, State::Published { private: true, .. }),
         reason: scheduler.first_reason(name, before).to_string(),
         estimated_seconds: scheduler.estimate(name).map(seconds),
     }

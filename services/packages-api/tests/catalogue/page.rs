@@ -62,6 +62,29 @@ async fn the_page_counts_by_status_and_lists_what_changed_last_first() {
 }
 
 #[tokio::test]
+async fn a_private_package_that_was_built_is_not_shown_as_published() {
+    let served = Served::start(&[]).await;
+    let store = Store::open(&served.database).unwrap();
+    for (name, private) in [("@acme/own", json!(true)), ("@acme/open", json!(false)), ("@acme/odd", json!("yes"))] {
+        add(&store, name);
+        store.update(name, Status::Published, json!({"attempts": 1, "private": private}).as_object()).unwrap();
+    }
+    add(&store, "@acme/again");
+    store.update("@acme/again", Status::Building, json!({"private": true}).as_object()).unwrap();
+    let page = get(&served, "").await;
+    for (name, status, shown) in [
+        ("@acme/own", "published", "built (private)"),
+        ("@acme/open", "published", "published"),
+        ("@acme/odd", "published", "published"),
+        ("@acme/again", "building", "building"),
+    ] {
+        let row = format!("<td>{name}</td><td class=\"{status}\">{shown}</td>");
+        assert!(page.contains(&row), "{row}: {page}");
+    }
+    assert_eq!(rows(&get(&served, "?status=published").await).len(), 3, "published is what the catalogue calls it");
+}
+
+#[tokio::test]
 async fn a_large_catalogue_is_shown_in_pages_that_name_each_package_once() {
     let served = Served::start(&[]).await;
     let store = Store::open(&served.database).unwrap();

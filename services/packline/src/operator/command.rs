@@ -7,6 +7,7 @@ use packline_domain::{
     BuildId, Command, Event, Mode, PackageName,
     control::Origin,
     record::{CONTROL, Control, Key, Permit, Queue, State},
+    text::published,
 };
 
 use super::{
@@ -208,8 +209,9 @@ async fn cancelled(
             Some(State::Cancelled { .. }) => return Ok(Effect::Done(format!("cancelled {name}"))),
             Some(State::Building { build_id, .. }) if meant.get_or_insert_with(|| build_id.clone()) == build_id => {}
             _ if unchanged.is_some() => return Ok(Effect::Nothing(unchanged.unwrap_or_default())),
-            Some(State::Published { .. }) => {
-                return Ok(Effect::Nothing(format!("{name} was published before its build could be ended")));
+            Some(State::Published { private, .. }) => {
+                let what = published(*private);
+                return Ok(Effect::Nothing(format!("{name} was {what} before its build could be ended")));
             }
             Some(State::Building { .. } | State::Queued | State::Retrying { .. } | State::Failed { .. }) | None => {
                 return Ok(Effect::Nothing(format!("{name} was wanted again before its build had ended")));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use packline_broker::{Broker, Follow, Followed, From, Stored, StreamName, topology};
-use packline_domain::{Event, PackageName};
+use packline_domain::{Event, PackageName, text::published};
 use serde_json::Value;
 
 use super::{ask::package, connection::Connection, shown::plain};
@@ -12,6 +12,8 @@ use crate::{now, say};
 
 /// Shown where nothing else is said.
 const NEWEST: usize = 20;
+/// The kind of the event that a build ended as published.
+const PUBLISHED: &str = "published";
 
 /// Which events
 #[derive(clap::Args, Clone, Debug)]
@@ -133,7 +135,7 @@ fn object(message: &Stored) -> String {
 /// One event as a line for a person.
 pub(super) fn line(message: &Stored) -> String {
     match serde_json::from_slice::<Event>(&message.payload) {
-        Ok(event) => plain(&format!("{}  {:<12} {}", event.at, event.kind, event.message)),
+        Ok(event) => plain(&format!("{}  {:<12} {}", event.at, kind_for_people(&event), event.message)),
         Err(_) => plain(&format!(
             "{}  {:<12} {}",
             message.stored_at,
@@ -141,4 +143,8 @@ pub(super) fn line(message: &Stored) -> String {
             String::from_utf8_lossy(&message.payload)
         )),
     }
+}
+
+fn kind_for_people(event: &Event) -> &str {
+    if event.kind == PUBLISHED { published(event.private) } else { &event.kind }
 }

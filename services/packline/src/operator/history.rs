@@ -5,11 +5,12 @@ use packline_broker::topology::{HISTORY, WHY};
 use packline_domain::{
     Attempt, FailureClass, PackageName,
     answer::{History, Why},
+    text::published,
 };
 
 use super::{
     ask::{self, Asking, ask, package},
-    shown::{columns, span},
+    shown::{columns, plain, span},
 };
 
 /// Which package
@@ -36,12 +37,16 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
         return settings.asking.show(&format!("{name} has not been built yet"));
     }
     let head = ["BUILD", "ATTEMPT", "ENDED", "TOOK", "OUTCOME", "WORKER", "ERROR"];
-    settings.asking.show(&columns(head, history.attempts.iter().map(row)))
+    let warnings = history.attempts.iter().flat_map(|attempt| {
+        attempt.warnings.iter().map(|warning| format!("\nwarning: {}: {}", attempt.build_id, plain(warning)))
+    });
+    let table = columns(head, history.attempts.iter().map(row));
+    settings.asking.show(&format!("{table}{}", warnings.collect::<String>()))
 }
 
 fn row(attempt: &Attempt) -> [String; 7] {
     let outcome = match attempt.class {
-        None => "published",
+        None => published(attempt.private),
         Some(FailureClass::Own) => "failed",
         Some(FailureClass::Permanent) => "failed, permanently",
         Some(FailureClass::Infrastructure) => "machine failed",

@@ -119,7 +119,7 @@ fn judge(settings: &Settings, build: &Build, shown: &Shown, end: Option<Outcome>
     match end {
         _ if !settings.follow => Ok(()),
         Some(Outcome::Published) => Ok(()),
-        Some(outcome) => bail!("{} {}", build.id, outcome_word(outcome)),
+        Some(outcome) => bail!("{} {}", build.id, outcome_word(outcome, false)),
         None => bail!("the end of the log of {} is missing{}", build.id, build.why()),
     }
 }

@@ -3,8 +3,9 @@
 use anyhow::bail;
 use packline_broker::{Broker, topology::STATE};
 use packline_domain::{
-    answer::{Active, Stalled, State, WorkerCounts},
+    answer::{Active, Counts, Stalled, State, WorkerCounts},
     record::LastPoll,
+    text::published,
 };
 
 use super::{
@@ -63,7 +64,7 @@ fn shown(state: &State, last_poll: Option<&LastPoll>) -> String {
             counts.retrying,
             left(state)
         ),
-        format!("done     {} published, {} failed, {} cancelled", counts.published, counts.failed, counts.cancelled),
+        format!("done     {}, {} failed, {} cancelled", built(counts), counts.failed, counts.cancelled),
         format!("leader   {} (term {}, commit {})", state.leader, state.term, state.commit),
     ];
     if let Some(last) = &state.last_control {
@@ -97,6 +98,13 @@ fn mode_line(state: &State) -> String {
     let why = state.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     let incomplete = if state.complete { "" } else { " (not complete yet)" };
     plain(&format!("{} for {}{by}{why}{incomplete}", state.mode, span(since(state.since))))
+}
+
+/// `5 published`, or `3 published, 2 built (private)`.
+fn built(counts: &Counts) -> String {
+    let public = counts.published.saturating_sub(counts.private);
+    let private = (counts.private > 0).then(|| format!(", {} {}", counts.private, published(true)));
+    format!("{public} {}{}", published(false), private.unwrap_or_default())
 }
 
 /// `2 workers, 1 silent`.

@@ -2,7 +2,11 @@
 
 use anyhow::bail;
 use packline_broker::topology::WHY;
-use packline_domain::{PackageName, answer::Why};
+use packline_domain::{
+    PackageName,
+    answer::{Reason, Told, Why},
+    text::published,
+};
 
 use super::{
     ask::{Asking, package},
@@ -27,5 +31,9 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     let Some(state) = why.state else { bail!("the queue does not know {name}; `packline add` announces it") };
     let takes = why.estimated_seconds.map(|seconds| format!(" (takes about {})", span(seconds))).unwrap_or_default();
     let reasons = why.reasons.iter().map(|reason| format!("\n  {}", plain(&reason.text)));
-    settings.asking.show(&format!("{name} is {state}{takes}{}", reasons.collect::<String>()))
+    let warnings = why.warnings.iter().map(|warning| format!("\n  warning: {}", plain(warning)));
+    let is_private = |told: &Told| matches!(told.reason, Reason::Published { private: true, .. });
+    let state = if why.reasons.iter().any(is_private) { published(true) } else { state.as_str() };
+    let lines: String = reasons.chain(warnings).collect();
+    settings.asking.show(&format!("{name} is {state}{takes}{lines}"))
 }

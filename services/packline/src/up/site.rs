@@ -1,7 +1,7 @@
 //! The workspace that `packline up` works on, and the folder in it that is kept.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File, TryLockError},
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context;
 use packline_packages_api::{
     scan::{self, Found},
-    store::{Status, Store},
+    store::{Entry, Status, Store},
 };
 use packline_service::Unusable;
 use serde::{Deserialize, Serialize};
@@ -72,19 +72,20 @@ impl Site {
         self.home.join("logs")
     }
 
-    /// Takes what the workspace holds into the catalogue; answers with it the names of what the catalogue says is
-    /// published as it stands here.
+    /// Takes what the workspace holds into the catalogue; answers with it what the catalogue says is
+    /// published as it stands here, each with whether it is private.
     ///
     /// # Errors
     /// When it is no npm workspace, or the database cannot be written.
-    pub(super) fn scan(&self) -> anyhow::Result<(Found, BTreeSet<String>)> {
+    pub(super) fn scan(&self) -> anyhow::Result<(Found, BTreeMap<String, bool>)> {
         let found = scan::scan(&self.workspace)?;
         let database = self.database();
         let store = Store::open(&database).with_context(|| format!("failed to open {}", database.display()))?;
         store.merge(&found.packages).with_context(|| format!("failed to write {}", database.display()))?;
         let published = store.list(Some(Status::Published), "", u32::MAX);
         let published = published.with_context(|| format!("failed to read {}", database.display()))?;
-        Ok((found, published.into_iter().map(|entry| entry.package.name.to_string()).collect()))
+        let of = |entry: Entry| (entry.package.name.to_string(), entry.is_private());
+        Ok((found, published.into_iter().map(of).collect()))
     }
 
     /// Looks at the workspace again and again. What cannot be read for a moment, because somebody is writing

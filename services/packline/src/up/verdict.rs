@@ -1,8 +1,8 @@
 //! When `--once` is over, and what it says then: pure decisions over records and what the workspace holds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use packline_domain::{Mode, Timestamp, record::Control};
+use packline_domain::{Mode, Timestamp, record::Control, text::published};
 use packline_packages_api::scan::Found;
 
 use crate::view::{board::Board, standing::Standing, standings::Standings};
@@ -17,15 +17,16 @@ pub(super) struct Held {
     pub(super) versions: BTreeMap<String, Option<String>>,
     /// Folders that should be packages and were not understood.
     pub(super) left_out: Vec<String>,
-    /// Those that are published by the word of the catalogue: the queue forgets what was published long ago.
-    pub(super) published: BTreeSet<String>,
+    /// Those that are published by the word of the catalogue, each with whether it is private: the queue forgets what
+    /// was published long ago.
+    pub(super) published: BTreeMap<String, bool>,
     /// Since when it holds just these.
     pub(super) since: Timestamp,
 }
 
 impl Held {
     /// As a scan found it at `now`.
-    pub(super) fn of(found: &Found, published: BTreeSet<String>, now: Timestamp) -> Self {
+    pub(super) fn of(found: &Found, published: BTreeMap<String, bool>, now: Timestamp) -> Self {
         let version = |extra: &serde_json::Map<String, serde_json::Value>| {
             extra.get("version").and_then(serde_json::Value::as_str).map(str::to_owned)
         };
@@ -54,9 +55,27 @@ impl Held {
         let standings = Standings::of(board);
         let is_missing = |name: &&str| match standings.get(name) {
             Some(standing) => !standing.is_published_as(self.version(name)),
-            None => !self.published.contains(*name),
+            None => !self.published.contains_key(*name),
         };
         self.versions.keys().map(String::as_str).filter(is_missing).collect()
+    }
+
+    /// What can be said when none is missing.
+    pub(super) fn all_done(&self, board: &Board) -> String {
+        let standings = Standings::of(board);
+        let is_private = |name: &&String| match standings.get(name) {
+            Some(standing) => matches!(standing, Standing::Published { private: true, .. }),
+            None => self.published.get(*name).is_some_and(|private| *private),
+        };
+        let (all, private) = (self.versions.len(), self.versions.keys().filter(is_private).count());
+        let what = published(private == all && all > 0);
+        match (all, all - private) {
+            (1, _) => format!("The package is {what}."),
+            (_, public) if public == 0 || public == all => format!("All {all} packages are {what}."),
+            (_, public) => {
+                format!("All {all} packages are done: {public} {}, {private} {}.", published(false), published(true))
+            }
+        }
     }
 
     /// Those that are published in another version than the one that stands here.
@@ -163,9 +182,34 @@ mod tests {
     #[test]
     fn what_the_queue_has_forgotten_is_published_where_the_catalogue_says_so() {
         let mut held = held(&[("a", Some("1.0.0")), ("b", Some("1.0.0")), ("c", Some("1.0.0"))]);
-        held.published = ["a", "c"].map(str::to_owned).into();
+        held.published = ["a", "c"].map(|name| (name.to_owned(), false)).into();
         let board = board(&[("c", json!({ "state": "queued" }))]);
         assert_eq!(held.missing(&board), ["b", "c"], "what is in the queue is as the queue says");
+    }
+
+    #[test]
+    fn what_is_private_is_built_and_not_published() {
+        let private = json!({ "state": "published", "version": "1.0.0", "private": true });
+        let done = |all: &[(&str, Value)]| {
+            let names: Vec<_> = all.iter().map(|(name, _)| (*name, Some("1.0.0"))).collect();
+            held(&names).all_done(&board(all))
+        };
+        let public = || published(Some("1.0.0"));
+        assert_eq!(done(&[("a", public())]), "The package is published.");
+        assert_eq!(done(&[("a", private.clone())]), "The package is built (private).");
+        assert_eq!(done(&[("a", public()), ("b", public())]), "All 2 packages are published.");
+        assert_eq!(done(&[("a", private.clone()), ("b", private.clone())]), "All 2 packages are built (private).");
+        assert_eq!(
+            done(&[("a", public()), ("b", public()), ("c", private.clone())]),
+            "All 3 packages are done: 2 published, 1 built (private)."
+        );
+        let mut held = held(&[("a", Some("1.0.0")), ("b", Some("1.0.0"))]);
+        held.published = [("a".to_owned(), true), ("b".to_owned(), true)].into();
+        assert_eq!(
+            held.all_done(&board(&[("b", public())])),
+            "All 2 packages are done: 1 published, 1 built (private)."
+        );
+        assert_eq!(held.all_done(&board(&[])), "All 2 packages are built (private).");
     }
 
     #[test]

@@ -34,7 +34,7 @@ fn row(name: &str, board: &Board, standing: Option<&Standing>, now: Timestamp) -
     let permit = board.permit_of(name);
     let reason = match standing {
         Some(Standing::Building | Standing::Queued) | None => String::new(),
-        Some(Standing::Published { version }) => version.clone().unwrap_or_default(),
+        Some(Standing::Published { version, .. }) => version.clone().unwrap_or_default(),
         Some(Standing::Retrying) => last_error(name, board),
         Some(other) => other.to_string(),
     };

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use packline_domain::PackageName;
+use packline_domain::{PackageName, text::published};
 
 /// Where a package stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,7 @@ pub(crate) enum Standing {
     Retrying,
     Published {
         version: Option<String>,
+        private: bool,
     },
     Failed {
         error: String,
@@ -50,19 +51,21 @@ impl Standing {
     /// Whether it is published, in this version where both are known.
     pub(crate) fn is_published_as(&self, wanted: Option<&str>) -> bool {
         match self {
-            Self::Published { version } => version.as_deref().zip(wanted).is_none_or(|(built, wanted)| built == wanted),
+            Self::Published { version, .. } => {
+                version.as_deref().zip(wanted).is_none_or(|(built, wanted)| built == wanted)
+            }
             _ => false,
         }
     }
 
-    /// One word for it.
+    /// One word for it; of a private package that was built, two.
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Queued => "queued",
             Self::Waiting { .. } => "waiting",
             Self::Building => "building",
             Self::Retrying => "retrying",
-            Self::Published { .. } => "published",
+            Self::Published { private, .. } => published(*private),
             Self::Failed { .. } => "failed",
             Self::Cancelled => "cancelled",
             Self::Blocked { .. } => "blocked",

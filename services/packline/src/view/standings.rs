@@ -32,7 +32,9 @@ impl<'a> Standings<'a> {
                 }
                 State::Building { .. } => Standing::Building,
                 State::Retrying { .. } => Standing::Retrying,
-                State::Published { version } => Standing::Published { version: version.clone() },
+                State::Published { version, private } => {
+                    Standing::Published { version: version.clone(), private: *private }
+                }
                 State::Failed { error, failed_phase } => {
                     Standing::Failed { error: error.clone(), phase: failed_phase.clone() }
                 }

@@ -22,7 +22,7 @@ pub(crate) fn table<'a>(
     for name in names {
         let standing = standings.get(name);
         let version = match standing {
-            Some(Standing::Published { version: Some(version) }) => version.as_str(),
+            Some(Standing::Published { version: Some(version), .. }) => version.as_str(),
             _ => "",
         };
         table.add_row([
@@ -32,10 +32,10 @@ pub(crate) fn table<'a>(
             version,
             &match (standing, wanted.get(name).and_then(Option::as_deref)) {
                 (None, _) => "never reached the queue".to_owned(),
-                (Some(standing @ Standing::Published { .. }), Some(wanted))
+                (Some(standing @ Standing::Published { private, .. }), Some(wanted))
                     if !standing.is_published_as(Some(wanted)) =>
                 {
-                    format!("{wanted} is not published")
+                    format!("{wanted} is not {}", if *private { "built" } else { "published" })
                 }
                 (Some(standing), _) => standing.to_string(),
             },

@@ -134,7 +134,7 @@ async fn failed(desk: &Desk, serial: u64) {
     began(&log, "test");
     lines(&log, "test", "\u{1b}[31mnot ok 1\u{1b}[0m\u{1b}]0;title\u{7}\u{1b}[2J");
     ended(&log, "test", PhaseStatus::Failed);
-    log.write(&LogEntry::Over { outcome: Outcome::Failed }, "test: ended with status 1: not ok 1");
+    log.write(&LogEntry::Over { outcome: Outcome::Failed, private: false }, "test: ended with status 1: not ok 1");
     assert_eq!(log.finish().await, 0);
 }
 
@@ -186,8 +186,11 @@ async fn on_a_terminal_colours_stay_and_nothing_moves_the_cursor() {
 #[tokio::test]
 async fn a_package_that_waits_is_waited_for_and_followed_to_its_end() {
     let desk = Desk::new().await;
-    for (outcome, class) in [(Outcome::Published, None), (Outcome::Failed, Some("own"))] {
-        let serial = if class.is_none() { 8 } else { 9 };
+    for (serial, outcome, private, end) in [
+        (8, Outcome::Published, false, "✓ published"),
+        (9, Outcome::Failed, false, "✗ failed"),
+        (10, Outcome::Published, true, "✓ built (private)"),
+    ] {
         desk.stands(json!({"state": "queued"})).await;
         let follow = desk.start(&desk.server.url(), &["logs", "-f", "acme/core"]);
         follow.until("waiting for a build of @acme/core").await;
@@ -199,10 +202,14 @@ async fn a_package_that_waits_is_waited_for_and_followed_to_its_end() {
         lines(&log, "test", "second");
         follow.until("second\n").await;
         ended(&log, "test", PhaseStatus::Passed);
-        log.write(&LogEntry::Over { outcome }, "");
+        log.write(&LogEntry::Over { outcome, private }, "");
         log.finish().await;
-        assert_eq!(follow.ended().await.success(), class.is_none(), "{}", follow.printed());
-        assert!(follow.printed().contains("first\nsecond\n✓ test 1.3 s, 2 lines\n"), "{}", follow.printed());
+        assert_eq!(follow.ended().await.success(), outcome == Outcome::Published, "{}", follow.printed());
+        let shown = format!("first\nsecond\n✓ test 1.3 s, 2 lines\n{end}\n");
+        assert!(follow.printed().contains(&shown), "{}", follow.printed());
+        let (objects, _) = desk.says(&["logs", "--json", &format!("acme/core.{serial}")]).await;
+        let last: Value = serde_json::from_str(objects.lines().last().unwrap()).unwrap();
+        assert_eq!((&last["outcome"], last.get("private")), (&json!(outcome), private.then_some(&json!(true))));
     }
 }
 
@@ -235,7 +242,7 @@ async fn attempts_are_chosen_by_number_and_what_is_not_there_is_said_in_one_line
     for serial in [1, 2] {
         let log = desk.log(serial);
         lines(&log, "build", &format!("of {serial}"));
-        log.write(&LogEntry::Over { outcome: Outcome::Failed }, "");
+        log.write(&LogEntry::Over { outcome: Outcome::Failed, private: false }, "");
         log.finish().await;
     }
     desk.attempts(&[(1, 1, Some("own"), NOW), (2, 2, Some("own"), NOW), (3, 3, Some("own"), "2026-10-01T00:00:00Z")])
@@ -274,7 +281,7 @@ async fn a_follower_of_a_log_loses_and_repeats_nothing_when_broker_and_connectio
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    log.write(&LogEntry::Over { outcome: Outcome::Published }, "");
+    log.write(&LogEntry::Over { outcome: Outcome::Published, private: false }, "");
     assert!(follow.ended().await.success(), "{}", follow.printed());
     assert_eq!(log.finish().await, 0);
     let expected: Vec<String> = (0..300).map(|number| format!("line {number}")).collect();

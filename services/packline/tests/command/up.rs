@@ -190,6 +190,45 @@ async fn a_recipe_builds_otherwise_than_npm_would_each_category_by_its_own_phase
     for (name, package) in [("built", "@own/code"), ("written", "@own/text")] {
         assert!(fs::read_to_string(mark(name)).unwrap().contains(package), "{name}");
     }
+    assert!(up.printed().contains("All 2 packages are built (private)."), "{}", up.printed());
+}
+
+/// Says that a build of `@own/own`, which is private, ended after all, and what its worker warned of.
+async fn said_late(broker: &Broker, serial: u64, warnings: &[&str]) {
+    let now = humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string();
+    let result = json!({"buildId": format!("own/own.{serial}"), "attempt": 1, "permit": 0, "permitRevision": 1,
+        "packageName": "@own/own", "success": true, "outcome": "published", "worker": "host-1", "startedAt": now,
+        "finishedAt": now, "version": "1.0.0", "warnings": warnings, "private": true});
+    broker.publish(Message::json(topology::builds_result(), &result)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_private_package_is_built_and_not_published_and_each_warning_is_said_once() {
+    let place = Place::new();
+    let open = place.folder().join("open");
+    let waits = format!("until [ -e {} ]; do sleep 0.05; done", open.display());
+    place.package("own", "1.0.0", &json!({"private": true}));
+    place.package("public", "1.0.0", &json!({"scripts": {"build": waits}}));
+    let up = place.up("up", &["--once", "--workers", "1"]);
+    let is_built = |line: &str| line.starts_with("@own/own") && line.contains("built (private)");
+    until(&up, "built", || up.printed().lines().any(is_built)).await;
+    let broker = broker(&up).await;
+    said_late(&broker, 1, &["types: a.d.ts is missing"]).await;
+    until(&up, "warned", || up.printed().contains("\nwarning: @own/own: types: a.d.ts is missing\n")).await;
+    said_late(&broker, 2, &["types: a.d.ts is missing", "bin: b.js is missing"]).await;
+    until(&up, "warned", || up.printed().contains("\nwarning: @own/own: bin: b.js is missing\n")).await;
+    fs::write(open, "").unwrap();
+    assert_eq!(code(&up).await, Some(0), "{}", up.printed());
+    let said = up.printed();
+    assert_eq!(said.matches("warning: ").count(), 2, "{said}");
+    let end = "1 package had warnings, said above.\nAll 2 packages are done: 1 published, 1 built (private).\n";
+    assert!(said.ends_with(end), "{said}");
+    assert!(place.tarball("public", "1.0.0").is_file() && !place.tarball("own", "1.0.0").exists());
+    let again = place.up("again", &["--once", "--workers", "1"]);
+    assert_eq!(code(&again).await, Some(0), "{}", again.printed());
+    let said = again.printed();
+    assert!(said.ends_with("\nAll 2 packages are done: 1 published, 1 built (private).\n"), "{said}");
+    assert!(!said.contains("warning"), "they are of an earlier start: {said}");
 }
 
 #[tokio::test]

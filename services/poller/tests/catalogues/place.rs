@@ -94,6 +94,7 @@ impl Place {
             attempts: 1,
             build_id: None,
             version: None,
+            private: false,
             commit,
         };
         self.broker.publish_stored(vec![Message::json(topology::packages_status(), &status)]).await;

@@ -94,7 +94,7 @@ async fn a_status_that_a_later_commit_has_overtaken_is_not_reported() {
     let record = Queue {
         schema: 1,
         package: Package::named(name("@acme/core")),
-        state: State::Published { version: None },
+        state: State::Published { version: None, private: false },
         arrival: 1,
         queued_at: Timestamp::default(),
         announced_at: Timestamp::default(),

@@ -136,7 +136,9 @@ async fn a_pipeline_of_766d1c3_is_taken_over_and_its_work_is_finished() {
         let started: BTreeSet<_> = results.iter().map(|result| result.started_at).collect();
         assert_eq!(started.len(), 1, "{build}: {results:?}");
     }
-    let State::Published { version } = old.until_state("@acme/finishing", "published").await.unwrap().state else {
+    let State::Published { version, private: false } =
+        old.until_state("@acme/finishing", "published").await.unwrap().state
+    else {
         unreachable!()
     };
     assert_eq!(version.as_deref(), Some("1.0.0"), "as the recorded result says");

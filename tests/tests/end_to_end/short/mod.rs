@@ -10,6 +10,7 @@ mod last_release;
 mod line;
 mod logs;
 mod operator;
+mod outcomes;
 mod questions;
 mod refusal;
 mod workers;

@@ -3,6 +3,7 @@
 use packline_domain::{
     LogEntry, Outcome,
     message::{PhaseReport, PhaseStatus},
+    text::published,
 };
 
 use crate::operator::{clean::Cleaner, shown::counted};
@@ -71,13 +72,14 @@ impl Folded {
                 shown.extend(self.leave(report));
                 shown
             }
-            LogEntry::Over { outcome } => {
+            LogEntry::Over { outcome, private } => {
                 let mut shown = self.open();
                 self.over = Some(*outcome);
                 let why = self.cleaner.line(body);
                 let (mark, colour) = if *outcome == Outcome::Published { ("✓", GREEN) } else { ("✗", RED) };
                 let why = if why.is_empty() { String::new() } else { format!(": {why}") };
-                shown.extend(self.word(&format!("{mark} {}{why}", outcome_word(*outcome)), colour));
+                let word = outcome_word(*outcome, *private);
+                shown.extend(self.word(&format!("{mark} {word}{why}"), colour));
                 self.phase = None;
                 shown
             }
@@ -163,9 +165,9 @@ const GREEN: &str = "\x1b[32m";
 const RED: &str = "\x1b[31m";
 
 /// `published`, `timed out`, …
-pub(super) fn outcome_word(outcome: Outcome) -> &'static str {
+pub(super) fn outcome_word(outcome: Outcome, private: bool) -> &'static str {
     match outcome {
-        Outcome::Published => "published",
+        Outcome::Published => published(private),
         Outcome::Failed => "failed",
         Outcome::TimedOut => "timed out",
         Outcome::Cancelled => "cancelled",
@@ -202,7 +204,7 @@ mod tests {
             (began("test"), ""),
             (lines("test"), "\x1b[31mnot ok\x1b[0m"),
             (ended("test", PhaseStatus::Failed, Some(1)), ""),
-            (LogEntry::Over { outcome: Outcome::Failed }, "test: ended with status 1"),
+            (LogEntry::Over { outcome: Outcome::Failed, private: false }, "test: ended with status 1"),
         ]
     }
 

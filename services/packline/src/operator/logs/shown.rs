@@ -93,10 +93,14 @@ fn objects(of: &Value, only: Option<&str>, entry: &LogEntry, message: &Stored) -
             }
             vec![with(of, fields)]
         }
-        LogEntry::Over { outcome } => {
+        LogEntry::Over { outcome, private } => {
             let error = Cleaner::new(false).line(&message.payload);
             let error = if error.is_empty() { json!({}) } else { json!({"error": error}) };
-            vec![with(&with_value(of, json!({"at": at, "outcome": outcome})), error)]
+            let mut fields = json!({"at": at, "outcome": outcome});
+            if let (Some(fields), true) = (fields.as_object_mut(), private) {
+                fields.insert("private".into(), true.into());
+            }
+            vec![with(&with_value(of, fields), error)]
         }
         LogEntry::Lines { .. } | LogEntry::Began { .. } | LogEntry::Ended(_) => Vec::new(),
     }
