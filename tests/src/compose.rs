@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use packline_testkit::{process::command, registry::free_port, tools};
+use packline_testkit::{port::free_port, process::command, tools};
 use serde_json::Value;
 use tokio::process::Command;
 

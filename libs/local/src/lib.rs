@@ -6,6 +6,7 @@ pub mod catalogue;
 pub mod line;
 pub mod nats;
 pub mod plant;
+pub mod port;
 pub mod process;
 pub mod registry;
 pub mod tools;

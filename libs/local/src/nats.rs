@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    net::{Ipv4Addr, TcpListener},
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -15,7 +15,10 @@ use tokio::{
     time::Instant,
 };
 
-use crate::process::{Process, command};
+use crate::{
+    port::free_port,
+    process::{Process, command},
+};
 
 /// How long JetStream may take to answer; it takes about 20 ms, with a million keys a second.
 const READY: Duration = Duration::from_secs(60);
@@ -23,8 +26,6 @@ const READY: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// How long it may take to stop by itself.
 const STOP: Duration = Duration::from_secs(20);
-/// Below the ports that the kernel gives to outgoing connections, so that a restart finds its port free.
-const PORTS: std::ops::Range<u16> = 12_000..30_000;
 const TRIES: usize = 20;
 
 /// How to start a nats-server.
@@ -152,21 +153,6 @@ impl NatsServer {
     /// Lets it go on.
     pub fn thaw(&self) {
         self.process.thaw();
-    }
-}
-
-/// A port that nobody listens on now.
-///
-/// # Errors
-/// When this machine has none.
-pub fn free_port() -> io::Result<u16> {
-    loop {
-        let port = fastrand::u16(PORTS);
-        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-            Ok(_) => return Ok(port),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-            Err(error) => return Err(error),
-        }
     }
 }
 

@@ -22,6 +22,7 @@ use tokio::{
 pub use configuration::{Credentials, Told, Uplinks, Upstream};
 
 use crate::{
+    port::free_port,
     process::{Process, command},
     tools,
 };
@@ -202,11 +203,6 @@ async fn start(folder: &Path, port: u16) -> anyhow::Result<Process> {
     program.arg(verdaccio.script).arg("--config").arg(configuration_of(folder));
     program.arg("--listen").arg(format!("http://127.0.0.1:{port}")).current_dir(folder).env("NODE_ENV", "production");
     Process::spawn("registry", program, &folder.join("registry.log")).context("failed to start the registry")
-}
-
-/// A port of 127.0.0.1 that nobody listens on right now.
-pub fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 /// One GET by HTTP/1.0, so that the answer ends with the connection.

@@ -18,7 +18,7 @@ use reqwest::{
     Body, Method,
     header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE},
 };
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha512};
 use tokio::{
     fs::File,
@@ -42,8 +42,8 @@ pub struct Document {
     pub name: String,
     /// Its version.
     pub version: String,
-    /// All but `_attachments`: `_id`, `name`, `dist-tags`, `versions`, `access`.
-    pub head: Map<String, Value>,
+    /// A JSON object with all but `_attachments`: `_id`, `name`, `dist-tags`, `versions`, `access`. It is sent as it is.
+    pub head: String,
     /// The packed package.
     pub tarball: PathBuf,
     /// `sha512-…` of the tarball. Another tarball is not sent.
@@ -57,11 +57,17 @@ impl fmt::Debug for Document {
 }
 
 impl Client {
-    /// Publishes a version. One request, which is never repeated and follows no redirect.
+    /// Publishes a version. One request, which is never repeated and follows no redirect. `go_on` is called before each
+    /// piece of it.
     ///
     /// # Errors
     /// See [`Refusal`]; a tarball with another integrity is permanent, and nothing of it was sent.
-    pub async fn put(&self, document: &Document, within: Duration) -> Result<(), Refusal> {
+    pub async fn put(
+        &self,
+        document: &Document,
+        go_on: impl Fn() + Send + 'static,
+        within: Duration,
+    ) -> Result<(), Refusal> {
         let until = Instant::now() + within;
         let url = self.address(&document.name)?;
         let (tarball, length) = document.open().await?;
@@ -79,6 +85,7 @@ impl Client {
             hash: Sha512::new(),
             integrity: document.integrity.clone(),
             is_sent: Arc::clone(&is_sent),
+            go_on: Box::new(go_on),
         };
         let request = self
             .request(Method::PUT, &url)?
@@ -145,11 +152,8 @@ impl Document {
 
     /// What comes before and after the tarball.
     fn around(&self, length: u64) -> [Bytes; 2] {
-        let mut head = self.head.clone();
-        head.remove("_attachments");
-        let mut before = Value::Object(head).to_string();
-        before.pop();
-        if before.len() > 1 {
+        let mut before = self.head.trim_end().strip_suffix('}').unwrap_or_default().to_owned();
+        if before.trim().len() > 1 {
             before.push(',');
         }
         let name = json!(format!("{}-{}.tgz", self.name, self.version));
@@ -179,6 +183,7 @@ struct Upload {
     hash: Sha512,
     integrity: String,
     is_sent: Arc<AtomicBool>,
+    go_on: Box<dyn Fn() + Send>,
 }
 
 impl Upload {
@@ -190,6 +195,7 @@ impl Upload {
     }
 
     async fn piece(&mut self) -> io::Result<Option<Bytes>> {
+        (self.go_on)();
         self.is_sent.store(true, Ordering::SeqCst);
         match self.next {
             Next::Before => {

@@ -10,4 +10,4 @@ pub mod table;
 pub mod tools;
 pub mod witness;
 
-pub use packline_local::{catalogue, line, nats, plant, process, registry};
+pub use packline_local::{catalogue, line, nats, plant, port, process, registry};

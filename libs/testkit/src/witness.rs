@@ -53,6 +53,11 @@ pub fn processes_of(build: &str) -> Vec<Seen> {
     processes().filter(of_it).collect()
 }
 
+/// The processes that a process has started and that are its own still.
+pub fn children_of(pid: i32) -> Vec<Seen> {
+    processes().filter(|seen| seen.0.stat().is_ok_and(|stat| stat.ppid == pid)).collect()
+}
+
 /// The command lines of all processes that have to do with a folder.
 pub fn commands_in(folder: &Path) -> Vec<String> {
     processes().filter(|seen| seen.has_to_do_with(folder)).map(|seen| seen.command().join(" ")).collect()

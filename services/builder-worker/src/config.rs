@@ -6,6 +6,8 @@ use clap::Parser;
 use packline_service::{HealthSettings, LogSettings, duration};
 use secrecy::SecretString;
 
+use crate::publish_config::PublishConfig;
+
 /// Takes build orders from NATS and runs their phases, each build below a guard of its own.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "builder-worker", version)]
@@ -22,6 +24,9 @@ pub struct Config {
     /// Token for that registry; only the phase `publish` gets it
     #[arg(long, env = "NPM_TOKEN", hide_env_values = true)]
     pub npm_token: Option<SecretString>,
+    /// What is done where a package's `publishConfig` names another registry, or asks for provenance
+    #[arg(long, env = "PUBLISH_CONFIG", value_enum, default_value_t)]
+    pub publish_config: PublishConfig,
     /// Builds at a time
     #[arg(long, env = "SLOTS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub slots: u32,

@@ -1,7 +1,7 @@
 //! One guard process holds each build: it starts the phases and kills all of them when it is told
 //! to, when its fuse is over, or when this worker is gone in whatever way.
 //!
-//! The guard is this program started again with a hidden first argument, see [`subcommand`].
+//! The guard is this program started again with a hidden first argument, see [`crate::subcommand`].
 
 mod kill;
 mod process;
@@ -25,12 +25,14 @@ use tokio::{
 };
 
 use protocol::{ENDED, OUTPUT, Order};
-pub use protocol::{PhaseEnd, PhaseRun, Protected, boottime_millis};
+pub use protocol::{Input, PhaseEnd, PhaseRun, Protected, boottime_millis};
 
 const GUARD: &str = "guard";
 const LAUNCH: &str = "guard-launch";
 const INIT: &str = "guard-init";
 const EXEC: &str = "guard-exec";
+/// What stands before a command that has input; nothing stands there before another.
+const WITH_INPUT: &str = "input";
 
 /// A guard that is told to kill does so within a second; one that has not is beyond reach.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
@@ -39,8 +41,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 pub const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// Plays the part of a guard, or of a link below one, where the arguments of this process say so.
-/// Call it first in `main`, before any thread is started.
-pub fn subcommand() -> Option<ExitCode> {
+pub(crate) fn subcommand() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
     let part = arguments.next()?;
     let command: Vec<OsString> = arguments.collect();

@@ -8,8 +8,10 @@
 mod acks;
 mod config;
 mod dependency;
+pub mod document;
 pub mod entry;
 pub mod environment;
+mod git;
 pub mod guard;
 mod heartbeat;
 mod life;
@@ -18,10 +20,13 @@ pub mod manifest;
 mod metrics;
 pub mod npm;
 mod orders;
+pub mod pack;
 mod permit;
 pub mod phase;
 mod phases;
 pub mod publish;
+pub mod publish_config;
+pub mod put;
 mod recipe;
 mod registry;
 mod rest;
@@ -29,11 +34,12 @@ mod results;
 mod scratch;
 pub mod script;
 mod table;
+mod upload;
 mod work;
 mod worker;
 pub mod workspace;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use packline_broker::{Broker, ConnectError};
@@ -55,6 +61,21 @@ const HAND_BACK: Duration = Duration::from_secs(10);
 
 /// For the logs of the last builds.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Packs a folder, as a command of a phase.
+pub(crate) const PACK: &str = "pack";
+/// Makes the request that publishes, as a command of a phase.
+pub(crate) const PUT: &str = "put";
+
+/// Plays the part that the arguments of this process name: a guard or a link below one, or what a phase runs
+/// of this program. Call it first in `main`, before any thread is started.
+pub fn subcommand() -> Option<ExitCode> {
+    guard::subcommand().or_else(|| match std::env::args_os().nth(1)?.to_str()? {
+        PACK => Some(pack::run()),
+        PUT => Some(put::run()),
+        _ => None,
+    })
+}
 
 /// Builds until it is asked to stop.
 ///
@@ -117,8 +138,7 @@ fn check(config: &Config, recipe: &Recipe) -> anyhow::Result<()> {
     if !root.is_dir() {
         return unusable(format!("WORKSPACE_ROOT is a folder with packages in it; {} is none", root.display()));
     }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    if recipe.builds_by_npm() && !std::env::split_paths(&path).any(|folder| folder.join("npm").is_file()) {
+    if recipe.builds_by_npm() && !registry::npm_is_there() {
         return unusable(
             "npm is not on PATH: install Node 20 or newer, or set RECIPE to a file with phases of your own".to_owned(),
         );

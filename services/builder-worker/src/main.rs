@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    packline_builder_worker::guard::subcommand().unwrap_or_else(|| packline_service::main(packline_builder_worker::run))
+    packline_builder_worker::subcommand().unwrap_or_else(|| packline_service::main(packline_builder_worker::run))
 }

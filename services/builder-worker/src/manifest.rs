@@ -83,6 +83,15 @@ impl Manifest {
         Ok(Some(manifest))
     }
 
+    /// The `package.json` of `folder`, with everything in it.
+    ///
+    /// # Errors
+    /// One line that says what is wrong.
+    pub fn json_of_folder(folder: &Path) -> Result<Value, String> {
+        let bytes = Self::in_folder(folder).map_err(|error| format!("package.json cannot be read: {error}"))?;
+        serde_json::from_slice(without_mark(&bytes)).map_err(|error| format!("package.json is not understood: {error}"))
+    }
+
     fn in_folder(folder: &Path) -> io::Result<Vec<u8>> {
         open_plain(&folder.join("package.json")).and_then(|file| limited(file, MANIFEST_LIMIT))
     }
@@ -143,6 +152,11 @@ impl Tarball {
         })?;
         let manifest = files.contents("package.json").ok_or(NO_MANIFEST)?;
         Ok(entry::check(&json_of(manifest), &files))
+    }
+
+    /// Whether its `package.json` says of which commit it is.
+    pub fn names_commit(&self) -> bool {
+        self.json.get("gitHead").is_some()
     }
 
     /// What is missing in it.

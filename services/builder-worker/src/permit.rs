@@ -14,6 +14,7 @@ use packline_domain::{
 };
 
 use crate::{
+    phases::is_ended,
     publish::Permits,
     table::{Build, Kill},
     worker::{Outgoing, PAUSE, Worker},
@@ -143,6 +144,24 @@ impl Permits for Noted<'_> {
     async fn note(&self, integrity: &str) -> bool {
         let _ = self.integrity.set(integrity.to_owned());
         confirm(self.worker, self.build, Some(integrity)).await
+    }
+
+    async fn spare(&self) -> Option<Duration> {
+        let life = &self.build.life;
+        let mut fuse = life.fuse();
+        loop {
+            let spare = life.claim() / 4;
+            if is_ended(self.build) {
+                return None;
+            }
+            if life.left().is_some_and(|left| left > spare) {
+                return Some(spare);
+            }
+            tokio::select! {
+                moved = fuse.changed() => moved.ok()?,
+                () = self.build.to_be_killed() => return None,
+            }
+        }
     }
 }
 

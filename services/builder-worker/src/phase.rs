@@ -15,7 +15,7 @@ use packline_recipe::Limits;
 use tokio::{sync::watch, time::timeout};
 
 use crate::{
-    guard::{Guard, GuardLost, PATIENCE, PhaseEnd, PhaseRun, Protected},
+    guard::{Guard, GuardLost, Input, PATIENCE, PhaseEnd, PhaseRun, Protected},
     log::{Output, Printed, Redactor, Sink},
     npm,
 };
@@ -101,13 +101,38 @@ pub struct Command<'a> {
     /// Program and arguments.
     pub argv: Vec<String>,
     /// When it is killed.
-    pub limits: &'a Limits,
+    pub limits: Limits,
     /// Added to the environment.
     pub env: &'a BTreeMap<String, String>,
     /// Whether its output is read.
     pub capture: bool,
     /// Where it runs; in the package's folder where none is given.
     pub cwd: Option<&'a Path>,
+    /// What it reads on its stdin.
+    pub input: Option<Input>,
+    /// It is not started where the fuse blows within this time.
+    pub spare: Duration,
+    /// Whether its output goes to the log.
+    pub logged: bool,
+}
+
+static NOTHING: BTreeMap<String, String> = BTreeMap::new();
+
+impl<'a> Command<'a> {
+    /// A command of `phase` that has nothing of its own yet, not even a program.
+    pub fn new(phase: &'a str, limits: Limits) -> Self {
+        Self {
+            phase,
+            argv: Vec::new(),
+            limits,
+            env: &NOTHING,
+            capture: false,
+            cwd: None,
+            input: None,
+            spare: Duration::ZERO,
+            logged: true,
+        }
+    }
 }
 
 impl Runner {
@@ -127,8 +152,12 @@ impl Runner {
             silence_millis: command.limits.silence.map(millis),
             output_limit: command.limits.output,
             protected: self.protected.clone(),
+            input: command.input,
+            spare_millis: millis(command.spare),
         };
-        let mut output = Output::new(command.phase, &self.redactor, &self.sink, command.capture);
+        let nowhere: Sink = Box::new(|_, _| {});
+        let sink = if command.logged { &self.sink } else { &nowhere };
+        let mut output = Output::new(command.phase, &self.redactor, sink, command.capture);
         let stopper = self.guard.stopper();
         let end = {
             let mut running = pin!(self.guard.run(run, |chunk| output.push(chunk)));
@@ -143,6 +172,14 @@ impl Runner {
         };
         let printed = output.finish();
         Ok((end?, printed))
+    }
+
+    /// Waits for `work`; `None` where the build is to be killed first.
+    pub async fn unless_stopped<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = work => Some(done),
+            () = stopped(&mut self.stop) => None,
+        }
     }
 
     /// Waits this long, or until the build is to be killed.

@@ -6,13 +6,17 @@ use packline_domain::message::PhaseReport;
 use packline_recipe::{PUBLISH, Phase, Step, When};
 use tempfile::TempDir;
 
+use packline_npm::Settings;
+
 use crate::{
+    git,
     log::Journal,
     manifest::Manifest,
     npm::{self, Npm},
     permit::{self, Noted},
     phase::{self, Command, Failure, Runner},
     publish::Publish,
+    registry,
     table::Build,
     worker::Worker,
     workspace::BuildFolder,
@@ -46,6 +50,8 @@ pub(crate) struct Phases<'a> {
     pub(crate) manifest: &'a Manifest,
     /// `None` where this machine has no npm and nobody named a registry.
     pub(crate) npm: Option<&'a Npm>,
+    /// npm's own settings, for the user that runs this worker.
+    pub(crate) settings: &'a Settings,
     pub(crate) runner: &'a mut Runner,
     pub(crate) journal: &'a Journal,
     pub(crate) ended: &'a mut Ended,
@@ -142,7 +148,8 @@ impl Phases<'_> {
         let mut env = phase.env.clone();
         let mut of_publish = None;
         let publishes = phase.name == PUBLISH;
-        let token = self.worker.token().filter(|_| publishes);
+        let registry = self.npm.map(|npm| npm.registry.as_str()).filter(|_| publishes);
+        let token = registry.and_then(|registry| registry::token(&self.worker.config, self.settings, registry));
         if let Some(token) = token {
             env.insert("NPM_TOKEN".to_owned(), token.to_owned());
         }
@@ -180,8 +187,7 @@ impl Phases<'_> {
         env: &BTreeMap<String, String>,
     ) -> (Result<(), Failure>, Option<i32>) {
         let npm = npm::is_npm_itself(argv);
-        let command =
-            Command { phase: &phase.name, argv: argv.to_vec(), limits: &phase.limits, env, capture: false, cwd: None };
+        let command = Command { argv: argv.to_vec(), env, ..Command::new(&phase.name, phase.limits.clone()) };
         match self.runner.command(command).await {
             Ok((end, printed)) => (phase::verdict(&end, &printed, &phase.limits, npm), phase::exit_code(&end)),
             Err(lost) => (Err(lost.into()), None),
@@ -190,18 +196,24 @@ impl Phases<'_> {
 
     async fn publish(&mut self, phase: &Phase) -> Result<(), Failure> {
         let Some(npm) = self.npm else { return Err(Failure::infrastructure("this machine has no npm to publish by")) };
+        let (worker, order) = (self.worker, &self.build.order);
+        let (config, settings) = (&worker.config, self.settings);
         let publish = Publish {
-            name: &self.build.order.package_name,
+            name: &order.package_name,
             npm,
             phase,
-            folder: self.folder.tarball(),
-            private: self.folder.beside(),
+            beside: self.folder.beside(),
+            package: &self.folder.package,
             manifest: self.manifest,
-            token: self.worker.token(),
-            earlier: &self.build.order.integrities,
+            publish_config: config.publish_config,
+            access: &|registry| registry::access(config, settings, registry),
+            users_registry: settings.registry(order.package_name.scope()),
+            toolchain: &worker.toolchain,
+            commit: git::head(&config.workspace_root.join(&order.package_path)),
+            earlier: &order.integrities,
         };
-        let noted = Noted { worker: self.worker, build: self.build, integrity: OnceLock::new() };
-        let done = publish.run(self.runner, &noted).await;
+        let noted = Noted { worker, build: self.build, integrity: OnceLock::new() };
+        let done = publish.run(self.runner, &noted, &mut self.ended.warnings).await;
         // Said whatever came of it: the registry may have stored it all the same.
         self.ended.integrity = noted.integrity.into_inner();
         let done = done?;

@@ -1,39 +1,49 @@
 //! `publish` of the built-in recipe: the scripts and the pack of `npm publish` in a folder, then check, note the
-//! integrity in the permit, look, publish that tarball, and the scripts that come after it.
+//! integrity in the permit, upload that tarball, and the scripts that come after it.
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use packline_domain::PackageName;
+use packline_npm::{Access, Client};
 use packline_recipe::{Limits, Phase};
 use semver::Version;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 use crate::{
+    document::Document,
     entry::Findings,
-    guard::PhaseEnd,
-    log::Printed,
+    guard::Input,
     manifest::{Manifest, Tarball},
-    npm::{self, Npm, Published, Standing},
+    npm::Npm,
+    pack,
     phase::{Command, Failure, Runner, verdict},
+    publish_config::PublishConfig,
+    script::{Context, Event, Script, Toolchain},
+    upload::{self, Request, Upload},
 };
 
 /// How many lines a check says that are no reason to refuse.
 const WARNINGS: usize = 20;
 
-/// What `npm publish` runs when the version is there.
-const AFTER: [&str; 2] = ["publish", "postpublish"];
+/// The most bytes of a tarball that is only looked into.
+const LATEST_LIMIT: u64 = 512 * 1024 * 1024;
+/// The longest that a look at the user's registry may take.
+const LATEST: Duration = Duration::from_secs(60);
 
-/// Seconds between looks for what npm says it has published.
-const LOOK_AGAIN: [u64; 4] = [1, 2, 4, 8];
-
-/// Writes to the permit of the build what it is about to publish.
+/// The permit of the build, and the fuse.
 pub trait Permits: Sync {
-    /// Notes an integrity; false when the permit is not ours any more, or is being withdrawn.
+    /// Notes in the permit what is about to be published; false when it is not ours any more, or is being withdrawn.
     fn note(&self, integrity: &str) -> impl Future<Output = bool> + Send;
+
+    /// Returns once the fuse leaves a quarter of CLAIM, and that time; `None` when the build is to end.
+    fn spare(&self) -> impl Future<Output = Option<Duration>> + Send;
 }
 
 /// What one build publishes.
@@ -44,22 +54,24 @@ pub struct Publish<'a> {
     pub npm: &'a Npm,
     /// The phase that this is.
     pub phase: &'a Phase,
-    /// Where the tarball goes; empty.
-    pub folder: PathBuf,
-    /// Where npm's configuration with the token goes, in a folder of a name that no build can know.
-    pub private: PathBuf,
+    /// Where a folder of a name that no build can know is made.
+    pub beside: PathBuf,
+    /// The package's folder in the copy.
+    pub package: &'a Path,
     /// Its `package.json` as the phases found it.
     pub manifest: &'a Manifest,
-    /// Of the registry.
-    pub token: Option<&'a str>,
+    /// What its `publishConfig` may decide.
+    pub publish_config: PublishConfig,
+    /// What a request to a registry needs.
+    pub access: &'a (dyn Fn(&str) -> Result<Access, Failure> + Sync),
+    /// The registry that the user of this worker installs from.
+    pub users_registry: String,
+    /// What npm tells scripts, asked once.
+    pub toolchain: &'a OnceCell<Toolchain>,
+    /// The commit of the workspace.
+    pub commit: Option<String>,
     /// What earlier attempts may have published.
     pub earlier: &'a [String],
-}
-
-/// npm with the token, run where no build has written.
-struct WithToken<'a> {
-    npm: Npm,
-    folder: &'a Path,
 }
 
 /// What the registry has now.
@@ -71,252 +83,273 @@ pub struct Done {
     pub integrity: String,
 }
 
+/// What was packed.
+struct Packed {
+    /// Goes away with what is in it.
+    folder: TempDir,
+    tarball: Arc<Tarball>,
+    document: Document,
+}
+
 impl Publish<'_> {
-    /// Publishes; does nothing where an attempt of ours has done it before.
+    /// Publishes; does nothing where an attempt of ours has done it before. What is no reason to fail goes to
+    /// `warnings`.
     ///
     /// # Errors
     /// See [`Failure`].
-    pub async fn run(&self, runner: &mut Runner, permits: &impl Permits) -> Result<Done, Failure> {
+    pub async fn run(
+        &self,
+        runner: &mut Runner,
+        permits: &impl Permits,
+        warnings: &mut Vec<String>,
+    ) -> Result<Done, Failure> {
         let started = Instant::now();
-        // `npm pack` itself runs `prepack`, `prepare` and `postpack`.
-        self.script(runner, "prepublishOnly", started).await?;
-        let tarball = self.pack(runner, started).await?;
-        let text = tarball.manifest.version.clone().unwrap_or_default();
-        let version = Version::parse(&text)
-            .map_err(|error| Failure::permanent(format!("the version `{}` is none: {error}", text.escape_debug())))?;
-        npm::check_publish_config(&tarball.manifest.publish_config, &self.npm.registry).map_err(Failure::permanent)?;
-        let unwritten = |error| Failure::infrastructure(format!("failed to write npm's settings: {error}"));
-        // Removed when it goes out of scope, too: a failure leaves no token behind.
-        let private = tempfile::tempdir_in(&self.private).map_err(unwritten)?;
-        let npm = self.npm.apart(private.path());
-        fs::write(&npm.userconfig, npm::npmrc(&self.npm.registry, self.token)).map_err(unwritten)?;
-        // npm looks for a project from where it runs upwards, and finds this one: not what the build left.
-        fs::write(private.path().join("package.json"), "{}").map_err(unwritten)?;
-        let with_token = WithToken { npm, folder: private.path() };
-        self.check(runner, &with_token, started, &tarball).await?;
+        // npm reads `package.json` as often: each script may have changed it.
+        self.script(runner, Event::PrepublishOnly, &self.read()?, started).await?;
+        let to_pack = self.read()?;
+        self.script(runner, Event::Prepack, &to_pack, started).await?;
+        self.script(runner, Event::Prepare, &self.read()?, started).await?;
+        let mut packed = self.pack(runner, started).await?;
+        let integrity = &packed.tarball.integrity;
+        self.script(runner, Event::Postpack { integrity }, &to_pack, started).await?;
+        let (tarball, version) = (Arc::clone(&packed.tarball), packed.document.version().to_owned());
+        let config = &tarball.manifest.publish_config;
+        let registry = self.publish_config.check(config, &self.npm.registry, warnings)?;
+        let registry = registry.unwrap_or_else(|| self.npm.registry.clone());
+        let parsed = Version::parse(&version)
+            .map_err(|error| Failure::permanent(format!("the version `{version}` is none: {error}")))?;
+        self.check(runner, &packed, warnings).await?;
         if !permits.note(&tarball.integrity).await {
             return Err(Failure::killed());
         }
-        let put = self.put(runner, &with_token, started, &tarball, &version).await;
-        // No code of the package is alive beside a token.
-        let is_gone = private.close().is_ok();
-        let (done, is_new) = put?;
-        if is_new && is_gone {
-            self.tell(runner, started).await;
-        } else if is_new {
-            runner.say(
-                &self.phase.name,
-                "warning: a folder with the token is not gone: publish and postpublish do not run",
-            );
+        let access = (self.access)(&registry)?;
+        let upload = Upload {
+            access: &access,
+            user_agent: &user_agent(),
+            name: self.name.as_str(),
+            version: &version,
+            integrity: &tarball.integrity,
+            shasum: &packed.document.dist().shasum.clone(),
+            earlier: self.earlier,
+            phase: self.phase,
+            started,
+        };
+        let configured = config.get("tag").and_then(|tag| tag.as_str()).map(str::to_owned);
+        let names_commit = tarball.names_commit();
+        let request = |found: Option<&packline_npm::Packument>| {
+            let tag = upload::tag(&parsed, found, configured.as_deref());
+            packed.document.set_commit(names_commit, self.commit.as_deref());
+            let document = packed.folder.path().join("request.json");
+            let written =
+                packed.document.to_registry(&registry, self.name.as_str(), &tag).map_err(std::io::Error::from);
+            written
+                .and_then(|text| fs::write(&document, text))
+                .map_err(|error| Failure::infrastructure(format!("failed to write the request: {error}")))?;
+            Ok(Request { tarball: packed.folder.path().join(pack::TARBALL), document })
+        };
+        let (done, is_new) = upload.run(runner, permits, request).await?;
+        if is_new && let Err(failure) = self.tell(runner, started).await {
+            let warning = format!("{}; the version is published", failure.first_line());
+            runner.say(&self.phase.name, &format!("warning: {warning}"));
+            warnings.push(warning);
         }
         Ok(done)
     }
 
-    /// One script of the package, where it has it; it sees no token.
-    async fn script(&self, runner: &mut Runner, script: &str, started: Instant) -> Result<(), Failure> {
-        if !self.manifest.has_script(script) {
+    /// The scripts for a version that is published. Whatever comes of them, it is.
+    async fn tell(&self, runner: &mut Runner, started: Instant) -> Result<(), Failure> {
+        let manifest = self.read()?;
+        self.script(runner, Event::Publish, &manifest, started).await?;
+        self.script(runner, Event::Postpublish, &manifest, started).await
+    }
+
+    /// `package.json` as it is now.
+    fn read(&self) -> Result<Value, Failure> {
+        Manifest::json_of_folder(self.package).map_err(Failure::permanent)
+    }
+
+    /// One script, where the package has it, as npm runs it; it sees no token.
+    async fn script(
+        &self,
+        runner: &mut Runner,
+        event: Event<'_>,
+        manifest: &Value,
+        started: Instant,
+    ) -> Result<(), Failure> {
+        let name = event.name();
+        if !manifest.get("scripts").is_some_and(|scripts| scripts.get(name).is_some_and(Value::is_string)) {
             return Ok(());
         }
-        let mut command = vec!["run", script];
-        // `npm run publish` by itself runs `prepublish` and `postpublish` around it.
-        if script == "publish" {
-            command.push("--ignore-scripts");
+        let mut base = runner.env.clone();
+        base.extend(self.phase.env.clone());
+        let ask = self.toolchain.get_or_try_init(|| Toolchain::ask(&base, &self.beside));
+        let toolchain = match runner.unless_stopped(ask).await {
+            Some(asked) => asked.map_err(Failure::infrastructure)?,
+            None => return Err(Failure::killed()),
+        };
+        let context = Context { folder: self.package, base: &base, npm: self.npm, toolchain };
+        let Some(script) = Script::new(manifest, event, &context) else { return Ok(()) };
+        for line in script.banner.iter().filter(|line| !line.is_empty()) {
+            runner.say(&self.phase.name, line);
         }
-        let (end, printed) = self.npm(runner, self.npm, None, &command, started).await?;
+        let command = Command { argv: script.argv, env: &script.env, ..self.bare(started) };
+        let (end, printed) = runner.command(command).await?;
         verdict(&end, &printed, &self.phase.limits, false)
-            .map_err(|failure| Failure { error: format!("{script}: {}", failure.error), ..failure })
+            .map_err(|failure| Failure { error: format!("{name}: {}", failure.error), ..failure })
     }
 
-    /// The scripts for a version that is published. Whatever comes of them, it is.
-    async fn tell(&self, runner: &mut Runner, started: Instant) {
-        for script in AFTER {
-            if let Err(failure) = self.script(runner, script, started).await {
-                runner.say(&self.phase.name, &format!("warning: {}; the version is published", failure.first_line()));
-                return;
+    /// Packs what `npm publish` would send.
+    async fn pack(&self, runner: &mut Runner, started: Instant) -> Result<Packed, Failure> {
+        let folder = tempfile::tempdir_in(&self.beside)
+            .and_then(|folder| {
+                // npm looks for a project from where it runs upwards, and finds this one: not what the build left.
+                fs::write(folder.path().join("package.json"), "{}")?;
+                Ok(folder)
+            })
+            .map_err(|error| Failure::infrastructure(format!("failed to make a folder to pack in: {error}")))?;
+        let npm = Npm { registry: pack::REGISTRY.to_owned(), ..self.npm.apart(folder.path()) };
+        let packs = self.packs()?;
+        self.check_version(&packs)?;
+        let packs = packs.display().to_string();
+        let command = npm.command(&[
+            "publish",
+            &packs,
+            // They have their own turns, and no part of the package may run beside npm's request.
+            "--ignore-scripts",
+            "--dry-run=false",
+            "--provenance=false",
+            // Asked for by npm where it would be wrong to take `latest`; the right one comes with the request.
+            "--tag=packline",
+            "--noproxy=127.0.0.1",
+        ]);
+        let order = pack::Order { npm: command, folder: folder.path().to_owned() };
+        let line = serde_json::to_string(&order).unwrap_or_default() + "\n";
+        let command = Command {
+            argv: vec![crate::guard::OWN_PROGRAM.to_owned(), crate::PACK.to_owned()],
+            input: Some(Input(line)),
+            cwd: Some(folder.path()),
+            ..self.bare(started)
+        };
+        let (end, printed) = runner.command(command).await?;
+        verdict(&end, &printed, &self.phase.limits, true)?;
+        let (name, place) = (self.name.clone(), folder.path().to_owned());
+        let (tarball, document) = blocking(move || {
+            let tarball = Tarball::read(&place.join(pack::TARBALL), &name)?;
+            let text = fs::read(place.join(pack::DOCUMENT)).map_err(|error| format!("npm sent nothing: {error}"))?;
+            let document = Document::parse(&text, name.as_str())?;
+            if document.dist().integrity != tarball.integrity {
+                return Err("npm sent another tarball than it says".to_owned());
             }
+            Ok((tarball, document))
+        })
+        .await?;
+        Ok(Packed { folder, tarball: Arc::new(tarball), document })
+    }
+
+    /// The folder that is packed: the package's, or the one in it that `publishConfig.directory` names.
+    fn packs(&self) -> Result<PathBuf, Failure> {
+        let Some(named) = self.manifest.publish_config.get("directory") else { return Ok(self.package.to_owned()) };
+        let named = named.as_str().unwrap_or_default();
+        let is_below =
+            Path::new(named).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        let folder = self.package.join(named);
+        let resolved = folder.canonicalize().ok().zip(self.package.canonicalize().ok());
+        match resolved {
+            Some((folder, package)) if is_below && folder.is_dir() && folder.starts_with(&package) => Ok(folder),
+            _ => Err(Failure::permanent(format!(
+                "publishConfig.directory is a folder in the package, such as `dist`; `{}` is none",
+                named.escape_debug()
+            ))),
         }
     }
 
-    async fn pack(&self, runner: &mut Runner, started: Instant) -> Result<Arc<Tarball>, Failure> {
-        let folder = format!("--pack-destination={}", self.folder.display());
-        let (end, printed) = self.npm(runner, self.npm, None, &["pack", &folder, "--dry-run=false"], started).await?;
-        verdict(&end, &printed, &self.phase.limits, true)?;
-        let (folder, name) = (self.folder.clone(), self.name.clone());
-        blocking(move || Tarball::read(&only_tarball(&folder)?, &name)).await.map(Arc::new)
+    /// npm refuses what is no version, too, but in words alone.
+    fn check_version(&self, folder: &Path) -> Result<(), Failure> {
+        let manifest = Manifest::of_folder(folder, self.name).map_err(Failure::permanent)?;
+        let text = manifest.version.unwrap_or_default();
+        match Version::parse(text.trim().trim_start_matches(['=', 'v']).trim_start()) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Failure::permanent(format!("the version `{}` is none: {error}", text.escape_debug()))),
+        }
     }
 
     /// Refuses a tarball without the code that its `package.json` names, unless that was so before.
-    async fn check(
-        &self,
-        runner: &mut Runner,
-        npm: &WithToken<'_>,
-        started: Instant,
-        tarball: &Arc<Tarball>,
-    ) -> Result<(), Failure> {
-        let checked = Arc::clone(tarball);
+    async fn check(&self, runner: &mut Runner, packed: &Packed, warnings: &mut Vec<String>) -> Result<(), Failure> {
+        let checked = Arc::clone(&packed.tarball);
         let mut findings = blocking(move || Ok(checked.check())).await?;
         for warning in findings.warnings.iter().take(WARNINGS) {
             runner.say(&self.phase.name, warning);
         }
+        warnings.extend(findings.warnings.iter().take(WARNINGS).cloned());
         if findings.missing.is_empty() {
             return Ok(());
         }
         let found = findings.clone();
-        if let Some(published) = self.check_published(runner, npm, started).await? {
-            findings.forgive(&published);
+        if let Some(latest) = self.check_latest(runner, packed).await? {
+            findings.forgive(&latest);
         }
         match findings.refusal() {
             Some(refusal) => Err(Failure::permanent(refusal)),
             None => {
-                for missing in found.missing.iter().take(WARNINGS) {
-                    runner.say(&self.phase.name, &format!("{missing}, as in the version that is published"));
+                let lacking = found.missing.iter().take(WARNINGS);
+                for warning in lacking.map(|missing| format!("{missing}, as in the version that is published")) {
+                    runner.say(&self.phase.name, &warning);
+                    warnings.push(warning);
                 }
                 Ok(())
             }
         }
     }
 
-    /// What is missing in the version that the registry has as `latest`; `None` where that cannot be had.
-    async fn check_published(
-        &self,
-        runner: &mut Runner,
-        npm: &WithToken<'_>,
-        started: Instant,
-    ) -> Result<Option<Findings>, Failure> {
-        let folder = npm.folder.join("published");
-        fs::create_dir(&folder)
-            .map_err(|error| Failure::infrastructure(format!("failed to make a folder: {error}")))?;
-        let (latest, to) = (format!("{}@latest", self.name), format!("--pack-destination={}", folder.display()));
-        runner.say(&self.phase.name, &format!("code is missing in the tarball; looking whether {latest} has it"));
-        let (end, printed) = self
-            .npm_private(runner, npm, &["pack", &latest, &to, "--ignore-scripts", "--dry-run=false"], started)
-            .await?;
-        match verdict(&end, &printed, &self.phase.limits, true) {
-            Ok(()) => {}
-            Err(failure) if failure.killed => return Err(failure),
-            Err(_) => return Ok(None),
+    /// What is missing in the newest version at the user's registry; `None` where that cannot be had.
+    async fn check_latest(&self, runner: &mut Runner, packed: &Packed) -> Result<Option<Findings>, Failure> {
+        let registry = &self.users_registry;
+        let says = format!("code is missing in the tarball; looking whether {}@latest at {registry} has it", self.name);
+        runner.say(&self.phase.name, &says);
+        let to = packed.folder.path().join("latest.tgz");
+        let access = (self.access)(registry)?;
+        let download = async {
+            let client = Client::new(&access, &user_agent()).map_err(|unusable| unusable.to_string())?;
+            let found = client.look(self.name.as_str(), LATEST).await.map_err(|refusal| refusal.message)?;
+            let latest = found.and_then(|found| {
+                let latest = found.tags.get("latest")?;
+                found.versions.get(latest)?.tarball.clone()
+            });
+            match latest {
+                Some(url) => {
+                    let downloaded = client.download(&url, &to, LATEST_LIMIT, LATEST).await;
+                    downloaded.map(|()| true).map_err(|refusal| refusal.message)
+                }
+                None => Ok(false),
+            }
+        };
+        match runner.unless_stopped(download).await {
+            None => return Err(Failure::killed()),
+            Some(Ok(true)) => {}
+            Some(Ok(false)) => return Ok(None),
+            Some(Err(why)) => {
+                runner.say(&self.phase.name, &why);
+                return Ok(None);
+            }
         }
-        match blocking(move || Tarball::check_any(&only_tarball(&folder)?)).await {
+        match blocking(move || Tarball::check_any(&to)).await {
             Ok(findings) => Ok(Some(findings)),
             Err(failure) if failure.retry => Err(failure),
             Err(_) => Ok(None),
         }
     }
 
-    /// Looks whether the version is there, and publishes it where it is not; whether it was not.
-    async fn put(
-        &self,
-        runner: &mut Runner,
-        npm: &WithToken<'_>,
-        started: Instant,
-        tarball: &Tarball,
-        version: &Version,
-    ) -> Result<(Done, bool), Failure> {
-        let (end, printed) =
-            self.npm_private(runner, npm, &["view", self.name.as_str(), "versions", "--json"], started).await?;
-        let published = match answer(&end, &printed, &self.phase.limits)? {
-            true => npm::viewed_versions(&printed.captured),
-            false => Published::default(),
-        };
-        if published.has(version)
-            && let Some(done) = self.there(runner, npm, started, tarball, version).await?
-        {
-            runner.say(&self.phase.name, &format!("{} {version} is there already, published by us", self.name));
-            return Ok((done, false));
-        }
-        let configured = tarball.manifest.publish_config.get("tag").and_then(|tag| tag.as_str());
-        let tag = npm::tag(version, &published, configured).map(|tag| format!("--tag={tag}"));
-        let path = only_tarball(&self.folder).map_err(Failure::permanent)?.display().to_string();
-        let arguments: Vec<&str> = ["publish", &path].into_iter().chain(tag.as_deref()).collect();
-        let (end, printed) = self.npm_private(runner, npm, &arguments, started).await?;
-        let failed = match verdict(&end, &printed, &self.phase.limits, true) {
-            // npm's word is not enough for a promise that others build on.
-            Ok(()) => {
-                return match self.shown(runner, npm, started, tarball, version).await? {
-                    Some(done) => Ok((done, true)),
-                    None => Err(Failure::infrastructure(format!(
-                        "npm says that {version} is published, and the registry does not have it"
-                    ))),
-                };
-            }
-            Err(failure) if failure.killed || !matches!(end, PhaseEnd::Exited { .. }) => return Err(failure),
-            Err(failure) => failure,
-        };
-        // Perhaps it arrived, and only the answer did not.
-        match self.there(runner, npm, started, tarball, version).await {
-            Ok(Some(done)) => Ok((done, true)),
-            Err(foreign) if !foreign.retry || foreign.killed => Err(foreign),
-            Ok(None) | Err(_) => Err(failed),
-        }
-    }
-
-    /// What the registry has of this version, where it is ours.
-    async fn there(
-        &self,
-        runner: &mut Runner,
-        npm: &WithToken<'_>,
-        started: Instant,
-        tarball: &Tarball,
-        version: &Version,
-    ) -> Result<Option<Done>, Failure> {
-        let which = format!("{}@{version}", self.name);
-        let (end, printed) =
-            self.npm_private(runner, npm, &["view", &which, "dist.integrity", "--json"], started).await?;
-        let there = answer(&end, &printed, &self.phase.limits)?;
-        let found = npm::viewed_integrity(&printed.captured).filter(|_| there);
-        match npm::standing(found, &tarball.integrity, self.earlier) {
-            Standing::Absent => Ok(None),
-            Standing::Ours(integrity) => Ok(Some(Done { version: version.to_string(), integrity })),
-            Standing::Foreign(_) => Err(Failure::permanent(format!(
-                "version {version} is at the registry already, with other contents; raise the version"
-            ))),
-        }
-    }
-
-    /// The same of what was published just now: some registries show it a moment later.
-    async fn shown(
-        &self,
-        runner: &mut Runner,
-        npm: &WithToken<'_>,
-        started: Instant,
-        tarball: &Tarball,
-        version: &Version,
-    ) -> Result<Option<Done>, Failure> {
-        for pause in LOOK_AGAIN {
-            if let Some(done) = self.there(runner, npm, started, tarball, version).await? {
-                return Ok(Some(done));
-            }
-            runner.pause(Duration::from_secs(pause)).await;
-        }
-        self.there(runner, npm, started, tarball, version).await
-    }
-
-    async fn npm_private(
-        &self,
-        runner: &mut Runner,
-        npm: &WithToken<'_>,
-        arguments: &[&str],
-        started: Instant,
-    ) -> Result<(PhaseEnd, Printed), Failure> {
-        self.npm(runner, &npm.npm, Some(npm.folder), arguments, started).await
-    }
-
-    /// One npm command within what is left of the phase's time.
-    async fn npm(
-        &self,
-        runner: &mut Runner,
-        npm: &Npm,
-        cwd: Option<&Path>,
-        arguments: &[&str],
-        started: Instant,
-    ) -> Result<(PhaseEnd, Printed), Failure> {
+    /// A command within what is left of the phase's time, without a program.
+    fn bare(&self, started: Instant) -> Command<'_> {
         let timeout = self.phase.limits.timeout.saturating_sub(started.elapsed());
         let limits = Limits { timeout, ..self.phase.limits.clone() };
-        let argv = npm.command(arguments);
-        let (phase, env) = (&self.phase.name, &self.phase.env);
-        let command = Command { phase, argv, limits: &limits, env, capture: true, cwd };
-        Ok(runner.command(command).await?)
+        Command { env: &self.phase.env, capture: true, ..Command::new(&self.phase.name, limits) }
     }
+}
+
+/// What the worker says that it is.
+fn user_agent() -> String {
+    format!("packline/{}", env!("CARGO_PKG_VERSION"))
 }
 
 /// Reads elsewhere; what is wrong with what is read is wrong for ever.
@@ -324,27 +357,5 @@ async fn blocking<T: Send + 'static>(read: impl FnOnce() -> Result<T, String> + 
     match tokio::task::spawn_blocking(read).await {
         Ok(read) => read.map_err(Failure::permanent),
         Err(error) => Err(Failure::infrastructure(format!("reading the tarball was broken off: {error}"))),
-    }
-}
-
-/// Whether `npm view` found what it was asked for.
-fn answer(end: &PhaseEnd, printed: &Printed, limits: &Limits) -> Result<bool, Failure> {
-    match verdict(end, printed, limits, true) {
-        Ok(()) => Ok(true),
-        Err(_) if printed.code.as_deref() == Some("E404") => Ok(false),
-        Err(failure) => Err(failure),
-    }
-}
-
-fn only_tarball(folder: &Path) -> Result<PathBuf, String> {
-    let entries = fs::read_dir(folder).map_err(|error| format!("the packed tarball cannot be read: {error}"))?;
-    let tarballs: Vec<PathBuf> = entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|e| e == "tgz"))
-        .collect();
-    match <[PathBuf; 1]>::try_from(tarballs) {
-        Ok([tarball]) => Ok(tarball),
-        Err(found) => Err(format!("npm pack left {} tarballs instead of one", found.len())),
     }
 }

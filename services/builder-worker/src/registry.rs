@@ -1,47 +1,62 @@
-//! Which registry a build installs from and publishes to.
-
-use std::{io, process::Stdio, time::Duration};
+//! Which registry a build installs from and publishes to, and what a request to one needs.
 
 use packline_domain::BuildOrder;
-use tokio::process::Command;
+use packline_npm::{Access, Environment, Settings};
 
-use crate::{config, phase::Failure, worker::Worker};
+use crate::{Config, config, phase::Failure, worker};
 
-/// npm answers at once; a machine on which it does not is in trouble.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The worker's own, else the order's, else what npm itself is set to; `None` where there is no npm either.
+/// npm's settings for the user that runs this worker, as they are now. Blocks.
 ///
 /// # Errors
-/// When the one that was named cannot be used, or npm does not say.
-pub(crate) async fn of_order(worker: &Worker, order: &BuildOrder) -> Result<Option<String>, Failure> {
-    if let Some(registry) = &worker.config.npm_registry {
-        return Ok(Some(registry.clone()));
-    }
-    if let Some(registry) = &order.config.registry {
-        return config::registry(registry)
-            .map(Some)
-            .map_err(|error| Failure::infrastructure(format!("the order's registry cannot be used: {error}")));
-    }
-    worker.npm_registry.get_or_try_init(of_npm).await.cloned()
+/// When a file of theirs cannot be read.
+pub(crate) fn settings() -> Result<Settings, Failure> {
+    Settings::read(Environment::of_this_process()).map_err(|error| Failure::infrastructure(error.to_string()))
 }
 
-/// What npm is set to for the user that runs this worker.
-async fn of_npm() -> Result<Option<String>, Failure> {
-    let asked = Command::new("npm")
-        .args(["config", "get", "registry"])
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let failed = |why: String| Failure::infrastructure(format!("failed to ask npm for its registry: {why}"));
-    match tokio::time::timeout(PATIENCE, asked).await {
-        Ok(Ok(output)) if output.status.success() => {
-            config::registry(String::from_utf8_lossy(&output.stdout).trim()).map(Some).map_err(failed)
-        }
-        Ok(Ok(output)) => Err(failed(output.status.to_string())),
-        Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Ok(Err(error)) => Err(failed(error.to_string())),
-        Err(_) => Err(failed("it did not answer".to_owned())),
+/// The worker's own, else the order's, else what npm is set to; `None` where there is no npm either.
+///
+/// # Errors
+/// When the one that was named cannot be used.
+pub(crate) fn of_order(config: &Config, order: &BuildOrder, settings: &Settings) -> Result<Option<String>, Failure> {
+    if let Some(registry) = &config.npm_registry {
+        return Ok(Some(registry.clone()));
     }
+    let (whose, registry) = match &order.config.registry {
+        Some(registry) => ("the order's registry", registry.clone()),
+        None if !npm_is_there() => return Ok(None),
+        None => ("the registry that npm is set to", settings.registry(order.package_name.scope())),
+    };
+    config::registry(&registry)
+        .map(Some)
+        .map_err(|error| Failure::infrastructure(format!("{whose} cannot be used: {error}")))
+}
+
+/// Whether npm is on PATH.
+pub(crate) fn npm_is_there() -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join("npm").is_file())
+}
+
+/// What a request to `registry` needs. `NPM_TOKEN` goes to the registry that it belongs to, and to no other. Blocks.
+///
+/// # Errors
+/// When a certificate of its cannot be read.
+pub(crate) fn access(config: &Config, settings: &Settings, registry: &str) -> Result<Access, Failure> {
+    let access = settings.access(registry).map_err(|error| Failure::infrastructure(error.to_string()))?;
+    Ok(match token(config, settings, registry) {
+        Some(token) => access.with_token(token),
+        None => access,
+    })
+}
+
+/// `NPM_TOKEN`, where `registry` is the one that it belongs to: `NPM_REGISTRY`, else what npm is set to.
+pub(crate) fn token<'a>(config: &'a Config, settings: &Settings, registry: &str) -> Option<&'a str> {
+    let of_npm = || settings.registry(None);
+    let own = config.npm_registry.clone().unwrap_or_else(of_npm);
+    worker::token(config).filter(|_| is_same(&own, registry))
+}
+
+/// Whether two addresses are those of one registry.
+pub(crate) fn is_same(one: &str, other: &str) -> bool {
+    one.trim_end_matches('/').eq_ignore_ascii_case(other.trim_end_matches('/'))
 }

@@ -15,6 +15,7 @@ use packline_domain::{
     message::{cut_error, cut_warnings},
     text::published,
 };
+use packline_npm::Settings;
 use packline_recipe::Step;
 use tokio::sync::watch;
 
@@ -24,10 +25,11 @@ use crate::{
     log::{Journal, Sink},
     manifest::Manifest,
     metrics,
-    npm::{self, Npm},
+    npm::Npm,
     permit,
     phase::{Failure, Runner},
     phases::{Ended, Phases, is_ended},
+    publish_config,
     recipe::Recipe,
     registry,
     table::{Build, Kill, now},
@@ -131,10 +133,11 @@ async fn run(
     let early = |failure| (None, failure);
     let journal = Arc::new(Journal::open(&worker.broker, &build.order.build_id));
     remains.journal = Some(Arc::clone(&journal));
-    let registry = tokio::select! {
-        registry = registry::of_order(worker, &build.order) => registry.map_err(early)?,
+    let settings = tokio::select! {
+        settings = settings() => settings.map_err(early)?,
         () = build.to_be_killed() => return Err(early(Failure::killed())),
     };
+    let registry = registry::of_order(&worker.config, &build.order, &settings).map_err(early)?;
     let of_file = worker.recipe.of_file(&build.order);
     // What npm is to publish by our hand has to be a package of npm.
     let by_npm = of_file.is_none_or(|phases| phases.iter().any(|phase| phase.step == Step::NpmPublish));
@@ -147,8 +150,13 @@ async fn run(
     let manifest = manifest(folder, build, by_npm).map_err(permanent)?;
     ended.version.clone_from(&manifest.version);
     if let Some(registry) = &registry {
-        let check = if by_npm { npm::check_publish_config } else { npm::check_registries };
-        check(&manifest.publish_config, registry).map_err(permanent)?;
+        let config = &manifest.publish_config;
+        let checked = match by_npm {
+            // Its warnings come with the publish, which checks what the build made of it.
+            true => worker.config.publish_config.check(config, registry, &mut Vec::new()).map(drop),
+            false => publish_config::check_registries(config, registry),
+        };
+        checked.map_err(early)?;
     }
     if of_file.is_none() {
         dependency::check(&manifest).map_err(permanent)?;
@@ -163,11 +171,17 @@ async fn run(
     let done = {
         let (npm, runner) = (npm.as_ref(), &mut runner);
         let journal = &*journal;
-        Phases { worker, build, folder, manifest: &manifest, npm, runner, journal, ended }.run(&phases).await
+        let settings = &settings;
+        Phases { worker, build, folder, manifest: &manifest, npm, settings, runner, journal, ended }.run(&phases).await
     };
     supervised.abort();
     runner.guard.finish().await;
     done
+}
+
+async fn settings() -> Result<Settings, Failure> {
+    let read = tokio::task::spawn_blocking(registry::settings).await;
+    read.unwrap_or_else(|error| Err(Failure::infrastructure(format!("reading npm's settings was broken off: {error}"))))
 }
 
 /// The rules of `package.json` hold where npm builds or publishes, and where there is one.

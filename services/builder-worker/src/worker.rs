@@ -18,6 +18,7 @@ use crate::{
     recipe::Recipe,
     rest::Rest,
     scratch::Scratch,
+    script::Toolchain,
     table::{Build, Kill, Table, now},
 };
 
@@ -43,8 +44,8 @@ pub(crate) struct Worker {
     pub(crate) guard_program: PathBuf,
     /// `None` where builds have no phases.
     pub(crate) scratch: Option<Scratch>,
-    /// What npm itself is set to, asked once; `None` where there is no npm.
-    pub(crate) npm_registry: OnceCell<Option<String>>,
+    /// What npm tells scripts, asked when one is to be run.
+    pub(crate) toolchain: OnceCell<Toolchain>,
     pub(crate) results: mpsc::UnboundedSender<Outgoing>,
     /// Of orders that are over.
     pub(crate) acks: Acks,
@@ -78,7 +79,7 @@ impl Worker {
             slots: Slots::new(config.slots),
             redactor: Redactor::new(secret.as_deref()),
             guard_program: crate::guard::OWN_PROGRAM.into(),
-            npm_registry: OnceCell::new(),
+            toolchain: OnceCell::new(),
             since: now(),
             table: Table::default(),
             rest: Mutex::default(),
@@ -96,11 +97,6 @@ impl Worker {
             last_words: RwLock::default(),
             life,
         }
-    }
-
-    /// NPM_TOKEN.
-    pub(crate) fn token(&self) -> Option<&str> {
-        token(&self.config)
     }
 
     /// The name and fuse in force.
@@ -163,7 +159,8 @@ impl Worker {
     }
 }
 
-fn token(config: &Config) -> Option<&str> {
+/// NPM_TOKEN.
+pub(crate) fn token(config: &Config) -> Option<&str> {
     config.npm_token.as_ref().map(|token| secrecy::ExposeSecret::expose_secret(token).trim())
 }
 

@@ -23,7 +23,7 @@ use nix::{
 };
 
 use super::{
-    LAUNCH,
+    LAUNCH, WITH_INPUT,
     kill::kill_descendants,
     protocol::{ENDED, OUTPUT, Order, PhaseEnd, PhaseRun, boottime_millis, push_frame},
 };
@@ -48,8 +48,10 @@ struct Guard {
 struct Phase {
     run: Box<PhaseRun>,
     launch: Pid,
-    /// Hangs up when `launch` and `init` are gone.
+    /// Hangs up when `launch` and `init` are gone, and the command where it has input.
     life: UnixStream,
+    /// Of its input, what is not written yet.
+    input: Vec<u8>,
     output: PipeReader,
     printed: u64,
     started: Instant,
@@ -63,6 +65,7 @@ struct Woken {
     writable: bool,
     output: bool,
     ended: bool,
+    input: bool,
 }
 
 /// Runs until the worker closes the pipe or dies; then nothing below is left.
@@ -96,6 +99,9 @@ impl Guard {
         }
         if woken.output {
             self.take_output();
+        }
+        if woken.input {
+            self.give_input();
         }
         if woken.ended {
             self.end_phase(None);
@@ -140,7 +146,8 @@ impl Guard {
         let mut ends =
             vec![PollFd::new(self.stdin.as_fd(), PollFlags::POLLIN), PollFd::new(self.stdout.as_fd(), writing)];
         if let Some(phase) = &self.phase {
-            ends.push(PollFd::new(phase.life.as_fd(), PollFlags::empty()));
+            let giving = if phase.input.is_empty() { PollFlags::empty() } else { PollFlags::POLLOUT };
+            ends.push(PollFd::new(phase.life.as_fd(), giving));
             if self.waiting.len() < WAITING_LIMIT {
                 ends.push(PollFd::new(phase.output.as_fd(), PollFlags::POLLIN));
             }
@@ -155,6 +162,7 @@ impl Guard {
             orders: woken(0, readable),
             writable: woken(1, PollFlags::POLLOUT | PollFlags::POLLHUP | PollFlags::POLLERR),
             ended: woken(2, PollFlags::POLLHUP),
+            input: woken(2, PollFlags::POLLOUT),
             // At its end the pipe stays readable; the life's end says when the phase is over.
             output: woken(3, PollFlags::POLLIN),
         }
@@ -191,11 +199,23 @@ impl Guard {
             Order::Fuse { deadline } => self.fuse = deadline,
             Order::Stop => self.stopped = true,
             Order::Run(_) if self.stopped => self.say(&PhaseEnd::Stopped),
-            Order::Run(_) if boottime_millis() >= self.fuse => self.say(&PhaseEnd::FuseBlown),
+            Order::Run(run) if boottime_millis().saturating_add(run.spare_millis) >= self.fuse => {
+                self.say(&PhaseEnd::FuseBlown);
+            }
             Order::Run(run) => match start(run) {
                 Ok(phase) => self.phase = Some(phase),
                 Err(error) => self.say(&PhaseEnd::Unstartable { error: error.to_string() }),
             },
+        }
+    }
+
+    fn give_input(&mut self) {
+        let Some(phase) = &mut self.phase else { return };
+        match write(phase.life.as_fd(), &phase.input) {
+            Ok(count) => drop(phase.input.drain(..count)),
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            // Nobody reads it any more.
+            Err(_) => phase.input.clear(),
         }
     }
 
@@ -257,8 +277,9 @@ impl Guard {
     }
 }
 
-fn start(run: Box<PhaseRun>) -> io::Result<Phase> {
+fn start(mut run: Box<PhaseRun>) -> io::Result<Phase> {
     let (life, theirs) = UnixStream::pair()?;
+    let input = run.input.take();
     let (output, printing) = io::pipe()?;
     let complaining = printing.try_clone()?;
     let protected = run.protected.as_ref();
@@ -266,6 +287,7 @@ fn start(run: Box<PhaseRun>) -> io::Result<Phase> {
         .arg0("packline-launch")
         .arg(LAUNCH)
         .args(protected.map_or([Path::new(""); 2], |it| [it.folder.as_path(), it.except.as_path()]))
+        .arg(if input.is_some() { WITH_INPUT } else { "" })
         .args(&run.argv)
         .current_dir(&run.cwd)
         .env_clear()
@@ -275,8 +297,9 @@ fn start(run: Box<PhaseRun>) -> io::Result<Phase> {
         .stderr(complaining)
         .spawn()?;
     let launch = Pid::from_raw(i32::try_from(launch.id()).map_err(io::Error::other)?);
-    let now = Instant::now();
-    Ok(Phase { run, launch, life, output, printed: 0, started: now, last_output: now })
+    set_nonblocking(life.as_fd())?;
+    let (now, input) = (Instant::now(), input.map(|input| input.0.into_bytes()).unwrap_or_default());
+    Ok(Phase { run, launch, life, input, output, printed: 0, started: now, last_output: now })
 }
 
 fn set_nonblocking(end: BorrowedFd<'_>) -> nix::Result<()> {

@@ -1,6 +1,6 @@
 //! What a worker tells its guard, and what the guard answers: JSON lines down, binary frames up.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,23 @@ pub struct PhaseRun {
     /// What its processes may not write to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protected: Option<Protected>,
+    /// What the command reads on its stdin, which is empty otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Input>,
+    /// It is not started where the fuse blows within so many milliseconds.
+    #[serde(default)]
+    pub spare_millis: u64,
+}
+
+/// What a command reads on its stdin. It may be secret.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Input(pub String);
+
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Input({} bytes)", self.0.len())
+    }
 }
 
 /// A folder that is mounted read-only for a build, where the machine allows.

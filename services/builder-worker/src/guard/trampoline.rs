@@ -2,7 +2,8 @@
 //!
 //! `launch` opens a PID namespace where the machine allows, `init` is the first process in it, and
 //! `exec` becomes the command. A PID namespace takes one first process only, hence a launch for
-//! each phase. Their stdin is a socket that the guard holds the other end of.
+//! each phase. Their stdin is a socket that the guard holds the other end of. A command that has input reads
+//! it there; the stdin of any other is empty.
 
 use std::{
     env,
@@ -26,13 +27,14 @@ use nix::{
     unistd::{getpid, setsid},
 };
 
-use super::{EXEC, INIT};
+use super::{EXEC, INIT, WITH_INPUT};
 
 /// EX_TEMPFAIL: the machine is at fault.
 const MACHINE_AT_FAULT: u8 = 75;
 
 /// Opens a namespace for `init`, starts it and passes on how it ended. Before the command stand the folder
-/// that is protected from it and the exception; both are empty where there is none.
+/// that is protected from it and the exception; both are empty where there is none. What `init` and `exec` take
+/// follows.
 pub(super) fn launch(arguments: &[OsString]) -> ExitCode {
     let _ = nix::sys::prctl::set_dumpable(false);
     let [protected, except, command @ ..] = arguments else { return ExitCode::FAILURE };
@@ -107,16 +109,21 @@ pub(super) fn init(command: &[OsString]) -> ExitCode {
     }
 }
 
-/// Becomes the command, in a session of its own.
-pub(super) fn exec(command: &[OsString]) -> ExitCode {
-    let Some((program, arguments)) = command.split_first() else {
+/// Becomes the command, in a session of its own. Before it stands whether it has input.
+pub(super) fn exec(arguments: &[OsString]) -> ExitCode {
+    let [input, program, arguments @ ..] = arguments else {
         return ExitCode::FAILURE;
     };
     if !tied_to_guard() {
         return ExitCode::FAILURE;
     }
     let _ = setsid();
-    let error = Command::new(program).args(arguments).stdin(Stdio::null()).exec();
+    let mut command = Command::new(program);
+    command.args(arguments);
+    if input != WITH_INPUT {
+        command.stdin(Stdio::null());
+    }
+    let error = command.exec();
     eprintln!("cannot start {}: {error}", program.display());
     let of_the_package = program.as_encoded_bytes().contains(&b'/');
     match error.kind() {

@@ -19,7 +19,8 @@
 //! | `fix`: run when the phase failed, then the phase again; counted | `tests/worker/recipe.rs` | `fixes_are_counted_over_all_phases_of_a_build` |
 //! | `env` is added to the allow-list | `tests/worker/recipe.rs` | `env_is_added_to_the_environment_of_its_phase_alone` |
 //! | the environment is an allow-list and what the phase is told | `tests/worker/contract.rs` | `a_phase_sees_the_allow_list_and_what_it_is_told_and_nothing_else` |
-//! | NPM_TOKEN reaches the publish phase only | `tests/worker/contract.rs` | `the_token_reaches_npm_publish_only` |
+//! | NPM_TOKEN reaches the publish phase only | `tests/worker/contract.rs` | `the_token_reaches_no_npm_and_no_script` |
+//! | … and there the request that publishes | `tests/worker/put.rs` | `the_request_is_made_alone_and_shows_its_token_to_nobody` |
 //! | dependencies never come from the sibling folder | `tests/worker/contract.rs` | `a_dependency_on_the_folder_of_a_sibling_is_refused_in_one_line` |
 //! | … workspaces are off in every npm command | `tests/worker/contract.rs` | `every_npm_command_has_workspaces_off` |
 //! | … no lock file of the root, no `.npmrc` of the project | `tests/worker/workspace.rs` | `the_copy_has_what_the_package_needs_and_no_more` |
@@ -118,14 +119,13 @@ async fn phases_run_in_order_without_a_shell_in_the_packages_folder_of_a_private
     let (foreman, recorder, _) = recorded(&[]).await;
     let calls = recorder.calls();
     let commands: Vec<String> = calls.iter().map(|call| call.command()).collect();
-    assert_eq!(commands[..5], ["install", "run build", "run lint", "run test", "pack"], "{commands:?}");
-    assert_eq!(commands.iter().filter(|command| *command == "publish").count(), 1, "{commands:?}");
+    assert_eq!(commands, ["install", "run build", "run lint", "run test", "publish"], "npm is started once to publish");
     let scratch = foreman.scratch().canonicalize().unwrap();
     for call in &calls {
         assert!(call.cwd.starts_with(&scratch), "{call:?}");
         assert!(call.parent != "sh", "{call:?}");
     }
-    for call in &calls[..5] {
+    for call in &calls[..4] {
         assert!(call.cwd.ends_with("workspace/packages/core"), "{call:?}");
     }
 }
@@ -134,7 +134,7 @@ async fn phases_run_in_order_without_a_shell_in_the_packages_folder_of_a_private
 async fn every_npm_command_has_workspaces_off() {
     let (_foreman, recorder, _) = recorded(&[]).await;
     let calls = recorder.calls();
-    assert!(calls.len() >= 7, "{calls:?}");
+    assert!(calls.len() >= 5, "{calls:?}");
     for call in calls {
         assert!(call.arguments.iter().any(|argument| argument == "--workspaces=false"), "{call:?}");
     }
@@ -211,15 +211,11 @@ async fn a_phase_sees_the_allow_list_and_what_it_is_told_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn the_token_reaches_npm_publish_only() {
+async fn the_token_reaches_no_npm_and_no_script() {
     let (_foreman, recorder, _) = recorded(&[]).await;
     for call in recorder.calls() {
         let secret = call.env.values().chain(&call.arguments).any(|text| text.contains(TOKEN));
-        assert!(!secret, "{call:?}");
-        // Scripts of the package run in `pack` as well.
-        let may = call.phase() == "publish" && call.command() != "pack";
-        assert!(may || !call.settings.contains(TOKEN), "{call:?}");
-        assert!(call.command() != "publish" || call.settings.contains(TOKEN), "{call:?}");
+        assert!(!secret && !call.settings.contains(TOKEN), "{call:?}");
     }
 }
 
@@ -337,12 +333,12 @@ async fn who_is_asked_to_stop_finishes_what_it_can_within_grace() {
 #[tokio::test]
 async fn the_workers_registry_goes_before_the_orders_and_that_before_npms_own() {
     let mut foreman = Foreman::new(CLAIM).await;
-    let recorder = Recorder::before(&foreman, "[ \"$1\" = config ] && echo http://127.0.0.1:11/; exit 0");
+    let recorder = Recorder::before(&foreman, "exit 0");
     foreman.package("core", json!({"name": "core", "private": true}), &[]);
     let mut seen = Vec::new();
     for (own, ordered) in [(Some("http://127.0.0.1:10"), true), (None, true), (None, false)] {
-        let settings: Vec<_> =
-            [("PATH", recorder.path.as_str())].into_iter().chain(own.map(|own| ("NPM_REGISTRY", own))).collect();
+        let settings = [("PATH", recorder.path.as_str()), ("npm_config_registry", "http://127.0.0.1:11/")];
+        let settings: Vec<_> = settings.into_iter().chain(own.map(|own| ("NPM_REGISTRY", own))).collect();
         let worker = foreman.worker("one", &settings);
         let mut order = foreman.grant(0, "core").await;
         order.config.registry = ordered.then(|| "http://127.0.0.1:12".into());

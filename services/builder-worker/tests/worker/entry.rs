@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use packline_domain::Outcome;
-use packline_testkit::registry::Registry;
+use packline_testkit::{registry::Registry, stand_in::StandIn};
 use serde_json::{Value, json};
 
-use crate::{foreman::Foreman, recorder::Recorder};
+use crate::foreman::Foreman;
 
 const MISSING: &str = "main names dist/index.js, which is not in the tarball";
 const RIGHT: &str = "build it in \"build\" or \"prepublishOnly\", or name it in \"files\"";
@@ -30,8 +30,10 @@ async fn a_package_without_its_main_is_not_published_and_the_file_is_named() {
     foreman.package("@acme/core", hollow("1.0.0"), &[("index.d.ts", "")]);
     let mut private = hollow("1.0.0");
     private.as_object_mut().unwrap().insert("private".into(), true.into());
-    let npm = Recorder::before_npm(&foreman);
-    let _worker = foreman.worker("one", &[("NPM_REGISTRY", &registry.url()), ("PATH", &npm.path)]);
+    let users = StandIn::start().await;
+    let settings = [("NPM_REGISTRY", registry.url()), ("npm_config_registry", users.url())];
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let _worker = foreman.worker("one", &settings);
 
     let order = foreman.order(0, "@acme/core").await;
     let result = foreman.result().await;
@@ -44,8 +46,8 @@ async fn a_package_without_its_main_is_not_published_and_the_file_is_named() {
     assert!(registry.view("@acme/core").await.unwrap().is_none());
     let log = foreman.log_until(&result.build_id, "looking whether").await;
     assert!(log.contains("publish| module names dist/index.mjs, which is not in the tarball"), "{log}");
-    let commands: Vec<String> = npm.calls().iter().map(|call| call.command()).collect();
-    assert_eq!(commands.last().unwrap(), "pack @acme/core@latest", "{commands:?}");
+    let asked: Vec<_> = users.requests().iter().map(|request| (request.method.clone(), request.package())).collect();
+    assert_eq!(asked, [("GET".to_owned(), Some("@acme/core".to_owned()))], "the user's registry is asked");
     foreman.orchestrator.delete("permits.0").await.unwrap();
 
     foreman.package("@acme/core", private, &[]);
@@ -63,25 +65,14 @@ async fn what_the_newest_published_version_lacks_too_is_published() {
     assert_eq!(result.outcome, Outcome::Published, "a command of one's own is not checked: {result:?}");
     drop(first);
 
-    let marks = "require('fs').writeFileSync(process.env.MARK, '')";
-    let mark = foreman.folder().join("mark");
-    let mut second = hollow("1.1.0");
-    let scripts = json!({"prepare": format!("MARK='{}' node -e \"{marks}\"", mark.display())});
-    second.as_object_mut().unwrap().insert("scripts".into(), scripts);
-    foreman.package("@acme/core", second, &[]);
+    foreman.package("@acme/core", hollow("1.1.0"), &[]);
     let checked = foreman.recipe(CHECKED);
-    let npm = Recorder::before_npm(&foreman);
-    let settings =
-        [("RECIPE", checked.as_str()), ("NPM_REGISTRY", &url), ("PATH", &npm.path), ("NPM_TOKEN", "token-of-it")];
+    let settings = [("RECIPE", checked.as_str()), ("NPM_REGISTRY", &url), ("npm_config_registry", &url)];
     let _worker = foreman.worker("second", &settings);
     let result = foreman.build("@acme/core").await;
     assert_eq!(result.outcome, Outcome::Published, "{result:?}");
     assert!(registry.view("@acme/core").await.unwrap().unwrap().versions.contains_key("1.1.0"));
     foreman.log_until(&result.build_id, &format!("publish| {MISSING}, as in the version that is published")).await;
-    let calls = npm.calls();
-    let asked = calls.iter().find(|call| call.command() == "pack @acme/core@latest").unwrap();
-    assert!(asked.arguments.iter().any(|argument| argument == "--ignore-scripts"), "{asked:?}");
-    assert!(asked.settings.contains(":_authToken=token-of-it"), "{asked:?}");
 
     // What it does not lack is demanded all the same.
     let mut third = hollow("1.2.0");
@@ -97,9 +88,10 @@ async fn what_the_newest_published_version_lacks_too_is_published() {
 async fn where_the_registry_does_not_answer_the_check_stands() {
     let mut foreman = Foreman::new(Duration::from_secs(60)).await;
     foreman.package("@acme/core", hollow("1.0.0"), &[]);
-    let dead = format!("http://127.0.0.1:{}", packline_testkit::registry::free_port().unwrap());
+    let dead = format!("http://127.0.0.1:{}", packline_testkit::port::free_port().unwrap());
     let recipe = foreman.recipe(CHECKED);
-    let _worker = foreman.worker("one", &[("RECIPE", &recipe), ("NPM_REGISTRY", &dead)]);
+    let _worker =
+        foreman.worker("one", &[("RECIPE", &recipe), ("NPM_REGISTRY", &dead), ("npm_config_registry", &dead)]);
     let result = foreman.build("@acme/core").await;
     assert_eq!((result.outcome, result.retry), (Outcome::Failed, false), "{result:?}");
     assert!(result.error.unwrap().contains(MISSING));
@@ -113,10 +105,10 @@ async fn a_package_whose_code_is_there_is_published_and_nothing_is_asked() {
     manifest.as_object_mut().unwrap().insert("scripts".into(), json!({ "build": build }));
     manifest.as_object_mut().unwrap().insert("files".into(), json!(["dist"]));
     foreman.package("@acme/core", manifest, &[]);
-    let npm = Recorder::before_npm(&foreman);
-    let _worker = foreman.worker("one", &[("NPM_REGISTRY", &registry.url()), ("PATH", &npm.path)]);
+    let users = StandIn::start().await;
+    let _worker = foreman.worker("one", &[("NPM_REGISTRY", &registry.url()), ("npm_config_registry", &users.url())]);
     let result = foreman.build("@acme/core").await;
     assert_eq!(result.outcome, Outcome::Published, "{result:?}");
     assert!(registry.view("@acme/core").await.unwrap().unwrap().versions.contains_key("1.0.0"));
-    assert!(!npm.calls().iter().any(|call| call.command().ends_with("@latest")));
+    assert_eq!(users.requests().len(), 0);
 }

@@ -114,9 +114,10 @@ async fn a_build_that_takes_longer_than_its_order_allows_is_killed() {
 #[tokio::test]
 async fn a_build_that_is_not_at_its_first_phase_yet_is_killed_as_well() {
     let mut foreman = Foreman::new(Duration::from_secs(60)).await;
-    // Asked for its registry it never answers, and the worker would wait for it for a minute.
-    let path = foreman.path_with_npm("exec sleep 1000");
-    let _worker = foreman.worker("one", &[("PATH", &path)]);
+    // Nobody ever writes to it, and the worker would wait for npm's settings.
+    let settings = foreman.folder().join("npmrc");
+    nix::unistd::mkfifo(&settings, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let _worker = foreman.worker("one", &[("npm_config_userconfig", &settings.display().to_string())]);
     let mut late = foreman.grant(0, "@acme/late").await;
     late.deadline_seconds = 2;
     foreman.send(&late).await;

@@ -12,6 +12,7 @@ mod links;
 mod log;
 mod npm;
 mod orders;
+mod put;
 mod readme;
 mod recipe;
 mod recipe_npm;

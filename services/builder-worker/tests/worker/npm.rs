@@ -5,7 +5,10 @@ use packline_domain::{
     Outcome,
     message::{PhaseReport, PhaseStatus},
 };
-use packline_testkit::registry::Registry;
+use packline_testkit::{
+    registry::Registry,
+    stand_in::{Behaviour, StandIn},
+};
 use serde_json::json;
 
 use crate::foreman::{Foreman, until};
@@ -156,7 +159,7 @@ async fn each_failure_has_its_class() {
 async fn a_worker_whose_registry_is_dead_rests() {
     let mut foreman = Foreman::new(CLAIM).await;
     foreman.package("@acme/core", json!({"name": "@acme/core", "version": "1.0.0"}), &[]);
-    let dead = format!("http://127.0.0.1:{}", packline_testkit::registry::free_port().unwrap());
+    let dead = format!("http://127.0.0.1:{}", packline_testkit::port::free_port().unwrap());
     let _worker = foreman.worker("one", &[("NPM_REGISTRY", &dead)]);
     for _ in 0..3 {
         let result = foreman.build("@acme/core").await;
@@ -219,13 +222,10 @@ async fn what_a_build_leaves_in_its_folder_does_not_configure_publish() {
 
 #[tokio::test]
 async fn a_publish_is_believed_when_the_registry_has_it() {
-    let (mut foreman, registry) = place().await;
+    let (mut foreman, registry) = (Foreman::new(CLAIM).await, StandIn::start().await);
     foreman.package("@acme/core", json!({"name": "@acme/core", "version": "1.0.0"}), &[]);
-    let path = std::env::var_os("PATH").unwrap();
-    let real = std::env::split_paths(&path).map(|folder| folder.join("npm")).find(|npm| npm.is_file()).unwrap();
-    let script = format!("[ \"$1\" = publish ] && exit 0\nexec '{}' \"$@\"", real.display());
-    let path = foreman.path_with_npm(&script);
-    let _worker = foreman.worker("one", &[("PATH", &path), ("NPM_REGISTRY", &registry.url())]);
+    registry.next_put(Behaviour::Accept);
+    let _worker = foreman.worker("one", &[("NPM_REGISTRY", &registry.url())]);
     let result = foreman.build("@acme/core").await;
     assert_eq!((result.outcome, result.retry), (Outcome::Infrastructure, true), "{result:?}");
     assert!(result.error.unwrap().contains("the registry does not have it"));

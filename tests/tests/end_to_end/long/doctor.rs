@@ -1,6 +1,7 @@
 //! `packline doctor` finds what is wrong, one line each, with the mend.
 use packline_testkit::{
-    nats::{NatsOptions, NatsServer, free_port},
+    nats::{NatsOptions, NatsServer},
+    port::free_port,
     tools,
 };
 use packline_tests::{Fixture, Operator, Said, Scene};

@@ -1,0 +1,267 @@
+//! One version on its way to the registry: looked for, put, and looked for again.
+//!
+//! A version counts when the registry shows its integrity, and whose it is is decided by that alone. So a request
+//! whose answer was lost, and one that came twice, do no harm.
+
+use std::time::{Duration, Instant};
+
+use packline_npm::{Access, Client, Kind, Packument, Refusal, Unusable};
+use packline_recipe::{Limits, Phase};
+use semver::Version;
+
+use crate::{
+    guard::{Input, PhaseEnd},
+    phase::{Command, Failure, Runner, verdict},
+    publish::{Done, Permits},
+    put,
+};
+
+/// Seconds between looks for what the registry says it has stored.
+const LOOK_AGAIN: [u64; 4] = [1, 2, 4, 8];
+/// The longest that a look may take.
+const LOOK: Duration = Duration::from_secs(60);
+/// Of a request that names none.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// What is uploaded.
+pub(crate) struct Upload<'a> {
+    /// The registry.
+    pub(crate) access: &'a Access,
+    /// Who asks.
+    pub(crate) user_agent: &'a str,
+    pub(crate) name: &'a str,
+    /// As the registry spells it.
+    pub(crate) version: &'a str,
+    pub(crate) integrity: &'a str,
+    /// The SHA-1 in hex, which is all that old registries show.
+    pub(crate) shasum: &'a str,
+    /// What earlier attempts may have published.
+    pub(crate) earlier: &'a [String],
+    pub(crate) phase: &'a Phase,
+    /// When the phase began.
+    pub(crate) started: Instant,
+}
+
+/// What goes into the request.
+pub(crate) struct Request {
+    pub(crate) tarball: std::path::PathBuf,
+    /// A file that has the document for this tag.
+    pub(crate) document: std::path::PathBuf,
+}
+
+impl Upload<'_> {
+    /// Looks whether the version is there, and puts it where it is not; whether it was not. `request` is asked for
+    /// what to send, and told the versions that are there.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub(crate) async fn run(
+        &self,
+        runner: &mut Runner,
+        permits: &impl Permits,
+        request: impl FnOnce(Option<&Packument>) -> Result<Request, Failure>,
+    ) -> Result<(Done, bool), Failure> {
+        let found = self.look(runner).await?;
+        if let Some(done) = self.standing(found.as_ref())? {
+            runner.say(&self.phase.name, &format!("{} {} is there already, published by us", self.name, self.version));
+            return Ok((done, false));
+        }
+        let request = request(found.as_ref())?;
+        loop {
+            let Some(refusal) = self.put(runner, permits, &request).await? else {
+                return self.shown(runner).await.map(|done| (done, true));
+            };
+            match refusal.kind {
+                Kind::Permanent => return Err(refused(refusal)),
+                Kind::Busy { wait } => {
+                    let wait = wait.unwrap_or(BUSY);
+                    if wait >= self.left() {
+                        return Err(refused(refusal));
+                    }
+                    runner.say(&self.phase.name, &format!("{}; waiting {} s", refusal.message, wait.as_secs()));
+                    runner.pause(wait).await;
+                }
+                // Perhaps it arrived, and only the answer did not; or another attempt of ours was first.
+                Kind::Exists | Kind::Unavailable | Kind::NoAnswer => {
+                    let found = self.look(runner).await?;
+                    return match self.standing(found.as_ref())? {
+                        Some(done) => Ok((done, true)),
+                        None => Err(refused(refusal)),
+                    };
+                }
+            }
+        }
+    }
+
+    /// What the registry has of the package; waits as told where it is busy.
+    async fn look(&self, runner: &mut Runner) -> Result<Option<Packument>, Failure> {
+        let client = Client::new(self.access, self.user_agent).map_err(unusable)?;
+        loop {
+            let look = client.look(self.name, LOOK.min(self.left()));
+            let Some(looked) = runner.unless_stopped(look).await else { return Err(Failure::killed()) };
+            let refusal = match looked {
+                Ok(found) => return Ok(found),
+                Err(refusal) => refusal,
+            };
+            match refusal.kind {
+                Kind::Busy { wait } if wait.unwrap_or(BUSY) < self.left() => {
+                    runner.pause(wait.unwrap_or(BUSY)).await;
+                }
+                _ => return Err(refused(refusal)),
+            }
+        }
+    }
+
+    /// What the registry has of this version, where it is ours.
+    fn standing(&self, found: Option<&Packument>) -> Result<Option<Done>, Failure> {
+        let Some(there) = found.and_then(|found| found.versions.get(self.version)) else { return Ok(None) };
+        let known = self.earlier.iter().map(String::as_str).chain([self.integrity]);
+        let ours = match &there.integrity {
+            Some(_) => known.into_iter().find(|known| there.has_integrity(known)),
+            None => (there.shasum.as_deref() == Some(self.shasum)).then_some(self.integrity),
+        };
+        if let Some(integrity) = ours {
+            return Ok(Some(Done { version: self.version.to_owned(), integrity: integrity.to_owned() }));
+        }
+        Err(Failure::permanent(format!(
+            "version {} is at the registry already, with other contents; raise the version",
+            self.version
+        )))
+    }
+
+    /// The same of what was put just now: some registries show it a moment later.
+    async fn shown(&self, runner: &mut Runner) -> Result<Done, Failure> {
+        for pause in LOOK_AGAIN.into_iter().map(Some).chain([None]) {
+            if let Some(done) = self.standing(self.look(runner).await?.as_ref())? {
+                return Ok(done);
+            }
+            if let Some(pause) = pause {
+                runner.pause(Duration::from_secs(pause)).await;
+            }
+        }
+        Err(Failure::infrastructure(format!(
+            "{} took {}, and the registry does not have it",
+            self.access.registry(),
+            self.version
+        )))
+    }
+
+    /// Makes the request, below the guard, once there is time enough on the fuse.
+    async fn put(
+        &self,
+        runner: &mut Runner,
+        permits: &impl Permits,
+        request: &Request,
+    ) -> Result<Option<Refusal>, Failure> {
+        let Some(spare) = permits.spare().await else { return Err(Failure::killed()) };
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let order = put::Order {
+            access: self.access.clone(),
+            user_agent: self.user_agent.to_owned(),
+            name: self.name.to_owned(),
+            version: self.version.to_owned(),
+            document: request.document.clone(),
+            tarball: request.tarball.clone(),
+            integrity: self.integrity.to_owned(),
+            still_millis: millis(spare),
+            timeout_millis: millis(self.left()),
+        };
+        let mut line = serde_json::to_string(&order)
+            .map_err(|error| Failure::infrastructure(format!("failed to write the request: {error}")))?;
+        line.push('\n');
+        let limits = Limits { timeout: self.left(), silence: None, ..self.phase.limits.clone() };
+        let command = Command {
+            argv: vec![crate::guard::OWN_PROGRAM.to_owned(), crate::PUT.to_owned()],
+            input: Some(Input(line)),
+            spare,
+            capture: true,
+            logged: false,
+            ..Command::new(&self.phase.name, limits.clone())
+        };
+        let (end, printed) = runner.command(command).await?;
+        let answer = printed.captured.lines().next_back().and_then(|line| serde_json::from_str(line).ok());
+        match (&end, answer) {
+            (PhaseEnd::Exited { status: 0 }, Some(put::Answer { refusal })) => Ok(refusal),
+            (PhaseEnd::Exited { .. }, _) => {
+                let failed = verdict(&end, &printed, &limits, false).err().map(|failure| failure.error);
+                let message = format!("the request broke off: {}", failed.unwrap_or_default());
+                Ok(Some(Refusal { kind: Kind::NoAnswer, message }))
+            }
+            (end, _) => verdict(end, &printed, &limits, false).map(|()| None),
+        }
+    }
+
+    /// Of the time of the phase.
+    fn left(&self) -> Duration {
+        self.phase.limits.timeout.saturating_sub(self.started.elapsed())
+    }
+}
+
+/// What settings that allow no request mean for the build.
+pub(crate) fn unusable(unusable: Unusable) -> Failure {
+    Failure::infrastructure(unusable.to_string())
+}
+
+/// What a refusal means for the build.
+pub(crate) fn refused(refusal: Refusal) -> Failure {
+    match refusal.kind {
+        Kind::Permanent => Failure::permanent(refusal.message),
+        _ => Failure::infrastructure(refusal.message),
+    }
+}
+
+/// The tag for a version: `configured` is that of `publishConfig`. Where there is none, `latest`, unless that would
+/// be wrong: for a prerelease its own kind, for a version below one that is there `previous`.
+pub(crate) fn tag(version: &Version, found: Option<&Packument>, configured: Option<&str>) -> String {
+    if let Some(configured) = configured.filter(|tag| is_tag(tag) || *tag == "latest") {
+        return configured.to_owned();
+    }
+    if !version.pre.is_empty() {
+        let kind = version.pre.split('.').next().unwrap_or_default();
+        return if is_tag(kind) { kind.to_owned() } else { "next".to_owned() };
+    }
+    let versions = found.into_iter().flat_map(|found| found.versions.keys());
+    let released = versions.filter_map(|version| Version::parse(version).ok()).filter(|version| version.pre.is_empty());
+    let is_below = released.max().is_some_and(|highest| *version < highest);
+    if is_below { "previous".to_owned() } else { "latest".to_owned() }
+}
+
+/// A tag is a word; what reads as a version or a range is none for npm.
+fn is_tag(text: &str) -> bool {
+    let reads_as_range = text.trim_start_matches(['v', 'x', 'X']).starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    !text.is_empty()
+        && !reads_as_range
+        && !matches!(text, "x" | "X" | "v" | "latest")
+        && text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(text: &str) -> Version {
+        Version::parse(text).unwrap()
+    }
+
+    fn there(versions: &[&str]) -> Packument {
+        let versions = versions.iter().map(|version| ((*version).to_owned(), packline_npm::Version::default()));
+        Packument { versions: versions.collect(), ..Packument::default() }
+    }
+
+    #[test]
+    fn a_tag_is_named_where_latest_would_be_wrong() {
+        let there = there(&["1.0.0", "2.0.0", "3.0.0-rc.1"]);
+        let tag = |text, configured| super::tag(&version(text), Some(&there), configured);
+        assert_eq!(super::tag(&version("1.0.0"), None, None), "latest");
+        assert_eq!(tag("2.1.0", None), "latest");
+        assert_eq!(tag("1.5.0", None), "previous");
+        assert_eq!(tag("3.0.0-beta.2", None), "beta");
+        assert_eq!(tag("3.0.0-0", None), "next");
+        assert_eq!(tag("3.0.0-x", None), "next");
+        assert_eq!(tag("2.1.0", Some("canary")), "canary");
+        assert_eq!(tag("1.5.0", Some("latest")), "latest", "asked for");
+        assert_eq!(tag("2.1.0", Some("--registry=x")), "latest");
+        assert_eq!(tag("2.1.0", Some("1.x")), "latest");
+    }
+}
