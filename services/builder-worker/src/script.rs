@@ -97,7 +97,7 @@ pub struct Script {
     pub argv: Vec<String>,
     /// All of its environment.
     pub env: BTreeMap<String, String>,
-    /// What npm prints before it runs the script, line by line.
+    /// What npm 11 prints before it runs the script, line by line; npm 12 prints it where its `loglevel` is `notice`.
     pub banner: Vec<String>,
 }
 
@@ -114,7 +114,8 @@ impl Script {
         if setting("npm_config_ignore_scripts").is_some_and(is_on) {
             return None;
         }
-        let package = Package { manifest, reading: event.reading() };
+        let finds_programs = toolchain.finds_programs();
+        let package = Package { manifest, reading: event.reading(), finds_programs };
         let script = package.script(event.name())?;
         // npm speaks of the folder as the kernel does.
         let folder = context.folder.canonicalize().unwrap_or_else(|_| context.folder.to_owned());

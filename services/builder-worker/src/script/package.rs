@@ -22,6 +22,8 @@ pub(super) enum Reading {
 pub(super) struct Package<'a> {
     pub(super) manifest: &'a Value,
     pub(super) reading: Reading,
+    /// Whether `directories.bin` counts where it is read to pack.
+    pub(super) finds_programs: bool,
 }
 
 impl Package<'_> {
@@ -98,7 +100,11 @@ impl Package<'_> {
         }
         let directory = self.manifest.get("directories")?.get("bin")?.as_str().filter(|path| !path.is_empty())?;
         // What is no `bin` is removed before that is looked at, when it is read to publish.
-        (bin.is_none() || self.reading == Reading::ToPublish).then(|| programs(folder, &inside(directory)))
+        let counts = match self.reading {
+            Reading::ToPublish => true,
+            Reading::ToPack => self.finds_programs && bin.is_none(),
+        };
+        counts.then(|| programs(folder, &inside(directory)))
     }
 }
 

@@ -39,6 +39,7 @@ pub struct Toolchain {
     exported: BTreeMap<String, String>,
     programs: String,
     node_version: String,
+    finds_programs: bool,
 }
 
 /// What the script wrote down.
@@ -67,7 +68,11 @@ impl Toolchain {
         let folder = root.join("package");
         fs::create_dir(&folder).map_err(failed)?;
         fs::create_dir(root.join("home")).map_err(failed)?;
-        let manifest = serde_json::json!({"name": NAME, "version": "1.0.0", "scripts": {NAME: "node tell.js"}});
+        let manifest = serde_json::json!({
+            "name": NAME, "version": "1.0.0", "scripts": {NAME: "node tell.js"}, "directories": {"bin": NAME},
+        });
+        fs::create_dir(folder.join(NAME)).map_err(failed)?;
+        fs::write(folder.join(NAME).join("program"), "").map_err(failed)?;
         fs::write(folder.join("package.json"), manifest.to_string()).map_err(failed)?;
         fs::write(folder.join("tell.js"), PROGRAM).map_err(failed)?;
         fs::write(&npm.userconfig, npm.settings()).map_err(failed)?;
@@ -108,6 +113,7 @@ impl Toolchain {
         Self {
             exported: told_to_all.map(|(name, value)| (name.clone(), marked(value))).collect(),
             programs: programs.trim_matches(':').to_owned(),
+            finds_programs: told.env.contains_key("npm_package_bin_program"),
             node_version: told.node.trim_start_matches('v').to_owned(),
         }
     }
@@ -120,6 +126,11 @@ impl Toolchain {
     /// The version of the Node that npm runs in, without a `v`.
     pub fn node_version(&self) -> &str {
         &self.node_version
+    }
+
+    /// Whether this npm looks for programs in `directories.bin` when it reads a package to pack it.
+    pub(super) fn finds_programs(&self) -> bool {
+        self.finds_programs
     }
 
     /// What npm tells under this name, unless that is nothing; not for what differs from script to script.

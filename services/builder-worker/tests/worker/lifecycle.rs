@@ -19,9 +19,8 @@ use tempfile::TempDir;
 
 const TOKEN: &str = "s3cret-token";
 
-/// Writes down the environment that it sees.
-const NOTE: &str = "require('fs').writeFileSync(`${process.env.HOME}/${process.env.npm_lifecycle_event}.json`, \
-                    JSON.stringify(process.env))";
+/// Writes down the environment as it is given to the shell, which passes on no variable with a `.` or a `-` in its name.
+const NOTE: &str = "cat /proc/$$/environ > \"$HOME/$npm_lifecycle_event\"";
 
 type Env = BTreeMap<String, String>;
 
@@ -76,16 +75,17 @@ impl Place {
     }
 
     /// Writes a package with a script for each event, some of them as told.
-    fn package(&self, mut manifest: Value, scripts: &[(&str, &str)], files: &[&str]) -> Value {
+    fn package(&self, mut manifest: Value, scripts: &[(&str, String)], files: &[&str]) -> Value {
         let folder = self.at("packages/core");
         let _ = fs::remove_dir_all(&folder);
-        for file in ["note.js"].iter().chain(files) {
+        fs::create_dir_all(&folder).unwrap();
+        for file in files {
             let file = folder.join(file);
             fs::create_dir_all(file.parent().unwrap()).unwrap();
-            fs::write(file, NOTE).unwrap();
+            fs::write(file, "").unwrap();
         }
-        let mut all: BTreeMap<&str, &str> = events("").iter().map(|event| (event.name(), "node note.js")).collect();
-        all.extend(scripts.iter().copied());
+        let mut all: BTreeMap<&str, &str> = events("").iter().map(|event| (event.name(), NOTE)).collect();
+        all.extend(scripts.iter().map(|(name, script)| (*name, script.as_str())));
         manifest.as_object_mut().unwrap().insert("scripts".into(), json!(all));
         fs::write(folder.join("package.json"), manifest.to_string()).unwrap();
         manifest
@@ -94,10 +94,11 @@ impl Place {
     /// What the scripts saw, by their events.
     fn seen(&self) -> BTreeMap<&'static str, Env> {
         let noted = |event: &Event<'_>| {
-            let file = self.at("home").join(format!("{}.json", event.name()));
-            let env = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+            let file = self.at("home").join(event.name());
+            let text = fs::read_to_string(&file).unwrap();
             fs::remove_file(file).unwrap();
-            (event.name(), env)
+            let variables = text.split_terminator('\0').map(|variable| variable.split_once('=').unwrap());
+            (event.name(), variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
         };
         events("").iter().map(noted).collect()
     }
@@ -128,7 +129,9 @@ impl Place {
             let run = Command::new(program).args(arguments).env_clear().envs(&script.env).current_dir(&folder).status();
             assert!(run.unwrap().success(), "{}", event.name());
             let banner = script.banner.join("\n");
-            assert!(printed.contains(&banner), "{banner} is not in {printed}");
+            // npm 12 takes it for a notice, and the settings of builds want none.
+            let prints = semver::Version::parse(toolchain.npm_version()).unwrap().major < 12;
+            assert!(!prints || printed.contains(&banner), "{banner} is not in {printed}");
         }
         for (event, env) in self.seen() {
             assert_eq!(Some(&env), by_npm.get(event), "{event} of {manifest}");
@@ -166,14 +169,14 @@ async fn a_script_sees_what_npm_publish_would_show_it() {
 
     let manifest = place.package(
         json!({
-            "name": "@acme/core", "version": " v1.2.3+build.5", "bin": "./note.js", "engines": {"node": ">=18", "npm": "*"},
+            "name": "@acme/core", "version": " v1.2.3+build.5", "bin": "./main.js", "engines": {"node": ">=18", "npm": "*"},
             "config": {
                 "port": 8080, "ratio": 0.5, "tiny": 1e-7, "huge": 1e21, "large": 1e20, "exact": 9_007_199_254_740_993_u64,
-                "zero": -0.0, "one": 1.0, "off": false, "on": true, "none": null, "empty": "", "dash-ed": "x y",
+                "zero": -0.0, "one": 1.0, "off": false, "on": true, "none": null, "empty": "", "dash-ed": "x y", "a=b": "c",
                 "deep": {"er": [1, [2, {"x": "ü"}], {}]}
             }
         }),
-        &[("prepack", "  node note.js\n\nnode note.js  "), ("prepare", "node_modules/.bin/none || node note.js")],
+        &[("prepack", format!("  true\n\n{NOTE}  ")), ("prepare", format!("node_modules/.bin/none || {NOTE}"))],
         &[],
     );
     place.is_as_by_npm(&manifest, &base, &toolchain);
@@ -190,9 +193,9 @@ async fn a_script_sees_what_npm_publish_would_show_it() {
     let manifest = place.package(
         json!({
             "name": "plain", "version": "2.0.0", "engines": ["node >= 18"], "config": "text",
-            "bin": {"./a/b/run": "/../note.js", "two": "x/../two.js", "c:\\three": "three\\", "bad": 7, "..": "x", "four": ""},
+            "bin": {"./a/b/run": "/../main.js", "two": "x/../two.js", "c:\\three": "three\\", "bad": 7, "..": "x", "four": ""},
         }),
-        &[("publish", "./node_modules/.bin/none || node note.js")],
+        &[("publish", format!("./node_modules/.bin/none || {NOTE}"))],
         &["two.js"],
     );
     place.is_as_by_npm(&manifest, &base, &toolchain);

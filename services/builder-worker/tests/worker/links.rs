@@ -1,10 +1,14 @@
 //! Links in the workspace: copied where they stay in the copy, left out and named where they do not.
 
-use std::{fs, os::unix::fs::symlink, path::PathBuf};
+use std::{fs, os::unix::fs::symlink, path::PathBuf, time::Duration};
 
 use packline_builder_worker::workspace::{links, not_packed};
+use packline_domain::Outcome;
 
-use crate::workspace::{Place, files};
+use crate::{
+    foreman::Foreman,
+    workspace::{Place, files},
+};
 
 /// The copy has no `link`, and says so.
 fn link_is_left_out(place: &Place, target: &str) {
@@ -130,4 +134,21 @@ fn a_link_to_what_is_shared_leads_to_the_copy_of_it() {
         assert!(fs::symlink_metadata(copy.root().join(link)).is_err(), "{link}");
     }
     assert_eq!(copy.left_out.len(), 3, "{:?}", copy.left_out);
+}
+
+#[tokio::test]
+async fn a_build_goes_on_without_a_link_that_leads_out_and_its_log_says_so() {
+    let mut foreman = Foreman::new(Duration::from_secs(60)).await;
+    foreman.crate_of("thing", &[("fixtures/node_modules/dep/index.js", ""), ("template/.npmrc", "")]);
+    let package = foreman.workspace().join("packages/thing");
+    symlink("../lib/README.md", package.join("README.md")).unwrap();
+    let line = "test ! -L README.md && test -f fixtures/node_modules/dep/index.js && test -f template/.npmrc";
+    let recipe = format!("[[phase]]\nname = \"looks\"\nrun = [\"sh\", \"-c\", '{line}']\n");
+    let recipe = foreman.recipe(&recipe);
+    let _worker = foreman.worker("one", &[("RECIPE", &recipe), ("NPM_REGISTRY", "http://127.0.0.1:9")]);
+    let result = foreman.build("thing").await;
+    assert_eq!(result.outcome, Outcome::Published, "{result:?}");
+    foreman
+        .log_until(&result.build_id, "looks| left out of the copy: README.md is a link that leads out of the package")
+        .await;
 }
