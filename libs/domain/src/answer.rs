@@ -87,6 +87,13 @@ pub struct Why {
     pub estimated_seconds: Option<u64>,
 }
 
+impl Why {
+    /// Whether it is published in the words of this answer, but private.
+    pub fn is_private(&self) -> bool {
+        self.reasons.iter().any(|told| matches!(told.reason, Reason::Published { private: true, .. }))
+    }
+}
+
 /// A reason, and the same for a person.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Told {

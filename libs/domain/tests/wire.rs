@@ -437,7 +437,7 @@ fn at_most_twenty_warnings_of_at_most_500_characters_in_one_line_each_are_kept()
         once
     };
     let fits = "ä".repeat(500);
-    assert_eq!(cut(std::slice::from_ref(&fits)), [fits.clone()]);
+    assert_eq!(cut(&[fits.clone()]), [&*fits]);
     assert_eq!(cut(&[format!("{fits}b")]), [format!("{}…", "ä".repeat(499))]);
     assert_eq!(cut(&["\u{1b} a\n\u{1b}[2Jb\n".into(), String::new(), " \n".into()]), ["a  [2Jb"]);
     let many = |count: usize| (0..count).map(|n| format!("w{n}")).collect::<Vec<_>>();

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use packline_broker::{Acker, Broker, BucketName, DeadLetter, Delivery, StreamName, topology};
-use packline_domain::{PackageName, PackageStatus, StatusKind, message};
+use packline_domain::{PackageName, PackageStatus, StatusKind, message, text::published};
 use packline_service::Shutdown;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -292,7 +292,7 @@ impl Reporter {
             Some(Verdict::Done(report)) => {
                 if accepted {
                     self.trouble.accepted(&name);
-                    tracing::info!("told the catalogue that {name} is {}", word(report.status.status));
+                    tracing::info!("told the catalogue that {name} is {}", word(&report.status));
                     if self.refusals.accepted(&name) {
                         self.lease.note(refusal::key(&name), None).await?;
                     }
@@ -359,10 +359,10 @@ fn letter(kind: &str, reason: String, sequence: u64, payload: Bytes) -> DeadLett
     }
 }
 
-fn word(status: StatusKind) -> &'static str {
-    match status {
+fn word(status: &PackageStatus) -> &'static str {
+    match status.status {
         StatusKind::Building => "building",
-        StatusKind::Published => "published",
+        StatusKind::Published => published(status.private),
         StatusKind::Failed => "failed",
         StatusKind::Cancelled => "cancelled",
         StatusKind::Queued => "queued",

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::published;
+
 /// Where a package stands, seen together with all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -51,6 +53,11 @@ impl Standing {
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
         }
+    }
+
+    /// As people read it of a package that is `private` or not.
+    pub fn for_people(self, private: bool) -> &'static str {
+        if self == Self::Published { published(private) } else { self.as_str() }
     }
 }
 

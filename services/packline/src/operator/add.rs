@@ -4,13 +4,14 @@ use anyhow::Context;
 use packline_broker::{Broker, BucketName, Message, StreamName, topology};
 use packline_domain::{
     Announcement, PackageName,
+    answer::Why,
     record::{LEADER, Leader},
 };
 use packline_service::Unusable;
 use serde_json::{Map, Value, json};
 
 use super::{
-    ask::{ask, package},
+    ask::{self, ask, package},
     connection::Connection,
     records::Records,
     send::store,
@@ -97,9 +98,9 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     }
     settings.wait.bounded(async |waiting| applied(&broker, sequence, waiting).await).await?;
     let why = ask(&broker, topology::WHY, &settings.package).await.context("queued, and nobody says how it stands")?;
-    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
-    match (text(why.get("state")), text(why.pointer("/reasons/0/text"))) {
-        (Some(state), Some(reason)) => crate::say(&format!("{} is {state}: {reason}", settings.package)),
+    let why: Why = ask::read(why, topology::WHY)?;
+    match (why.state.map(|state| state.for_people(why.is_private())), why.reasons.first()) {
+        (Some(state), Some(first)) => crate::say(&format!("{} is {state}: {}", settings.package, first.text)),
         _ => anyhow::bail!("{} was announced and is not in the queue; see `nats stream view DEAD`", settings.package),
     }
 }

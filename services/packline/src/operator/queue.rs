@@ -4,10 +4,7 @@ use std::collections::BTreeSet;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use packline_broker::topology::QUEUE;
-use packline_domain::{
-    answer::{Queue, QueueQuestion, QueueRow, Standing},
-    text::published,
-};
+use packline_domain::answer::{Queue, QueueQuestion, QueueRow, Standing};
 use serde_json::{Value, json};
 
 use super::{
@@ -88,14 +85,10 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
 fn row(row: &QueueRow) -> [String; 6] {
     [
         row.package_name.to_string(),
-        row.state.map(|state| shown_state(state, row.private).to_owned()).unwrap_or_default(),
+        row.state.map(|state| state.for_people(row.private).to_owned()).unwrap_or_default(),
         row.priority.to_string(),
         row.attempts.to_string(),
         row.estimated_seconds.map(span).unwrap_or_default(),
         row.reason.clone(),
     ]
-}
-
-fn shown_state(state: Standing, private: bool) -> &'static str {
-    if state == Standing::Published { published(private) } else { state.as_str() }
 }

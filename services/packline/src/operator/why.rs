@@ -2,11 +2,7 @@
 
 use anyhow::bail;
 use packline_broker::topology::WHY;
-use packline_domain::{
-    PackageName,
-    answer::{Reason, Told, Why},
-    text::published,
-};
+use packline_domain::{PackageName, answer::Why};
 
 use super::{
     ask::{Asking, package},
@@ -32,8 +28,7 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     let takes = why.estimated_seconds.map(|seconds| format!(" (takes about {})", span(seconds))).unwrap_or_default();
     let reasons = why.reasons.iter().map(|reason| format!("\n  {}", plain(&reason.text)));
     let warnings = why.warnings.iter().map(|warning| format!("\n  warning: {}", plain(warning)));
-    let is_private = |told: &Told| matches!(told.reason, Reason::Published { private: true, .. });
-    let state = if why.reasons.iter().any(is_private) { published(true) } else { state.as_str() };
+    let state = state.for_people(why.is_private());
     let lines: String = reasons.chain(warnings).collect();
     settings.asking.show(&format!("{name} is {state}{takes}{lines}"))
 }
