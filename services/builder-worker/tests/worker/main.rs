@@ -7,6 +7,7 @@ mod entry;
 mod foreman;
 mod guard;
 mod life;
+mod like_npm;
 mod log;
 mod npm;
 mod orders;
