@@ -8,6 +8,7 @@ mod foreman;
 mod guard;
 mod life;
 mod lifecycle;
+mod like_npm;
 mod links;
 mod log;
 mod npm;
