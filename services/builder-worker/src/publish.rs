@@ -27,6 +27,7 @@ use crate::{
     publish_config::PublishConfig,
     script::{Context, Event, Script, Toolchain},
     upload::{self, Request, Upload},
+    workspace,
 };
 
 /// How many lines a check says that are no reason to refuse.
@@ -210,6 +211,10 @@ impl Publish<'_> {
         let npm = Npm { registry: pack::REGISTRY.to_owned(), ..self.npm.apart(folder.path()) };
         let packs = self.packs()?;
         self.check_version(&packs)?;
+        let looked = packs.clone();
+        for link in blocking(move || Ok(workspace::not_packed(&looked))).await? {
+            runner.say(&self.phase.name, &link);
+        }
         let packs = packs.display().to_string();
         let command = npm.command(&[
             "publish",

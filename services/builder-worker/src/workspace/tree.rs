@@ -165,8 +165,8 @@ impl Copier<'_> {
                 self.go_on()?;
             }
         }
-        // A build may write to its own copy, and no more bits than these are its business.
-        let mode = 0o644 | (metadata.permissions().mode() & 0o111);
+        // npm packs these bits as they are. A build may write to its own copy, and others may not.
+        let mode = 0o600 | (metadata.permissions().mode() & 0o755);
         Ok(target.set_permissions(fs::Permissions::from_mode(mode))?)
     }
 
