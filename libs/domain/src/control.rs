@@ -235,3 +235,63 @@ pub struct LastControl {
     /// Whether all that it withdraws is withdrawn.
     pub complete: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn core() -> PackageName {
+        "@acme/core".parse().unwrap()
+    }
+
+    fn ada() -> Origin {
+        Origin { by: Some("ada".into()), reason: Some("release".into()) }
+    }
+
+    #[test]
+    fn every_command_is_read_as_it_is_written() {
+        let name = core();
+        for command in [
+            Command::Pause,
+            Command::Resume,
+            Command::Drain,
+            Command::EmergencyStop,
+            Command::AdjustConcurrency { max_concurrent: 8 },
+            Command::Cancel { package_name: name.clone() },
+            Command::Requeue { package_name: name },
+            Command::RequeueFailed,
+            Command::Poll,
+        ] {
+            for who in [Origin::default(), ada()] {
+                let body = command.body(&who).to_string();
+                assert_eq!(Command::parse(command.name(), body.as_bytes()), Ok((command.clone(), who)), "{body}");
+            }
+        }
+    }
+
+    #[test]
+    fn commands_are_read_as_people_type_them() {
+        let limit = |body: &str| Command::parse("adjust-concurrency", body.as_bytes()).map(|(command, _)| command);
+        for body in ["8", "\"8\"", " 8\n", "{\"maxConcurrent\": 8}", "{\"maxConcurrent\": \"8\"}", "8.0"] {
+            assert_eq!(limit(body), Ok(Command::AdjustConcurrency { max_concurrent: 8 }), "{body}");
+        }
+        for body in ["", "0", "-1", "10001", "8.5", "lots", "[8]", "{}", "1e99"] {
+            assert!(limit(body).unwrap_err().contains("1 to 10000"), "{body}");
+        }
+        let cancel = Command::Cancel { package_name: "@acme/core".parse().unwrap() };
+        for body in ["acme/core", "\"@acme/core\"", "{\"packageName\": \"@acme/core\", \"by\": \"ada\"}"] {
+            assert_eq!(Command::parse("cancel", body.as_bytes()).unwrap().0, cancel, "{body}");
+        }
+        assert_eq!(Command::parse("requeue", b"{\"all\": \"failed\"}").unwrap().0, Command::RequeueFailed);
+        assert!(Command::parse("requeue", b"{\"all\": \"x\"}").is_err());
+        assert_eq!(Command::parse("emergencyStop", b"").unwrap().0, Command::EmergencyStop);
+        let (command, who) = Command::parse("pause", b"{\"by\": \"ada\", \"reason\": \"release\"}").unwrap();
+        assert_eq!((command, who), (Command::Pause, ada()));
+        for (name, body) in
+            [("pause", "{"), ("pause", "[1]"), ("pause", "{\"by\": 3}"), ("stop", ""), ("cancel", "../x")]
+        {
+            let reason = Command::parse(name, body.as_bytes()).unwrap_err();
+            assert!(!reason.contains('\n'), "{reason}");
+        }
+    }
+}

@@ -13,6 +13,7 @@ pub mod package;
 pub mod record;
 pub mod text;
 pub mod time;
+pub mod warning;
 mod worker;
 
 pub use build::{Attempt, BuildId, FailureClass, Outcome};

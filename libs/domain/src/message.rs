@@ -309,7 +309,7 @@ pub struct BuildResult {
     /// The tarball's integrity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub integrity: Option<String>,
-    /// What somebody should look at although it fails nothing, as [`cut_warnings`] leaves it.
+    /// What somebody should look at although it fails nothing, as [`cut_warnings`](crate::warning::cut_warnings) leaves it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// It ended as [`Outcome::Published`], and its package is private: it was built, and nothing was published.
@@ -340,32 +340,6 @@ pub fn cut_error(mut text: String) -> String {
         text.push('…');
     }
     text
-}
-
-/// The most warnings of a result.
-pub const MAX_WARNINGS: usize = 20;
-/// The longest warning of a result, in characters.
-pub const MAX_WARNING: usize = 500;
-
-/// At most [`MAX_WARNINGS`] warnings, each a line of at most [`MAX_WARNING`] characters. Where there are more, the last
-/// one says how many are left out. What it returns it leaves as it is.
-pub fn cut_warnings(warnings: Vec<String>) -> Vec<String> {
-    let mut kept: Vec<String> = warnings.iter().map(|text| cut_warning(text)).filter(|text| !text.is_empty()).collect();
-    if kept.len() > MAX_WARNINGS {
-        let left_out = kept.len() - (MAX_WARNINGS - 1);
-        kept.truncate(MAX_WARNINGS - 1);
-        kept.push(format!("… and {left_out} more warnings"));
-    }
-    kept
-}
-
-fn cut_warning(text: &str) -> String {
-    let line = text.replace(char::is_control, " ");
-    let line = line.trim();
-    if line.chars().nth(MAX_WARNING).is_none() {
-        return line.to_owned();
-    }
-    line.chars().take(MAX_WARNING - 1).chain(['…']).collect()
 }
 
 /// Where a package stands, for the catalogue.

@@ -6,7 +6,7 @@ use packline_domain::{
     PackageStatus, StatusKind, Timestamp,
     control::{LastControl, Origin},
     effect::EffectsRecord,
-    message::{OrderConfig, PhaseReport, PhaseStatus, PollAnnouncement, cut_warnings},
+    message::{OrderConfig, PhaseReport, PhaseStatus, PollAnnouncement},
     record::{
         Control, Ending, Intended, Intention, LastPoll, Leader, Permit, Position, Queue, Retries, State, Worker,
         WorkerBuild,
@@ -382,69 +382,6 @@ fn absurd_priorities_and_categories_are_refused() {
     }
     assert_eq!(Package::parse(&json!({"name": "a", "priority": -1_000_000_000})).unwrap().priority, -1_000_000_000);
     assert!(Package::parse(&json!({"name": "a", "category": "x".repeat(201)})).unwrap_err().contains("200 bytes"));
-}
-
-#[test]
-fn every_command_is_read_as_it_is_written() {
-    let name = package().name;
-    for command in [
-        Command::Pause,
-        Command::Resume,
-        Command::Drain,
-        Command::EmergencyStop,
-        Command::AdjustConcurrency { max_concurrent: 8 },
-        Command::Cancel { package_name: name.clone() },
-        Command::Requeue { package_name: name },
-        Command::RequeueFailed,
-        Command::Poll,
-    ] {
-        for who in [Origin::default(), origin()] {
-            let body = command.body(&who).to_string();
-            assert_eq!(Command::parse(command.name(), body.as_bytes()), Ok((command.clone(), who)), "{body}");
-        }
-    }
-}
-
-#[test]
-fn commands_are_read_as_people_type_them() {
-    let limit = |body: &str| Command::parse("adjust-concurrency", body.as_bytes()).map(|(command, _)| command);
-    for body in ["8", "\"8\"", " 8\n", "{\"maxConcurrent\": 8}", "{\"maxConcurrent\": \"8\"}", "8.0"] {
-        assert_eq!(limit(body), Ok(Command::AdjustConcurrency { max_concurrent: 8 }), "{body}");
-    }
-    for body in ["", "0", "-1", "10001", "8.5", "lots", "[8]", "{}", "1e99"] {
-        assert!(limit(body).unwrap_err().contains("1 to 10000"), "{body}");
-    }
-    let cancel = Command::Cancel { package_name: "@acme/core".parse().unwrap() };
-    for body in ["acme/core", "\"@acme/core\"", "{\"packageName\": \"@acme/core\", \"by\": \"ada\"}"] {
-        assert_eq!(Command::parse("cancel", body.as_bytes()).unwrap().0, cancel, "{body}");
-    }
-    assert_eq!(Command::parse("requeue", b"{\"all\": \"failed\"}").unwrap().0, Command::RequeueFailed);
-    assert!(Command::parse("requeue", b"{\"all\": \"x\"}").is_err());
-    assert_eq!(Command::parse("emergencyStop", b"").unwrap().0, Command::EmergencyStop);
-    let (command, who) = Command::parse("pause", b"{\"by\": \"ada\", \"reason\": \"release\"}").unwrap();
-    assert_eq!((command, who), (Command::Pause, origin()));
-    for (name, body) in [("pause", "{"), ("pause", "[1]"), ("pause", "{\"by\": 3}"), ("stop", ""), ("cancel", "../x")] {
-        let reason = Command::parse(name, body.as_bytes()).unwrap_err();
-        assert!(!reason.contains('\n'), "{reason}");
-    }
-}
-
-#[test]
-fn at_most_twenty_warnings_of_at_most_500_characters_in_one_line_each_are_kept() {
-    let cut = |warnings: &[String]| {
-        let once = cut_warnings(warnings.to_vec());
-        assert_eq!(cut_warnings(once.clone()), once, "what is cut is not cut again");
-        once
-    };
-    let fits = "ä".repeat(500);
-    assert_eq!(cut(&[fits.clone()]), [&*fits]);
-    assert_eq!(cut(&[format!("{fits}b")]), [format!("{}…", "ä".repeat(499))]);
-    assert_eq!(cut(&["\u{1b} a\n\u{1b}[2Jb\n".into(), String::new(), " \n".into()]), ["a  [2Jb"]);
-    let many = |count: usize| (0..count).map(|n| format!("w{n}")).collect::<Vec<_>>();
-    assert_eq!(cut(&many(20)), many(20));
-    let kept = cut(&many(50));
-    assert_eq!((kept.len(), &kept[..19]), (20, &many(19)[..]));
-    assert_eq!(kept[19], "… and 31 more warnings");
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use packline_domain::{
     BuildId, BuildResult, FailureClass, Outcome, PackageName, PackageStatus, SCHEMA, StatusKind,
     effect::Effect,
-    message::{cut_error, cut_warnings},
+    message::cut_error,
     record::{Ending, Key, Permit, Queue, State},
+    warning::cut_warnings,
 };
 
 use crate::{

@@ -2,8 +2,8 @@
 
 use packline_domain::{
     Attempt, BuildResult, FailureClass, PackageName, SCHEMA,
-    message::cut_warnings,
     record::{Permit, Retries, State},
+    warning::cut_warnings,
 };
 
 use crate::{Scheduler, finish::End, text::one_line};

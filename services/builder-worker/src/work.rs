@@ -10,11 +10,7 @@ use std::{
 };
 
 use packline_broker::{Message, topology};
-use packline_domain::{
-    BuildResult, Outcome, SCHEMA,
-    message::{cut_error, cut_warnings},
-    text::published,
-};
+use packline_domain::{BuildResult, Outcome, SCHEMA, message::cut_error, text::published, warning::cut_warnings};
 use packline_npm::Settings;
 use packline_recipe::Step;
 use tokio::sync::watch;

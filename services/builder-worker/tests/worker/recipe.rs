@@ -256,6 +256,14 @@ async fn the_rules_of_package_json_hold_where_there_is_one() {
 }
 
 #[tokio::test]
+async fn what_a_command_of_ones_own_may_have_published_is_not_said_to_be_private() {
+    let (mut foreman, _worker) = place(&(phase("a", "true", "") + &phase("publish", "true", ""))).await;
+    foreman.crate_of("own", &[("package.json", r#"{"name": "own", "private": true}"#)]);
+    let result = foreman.build("own").await;
+    assert_eq!((result.outcome, result.private), (Outcome::Published, false), "{result:?}");
+}
+
+#[tokio::test]
 async fn a_recipe_without_npm_needs_none() {
     let mut foreman = Foreman::new(CLAIM).await;
     foreman.crate_of("thing", &[("here", "")]);

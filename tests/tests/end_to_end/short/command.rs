@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | `nats pub control.pause ''` is all it takes | `tests/tests/end_to_end/long/foreign.rs` | `commands_and_questions_work_with_the_real_tool` |
 //! | bodies as people type them; anything else to `dead.control` with the reason, and changes nothing | `tests/tests/end_to_end/short/command.rs` | `bodies_are_taken_as_people_type_them_and_what_is_wrong_is_told_what_would_be_right` |
-//! | a package is `acme/core`, `"@acme/core"` or an object | `libs/domain/tests/wire.rs` | `commands_are_read_as_people_type_them` |
+//! | a package is `acme/core`, `"@acme/core"` or an object | `libs/domain/src/control.rs` | `commands_are_read_as_people_type_them` |
 //! | commands are durable: one sent while no orchestrator runs is applied when one starts | `tests/tests/end_to_end/short/command.rs` | `what_is_commanded_while_no_orchestrator_runs_is_applied_in_order_when_one_starts` |
 //! | applied in order | `tests/tests/end_to_end/long/random/mod.rs` | `commands_of_three_clients_at_random_give_what_the_model_says_while_a_leader_is_killed_twice` |
 //! | each once when the leader dies between commit and ack | `tests/tests/end_to_end/long/once.rs` | `a_command_is_applied_once_although_its_leader_is_killed_or_frozen_before_it_acknowledges` |
