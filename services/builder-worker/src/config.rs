@@ -21,7 +21,7 @@ pub struct Config {
     /// Registry to install from and publish to [default: the order's, else what npm itself is set to]
     #[arg(long, env = "NPM_REGISTRY", value_parser = registry)]
     pub npm_registry: Option<String>,
-    /// Token for that registry; only the phase `publish` gets it
+    /// Token for that registry, or for the one that npm itself is set to; it is sent nowhere else
     #[arg(long, env = "NPM_TOKEN", hide_env_values = true)]
     pub npm_token: Option<SecretString>,
     /// What is done where a package's `publishConfig` names another registry, or asks for provenance

@@ -29,7 +29,7 @@ const CLAIM: Duration = Duration::from_secs(60);
 /// So many packages at a time, on each side.
 const AT_A_TIME: usize = 2;
 
-/// What differs, and is meant to: `docs/reference/builder.md` says so.
+/// What differs, and is meant to: `docs/reference/publishing.md` says so.
 const DOCUMENTED: [Documented; 2] = [
     Documented { package: "prepack-restored", place: "description", reason: RESTORED },
     Documented { package: "prepack-restored", place: "scripts.prepack", reason: RESTORED },
