@@ -62,7 +62,9 @@ fn install(home: &Path) -> Result<(), Missing> {
     install.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]);
     let ended = output(install.current_dir(home)).ok_or_else(|| missing("npm does not run"))?;
     if !ended.status.success() {
-        return Err(missing(&format!("npm says `{}`", last_line(&ended))));
+        // The last line of npm names a log file.
+        let complaint = String::from_utf8_lossy(&ended.stderr);
+        return Err(missing(&format!("npm says `{}`", complaint.lines().next().unwrap_or("nothing").trim())));
     }
     for package in fs::read_dir(home.join("node_modules")).map_err(unwritten)?.flatten() {
         // The headers of Node are a third of all, and nothing is compiled with them.

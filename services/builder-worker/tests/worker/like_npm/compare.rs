@@ -52,20 +52,27 @@ pub(super) struct Side<'a> {
 }
 
 impl Side<'_> {
-    /// The body of the put, without the tarball and the name of the registry; and the tarball.
-    fn document(&self) -> Option<(Value, Vec<u8>)> {
+    /// The body of the put, without the tarball and the name of the registry; and the tarball in base64.
+    fn document(&self) -> Option<(Value, String)> {
         let mut document = self.put?.json();
-        let mut tarball = Vec::new();
+        let mut tarball = None;
         for attachment in document.get_mut("_attachments")?.as_object_mut()?.values_mut() {
-            let data = attachment.as_object_mut()?.remove("data")?;
-            tarball = BASE64_STANDARD.decode(data.as_str()?).ok()?;
+            tarball = attachment.as_object_mut()?.remove("data");
         }
         for version in document.get_mut("versions")?.as_object_mut()?.values_mut() {
             if let Some(Value::String(url)) = version.pointer_mut("/dist/tarball") {
                 *url = url.replace(self.url, "http://registry");
             }
         }
-        Some((document, tarball))
+        match tarball {
+            Some(Value::String(tarball)) => Some((document, tarball)),
+            _ => None,
+        }
+    }
+
+    /// The order of the scripts of a package that told its registry of themselves, and of the put.
+    pub(super) fn order(&self, name: &str) -> Vec<String> {
+        self.scripts(name).into_iter().map(|(script, _)| script).collect()
     }
 
     /// The scripts of a package that told the registry of themselves, with what they said, and the put between them.
@@ -96,8 +103,7 @@ pub(super) fn compare(name: &str, npm: &Side<'_>, worker: &Side<'_>) -> Vec<Stri
         tarballs(name, &npm_tarball, &worker_tarball, &mut differences);
     }
     let (by_npm, by_worker) = (npm.scripts(name), worker.scripts(name));
-    let order = |scripts: &[(String, Value)]| scripts.iter().map(|(script, _)| script.clone()).collect::<Vec<_>>();
-    values(&format!("{name}: scripts"), &order(&by_npm).into(), &order(&by_worker).into(), &mut differences);
+    values(&format!("{name}: scripts"), &npm.order(name).into(), &worker.order(name).into(), &mut differences);
     let by_worker: BTreeMap<_, _> = by_worker.into_iter().collect();
     for (script, said) in by_npm {
         if let Some(other) = by_worker.get(&script) {
@@ -151,7 +157,7 @@ struct Entry {
     contents: Vec<u8>,
 }
 
-fn tarballs(name: &str, npm: &[u8], worker: &[u8], differences: &mut Vec<String>) {
+fn tarballs(name: &str, npm: &str, worker: &str, differences: &mut Vec<String>) {
     let (npm, worker) = (entries(npm), entries(worker));
     let before = differences.len();
     let order = |entries: &[(String, Entry)]| entries.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>();
@@ -185,8 +191,9 @@ fn tarballs(name: &str, npm: &[u8], worker: &[u8], differences: &mut Vec<String>
     }
 }
 
-fn entries(tarball: &[u8]) -> Vec<(String, Entry)> {
-    let mut archive = tar::Archive::new(GzDecoder::new(tarball));
+fn entries(tarball: &str) -> Vec<(String, Entry)> {
+    let tarball = BASE64_STANDARD.decode(tarball).unwrap();
+    let mut archive = tar::Archive::new(GzDecoder::new(tarball.as_slice()));
     let entries = archive.entries().unwrap().map(|entry| {
         let mut entry = entry.unwrap();
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
