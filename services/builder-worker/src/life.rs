@@ -86,6 +86,12 @@ impl Life {
         (fuse != 0).then(|| Duration::from_millis(fuse.saturating_sub(boottime_millis())))
     }
 
+    /// A quarter of CLAIM, where the fuse leaves more than that: time enough to begin what nobody can take back.
+    pub(crate) fn spare(&self) -> Option<Duration> {
+        let spare = self.claim() / 4;
+        self.left().is_some_and(|left| left > spare).then_some(spare)
+    }
+
     /// Whether three quarters of CLAIM have passed since the last confirmed heartbeat was sent.
     pub(crate) fn is_blown(&self) -> bool {
         let mut state = self.state();
@@ -139,6 +145,16 @@ mod tests {
         assert!(long_ago.is_blown());
         long_ago.confirm(boottime_millis(), long_ago.claim());
         assert!(long_ago.is_blown() && !long_ago.is_fresh());
+    }
+
+    #[test]
+    fn there_is_time_to_spare_until_a_quarter_of_claim_before_the_fuse() {
+        let life = Life::new("host", Some(Duration::from_secs(60)));
+        assert_eq!(life.spare(), None, "no heartbeat is confirmed");
+        life.confirm(boottime_millis() - 29_000, life.claim());
+        assert_eq!(life.spare(), Some(Duration::from_secs(15)), "it blows in 16 s");
+        life.confirm(boottime_millis() - 31_000, life.claim());
+        assert_eq!(life.spare(), None, "it blows in 14 s");
     }
 
     #[test]

@@ -150,11 +150,10 @@ impl Permits for Noted<'_> {
         let life = &self.build.life;
         let mut fuse = life.fuse();
         loop {
-            let spare = life.claim() / 4;
             if is_ended(self.build) {
                 return None;
             }
-            if life.left().is_some_and(|left| left > spare) {
+            if let Some(spare) = life.spare() {
                 return Some(spare);
             }
             tokio::select! {

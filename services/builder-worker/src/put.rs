@@ -44,7 +44,10 @@ pub struct Order {
     pub tarball: PathBuf,
     /// Its integrity.
     pub integrity: String,
-    /// The longest that this process may stand still, in milliseconds: beyond it somebody else may have the package.
+    /// When this was ordered, on CLOCK_BOOTTIME, in milliseconds.
+    pub ordered_at: u64,
+    /// The longest that this process may stand still from then on, in milliseconds: beyond it somebody else may have
+    /// the package.
     pub still_millis: u64,
     /// The longest that the registry may take, in milliseconds.
     pub timeout_millis: u64,
@@ -78,7 +81,7 @@ fn follow() -> io::Result<Answer> {
     io::stdin().read_line(&mut line)?;
     let order: Order = serde_json::from_str(&line)?;
     drop(line);
-    let pulse = Pulse::start(order.still_millis);
+    let pulse = Pulse::start(order.ordered_at, order.still_millis);
     let head = std::fs::read_to_string(&order.document)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let put = async {
@@ -107,8 +110,8 @@ struct Pulse {
 }
 
 impl Pulse {
-    fn start(still_millis: u64) -> Self {
-        let pulse = Self { still_millis, last: Arc::new(AtomicU64::new(boottime_millis())) };
+    fn start(ordered_at: u64, still_millis: u64) -> Self {
+        let pulse = Self { still_millis, last: Arc::new(AtomicU64::new(ordered_at)) };
         let beat = pulse.clone();
         thread::spawn(move || {
             loop {

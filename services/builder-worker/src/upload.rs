@@ -10,7 +10,7 @@ use packline_recipe::{Limits, Phase};
 use semver::Version;
 
 use crate::{
-    guard::{Input, PhaseEnd},
+    guard::{Input, PhaseEnd, boottime_millis},
     phase::{Command, Failure, Runner, verdict},
     publish::{Done, Permits},
     put,
@@ -163,6 +163,7 @@ impl Upload<'_> {
             document: request.document.clone(),
             tarball: request.tarball.clone(),
             integrity: self.integrity.to_owned(),
+            ordered_at: boottime_millis(),
             still_millis: millis(spare),
             timeout_millis: millis(self.left()),
         };
