@@ -55,7 +55,7 @@ impl Npm {
     /// The same with `npmrc` and cache in this folder: what builds left in theirs is not believed.
     #[must_use]
     pub fn apart(&self, folder: &Path) -> Self {
-        Self { userconfig: folder.join("npmrc"), cache: folder.join("cache"), ..self.clone() }
+        Self { userconfig: folder.join(crate::pack::USERCONFIG), cache: folder.join("cache"), ..self.clone() }
     }
 
     /// install, build, lint, test, publish.

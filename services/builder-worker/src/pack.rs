@@ -7,13 +7,18 @@
 use std::{
     borrow::Cow,
     fs,
-    io::{self, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
     process::{ExitCode, ExitStatus, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use axum::{Router, body::Bytes, extract::DefaultBodyLimit, extract::State, http::Method, http::StatusCode};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderMap, Method, StatusCode, header::AUTHORIZATION},
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -27,6 +32,9 @@ pub const TARBALL: &str = "package.tgz";
 /// The name of the document: what npm sends, without the tarball.
 pub const DOCUMENT: &str = "document.json";
 
+/// The name of npm's settings, in the same folder.
+pub const USERCONFIG: &str = "npmrc";
+
 /// Each piece is whole groups of four characters.
 const PIECE: usize = 1 << 16;
 
@@ -36,7 +44,7 @@ const PIECE: usize = 1 << 16;
 pub struct Order {
     /// `npm publish` with all its flags; [`REGISTRY`] is replaced.
     pub npm: Vec<String>,
-    /// Where the tarball and the document go; empty.
+    /// Where the tarball and the document go, and where npm has its settings.
     pub folder: PathBuf,
 }
 
@@ -58,31 +66,68 @@ pub(crate) fn run() -> ExitCode {
 /// EX_TEMPFAIL: the machine is at fault.
 const TEMPFAIL: u8 = 75;
 
-/// The body of the only PUT.
-type Sent = Arc<Mutex<Option<Bytes>>>;
+/// What npm is to show, and the body of its PUT. Whoever else is on this machine can reach the address, too.
+#[derive(Clone)]
+struct Door {
+    authorization: Arc<str>,
+    sent: Arc<Mutex<Option<Bytes>>>,
+}
+
+impl Door {
+    fn new(token: &str) -> Self {
+        Self { authorization: format!("Bearer {token}").into(), sent: Arc::default() }
+    }
+
+    /// Nothing is known here, and what npm publishes is taken.
+    fn answer(&self, method: &Method, headers: &HeaderMap, body: Bytes) -> StatusCode {
+        let shown = headers.get(AUTHORIZATION).map(|shown| shown.as_bytes());
+        if shown != Some(self.authorization.as_bytes()) {
+            return StatusCode::UNAUTHORIZED;
+        }
+        if *method != Method::PUT {
+            return StatusCode::NOT_FOUND;
+        }
+        *self.sent() = Some(body);
+        StatusCode::CREATED
+    }
+
+    fn sent(&self) -> MutexGuard<'_, Option<Bytes>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What nobody can guess.
+fn token() -> io::Result<String> {
+    let mut random = [0; 32];
+    fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}
 
 async fn pack(order: &Order) -> io::Result<ExitCode> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let place = listener.local_addr()?;
-    let sent = Sent::default();
-    let router = Router::new().fallback(answer).layer(DefaultBodyLimit::disable()).with_state(Arc::clone(&sent));
+    let token = token()?;
+    // npm reads it there. It asks for some token before it sends anything.
+    fs::write(order.folder.join(USERCONFIG), format!("//{place}/:_authToken={token}\n"))?;
+    let door = Door::new(&token);
+    let router = Router::new().fallback(answer).layer(DefaultBodyLimit::disable()).with_state(door.clone());
     let served = tokio::spawn(async move { axum::serve(listener, router).await });
     let ended = publish(order, &place.to_string()).await;
     served.abort();
-    let body = sent.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let body = door.sent().take();
     match body {
         Some(body) => keep(&body, &order.folder).map(|()| ExitCode::SUCCESS),
         None => Ok(code(ended?)),
     }
 }
 
-/// Nothing is known here, and what is published is taken.
-async fn answer(State(sent): State<Sent>, method: Method, body: Bytes) -> (StatusCode, &'static str) {
-    if method != Method::PUT {
-        return (StatusCode::NOT_FOUND, "{}");
-    }
-    *sent.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
-    (StatusCode::CREATED, "{}")
+async fn answer(
+    State(door): State<Door>,
+    method: Method,
+    headers: HeaderMap,
+    body: Bytes,
+) -> (StatusCode, &'static str) {
+    (door.answer(&method, &headers, body), "{}")
 }
 
 async fn publish(order: &Order, place: &str) -> io::Result<ExitStatus> {
@@ -91,8 +136,6 @@ async fn publish(order: &Order, place: &str) -> io::Result<ExitStatus> {
     let program = arguments.next().unwrap_or_default();
     Command::new(program)
         .args(arguments)
-        // npm asks for some token before it sends anything.
-        .arg(format!("--//{place}/:_authToken=none"))
         .stdin(Stdio::null())
         // "+ name@version", which is not true yet.
         .stdout(Stdio::null())
@@ -134,6 +177,21 @@ fn keep(body: &[u8], folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_but_npm_is_listened_to() {
+        let door = Door::new(&token().unwrap());
+        let mut headers = HeaderMap::new();
+        let ours = Bytes::from_static(b"ours");
+        assert_eq!(door.answer(&Method::PUT, &headers, ours.clone()), StatusCode::UNAUTHORIZED);
+        headers.insert(AUTHORIZATION, format!("Bearer {}", token().unwrap()).parse().unwrap());
+        assert_eq!(door.answer(&Method::PUT, &headers, ours.clone()), StatusCode::UNAUTHORIZED);
+        assert_eq!(*door.sent(), None);
+        headers.insert(AUTHORIZATION, door.authorization.parse().unwrap());
+        assert_eq!(door.answer(&Method::GET, &headers, Bytes::new()), StatusCode::NOT_FOUND);
+        assert_eq!(door.answer(&Method::PUT, &headers, ours.clone()), StatusCode::CREATED);
+        assert_eq!(*door.sent(), Some(ours));
+    }
 
     #[test]
     fn a_request_is_kept_as_a_tarball_and_a_document_in_its_order() {

@@ -99,7 +99,8 @@ export const files = {
     files: {
       'index.js': CODE,
       'größe.js': CODE,
-      'gro\u0308ße.js': CODE,
+      // Decomposed. The same name in both spellings has no order for npm but that of the folder.
+      'gru\u0308n.js': CODE,
       '日本/語.txt': '語',
       '🎉 party.md': '🎉',
       'a b/c d.js': CODE,
