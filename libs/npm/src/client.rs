@@ -103,6 +103,9 @@ impl Client {
             let body = self.body(&mut response, asked, DOCUMENT).await?;
             let body =
                 body.ok_or_else(|| self.odd(format!("its document of {name} is larger than {DOCUMENT} bytes")))?;
+            if !body.trim_ascii_start().starts_with(b"{") {
+                return Err(self.odd("its answer is no document of a package".into()));
+            }
             let packument = serde_json::from_slice(&body);
             packument.map(Some).map_err(|error| self.odd(format!("its answer is no document of a package: {error}")))
         })
@@ -150,7 +153,11 @@ impl Client {
     pub(crate) fn address(&self, name: &str) -> Result<Url, Refusal> {
         let url = match name {
             "" | "." | ".." => None,
-            _ => Url::parse(&format!("{}{}", self.registry, utf8_percent_encode(name, &NAME))).ok(),
+            _ => {
+                // As npm writes it; some registries know no other way.
+                let parts: Vec<_> = name.split('/').map(|part| utf8_percent_encode(part, &NAME).to_string()).collect();
+                Url::parse(&format!("{}{}", self.registry, parts.join("%2f"))).ok()
+            }
         };
         url.ok_or_else(|| Refusal::permanent(format!("`{}` is no name of a package", name.escape_debug())))
     }

@@ -66,13 +66,15 @@ pub(crate) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item 
     })
 }
 
-/// What rustls said, however deep.
+/// What rustls said, however deep: an error of I/O that holds another hands out the source of that, and not it itself.
 fn tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Tls> {
-    if let Some(tls) = error.downcast_ref::<Tls>() {
-        return Some(tls);
+    let mut held = error;
+    loop {
+        if let Some(tls) = held.downcast_ref::<Tls>() {
+            return Some(tls);
+        }
+        held = held.downcast_ref::<io::Error>()?.get_ref()?;
     }
-    // An error of I/O hands out the source of what it holds, and not that itself.
-    error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<Tls>()
 }
 
 /// Which setting of npm would help.
