@@ -67,8 +67,10 @@ impl Client {
         let shown = access.registry();
         let unusable = |what: String| Unusable(access.blank(format!("registry {shown}: {what}")));
         let registry = Url::parse(&format!("{shown}/")).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        let registry =
-            registry.ok_or_else(|| unusable("its address is none; it starts with https:// or http://".into()))?;
+        let registry = registry.ok_or_else(|| {
+            let what = format!("`{}` is no address of a registry: that starts with https://", shown.escape_debug());
+            Unusable(access.blank(what))
+        })?;
         access.proxies.checked(&registry).map_err(unusable)?;
         let authorization = match access.authorization.as_ref().map(|authorization| authorization.header()) {
             Some(text) => {

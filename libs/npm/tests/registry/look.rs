@@ -93,11 +93,10 @@ async fn a_slow_registry_is_left_in_time() {
 
 #[test]
 fn settings_that_cannot_be_used_are_said() {
-    for (access, expected) in [
-        (Access::open("nonsense"), "registry nonsense: its address is none; it starts with https:// or http://"),
-        (Access::open("ftp://h"), "registry ftp://h: its address is none; it starts with https:// or http://"),
-    ] {
-        assert_eq!(Client::new(&access, "packline/0").err(), Some(Unusable(expected.into())));
+    for registry in ["nonsense", "ftp://h", ""] {
+        let expected = format!("`{registry}` is no address of a registry: that starts with https://");
+        let access = Access::open(registry);
+        assert_eq!(Client::new(&access, "packline/0").err(), Some(Unusable(expected)));
     }
     assert!(Client::new(&Access::open("http://h"), "a\nb").is_err());
 }

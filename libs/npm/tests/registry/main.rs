@@ -1,5 +1,7 @@
 //! npm's settings beside npm itself, and requests to registries and proxies that misbehave.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
+
 mod look;
 mod npm;
 mod proxy;

@@ -1,6 +1,12 @@
 //! The same settings, read by npm itself.
 
-use std::{collections::BTreeMap, env, fs, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+    process::Command,
+};
 
 use packline_npm::{Environment, Settings};
 use serde_json::Value;
@@ -64,7 +70,7 @@ fn npm_reads_the_same_registries() {
         (
             &[
                 (".npmrc", "registry=https://no.example"),
-                ("mine", "prefix=~/p\nregistry=nonsense\n[section]\n@acme:registry=https://no.example"),
+                ("mine", "prefix=~/p\n[section]\n@acme:registry=https://no.example"),
                 ("p/etc/npmrc", "registry=https://global.example\n@global:registry=https://h:1/a//"),
             ][..],
             &[("NPM_CONFIG_USERCONFIG", "~/mine"), ("npm_config_@acme:registry", "https://variable.example")][..],
@@ -107,4 +113,39 @@ async fn npm_sends_the_same() {
         assert_eq!(ours.header("authorization"), by_npm[0].header("authorization"), "{user}");
         assert_eq!(ours.target, by_npm[0].target);
     }
+}
+
+#[test]
+fn what_lies_beside_npm_and_node_is_read() {
+    let files = [
+        ("lib/npm/npmrc", "registry=https://builtin.example\n@global:registry=https://no.example"),
+        ("lib/npm/bin/npm-cli.js", ""),
+        ("usr/bin/node", ""),
+        ("usr/etc/npmrc", "@global:registry=https://global.example"),
+        ("root/etc/npmrc", "@global:registry=https://destdir.example"),
+        ("elsewhere/npm", "no program"),
+    ];
+    let home = Home::new(&files, &[]);
+    let at = |name: &str| home.path().join(name);
+    for program in ["lib/npm/bin/npm-cli.js", "usr/bin/node"] {
+        fs::set_permissions(at(program), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    fs::create_dir(at("bin")).unwrap();
+    symlink("../lib/npm/bin/npm-cli.js", at("bin/npm")).unwrap();
+    symlink(at("usr/bin/node"), at("bin/node")).unwrap();
+    let path = env::join_paths([at("elsewhere"), at("none"), at("bin")]).unwrap().into_string().unwrap();
+    let read = |variables: &[(&str, &str)]| {
+        let always = [("PATH", path.as_str()), ("HOME", "/nowhere")];
+        let all = variables.iter().chain(&always);
+        let all = all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Settings::read(Environment::new(all, at("."))).unwrap()
+    };
+    let settings = read(&[]);
+    assert_eq!(settings.registry(None), "https://builtin.example");
+    assert_eq!(settings.registry(Some("@global")), "https://global.example");
+    let below = format!("{}/root", home.path().display());
+    fs::create_dir_all(at("root").join(at("usr/etc").strip_prefix("/").unwrap())).unwrap();
+    fs::rename(at("root/etc/npmrc"), at("root").join(at("usr/etc/npmrc").strip_prefix("/").unwrap())).unwrap();
+    assert_eq!(read(&[("DESTDIR", &below)]).registry(Some("@global")), "https://destdir.example");
+    assert_eq!(read(&[("PREFIX", "/nowhere")]).registry(Some("@global")), "https://no.example");
 }

@@ -104,7 +104,8 @@ async fn without_an_answer_it_is_not_known_what_came_of_it() {
 async fn a_registry_that_keeps_silent_is_left_in_time() {
     let registry = Stand::new(|_| Reply::Silence);
     let (document, _folder) = document("x", b"tarball");
-    let refusal = registry.client().put(&document, Duration::from_millis(500)).await.unwrap_err();
+    // Long enough to send it on a busy machine.
+    let refusal = registry.client().put(&document, Duration::from_secs(3)).await.unwrap_err();
     let message = format!("{} gave no answer to x@1.0.0 in time", registry.url);
     assert_eq!(refusal, Refusal { kind: Kind::NoAnswer, message });
 }
