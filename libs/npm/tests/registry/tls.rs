@@ -1,6 +1,6 @@
 //! TLS as npm's settings say.
 
-use std::{fs, sync::Arc};
+use std::{env, fs, process::Command, sync::Arc};
 
 use packline_npm::Kind;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -103,6 +103,29 @@ async fn a_certificate_that_is_not_trusted_says_which_setting_helps() {
         assert!(refusal.message.starts_with(&format!("no TLS connection to {}: ", registry.url)), "{refusal}");
         assert!(refusal.message.contains(expected), "{refusal}");
     }
+}
+
+/// In a process of its own, which takes our authority for one of the machine.
+#[tokio::test]
+async fn a_ca_that_is_set_replaces_those_of_the_machine() {
+    const REGISTRY: &str = "PACKLINE_TEST_TLS_REGISTRY";
+    if let Ok(registry) = env::var(REGISTRY) {
+        let access = |user: &str| settings(user, &[]).access(&registry).unwrap();
+        assert_eq!(client(&access("")).look("x", SOON).await, Ok(None));
+        let refusal = client(&access(&format!("ca={:?}", Authority::new().pem()))).look("x", SOON).await.unwrap_err();
+        assert!(refusal.message.contains("only the CAs in npm's `ca` or `cafile` are trusted"), "{refusal}");
+        return;
+    }
+    let authority = Authority::new();
+    let registry = Stand::with_tls(authority.server(false), |_| answer(404, &[], ""));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    fs::write(&file, authority.pem()).unwrap();
+    let mut alone = Command::new(env::current_exe().unwrap());
+    alone.args(["--exact", "tls::a_ca_that_is_set_replaces_those_of_the_machine", "--nocapture"]);
+    let ended = alone.env(REGISTRY, &registry.url).env("SSL_CERT_FILE", file).output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    assert!(!registry.seen().is_empty());
 }
 
 #[tokio::test]
