@@ -94,8 +94,11 @@ impl Client {
             Err(_) => {
                 let registry = self.access.registry();
                 return Err(match sent() {
-                    Sent::Part => Refusal::new(Kind::NoAnswer, format!("{registry} gave no answer to {what} in time")),
-                    Sent::Nothing => Refusal::unavailable(format!("{registry} was not reached in time")),
+                    Sent::Part => Refusal::new(
+                        Kind::NoAnswer,
+                        format!("{registry} did not answer the request for {what} within the timeout"),
+                    ),
+                    Sent::Nothing => Refusal::unavailable(format!("{registry} was not reached within the timeout")),
                 });
             }
         };
@@ -106,7 +109,7 @@ impl Client {
             Ok(refusal) => Err(refusal),
             Err(_) => Err(Refusal::new(
                 Kind::NoAnswer,
-                format!("{} did not end its answer to {what} in time", self.access.registry()),
+                format!("{} did not finish its answer for {what} within the timeout", self.access.registry()),
             )),
         }
     }
@@ -131,7 +134,7 @@ impl Document {
             let found = text(hash);
             if found != integrity {
                 return Err(Refusal::permanent(format!(
-                    "{} is another tarball than was checked: {found} instead of {integrity}",
+                    "{} is not the tarball that was checked: its integrity is {found} instead of {integrity}",
                     path.display()
                 )));
             }

@@ -26,10 +26,10 @@ async fn a_package_is_asked_for_past_every_cache() {
 #[tokio::test]
 async fn what_is_no_document_is_said() {
     for (body, expected) in [
-        ("<html>", "its answer is no document of a package"),
-        ("", "its answer is no document of a package"),
-        ("[1]", "its answer is no document of a package"),
-        (r#"{"versions": {"#, "its answer is no document of a package: EOF"),
+        ("<html>", "its answer is not a package document"),
+        ("", "its answer is not a package document"),
+        ("[1]", "its answer is not a package document"),
+        (r#"{"versions": {"#, "its answer is not a package document: EOF"),
     ] {
         let registry = Stand::new(move |_| answer(200, &[], body));
         let refusal = registry.client().look("x", SOON).await.unwrap_err();
@@ -55,7 +55,7 @@ async fn a_look_without_an_answer_says_so() {
         let registry = Stand::new(move |_| reply());
         let refusal = registry.client().look("x", SOON).await.unwrap_err();
         assert_eq!(refusal.kind, Kind::Unavailable);
-        assert!(refusal.message.starts_with(&format!("{} gave no answer: ", registry.url)), "{refusal}");
+        assert!(refusal.message.starts_with(&format!("{} did not answer: ", registry.url)), "{refusal}");
     }
 }
 
@@ -70,7 +70,7 @@ async fn a_tarball_is_fetched_whole_or_not_at_all() {
     assert_eq!(fs::read_to_string(&to).unwrap(), "tarball");
     for (stand, limit, kind, expected) in [
         (&whole, 6, Kind::Permanent, "is larger than 6 bytes"),
-        (&short, 100, Kind::Unavailable, "gave no answer"),
+        (&short, 100, Kind::Unavailable, "did not answer"),
         (&absent, 100, Kind::Permanent, "does not have x.tgz (404)"),
     ] {
         let refusal = stand.client().download("x.tgz", &to, limit, SOON).await.unwrap_err();
@@ -94,7 +94,7 @@ async fn a_slow_registry_is_left_in_time() {
 #[test]
 fn settings_that_cannot_be_used_are_said() {
     for registry in ["nonsense", "ftp://h", ""] {
-        let expected = format!("`{registry}` is no address of a registry: that starts with https://");
+        let expected = format!("`{registry}` is not the address of a registry: it must start with https:// or http://");
         let access = Access::open(registry);
         assert_eq!(Client::new(&access, "packline/0").err(), Some(Unusable(expected)));
     }

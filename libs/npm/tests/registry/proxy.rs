@@ -96,7 +96,7 @@ async fn a_proxy_that_refuses_is_named_without_its_password() {
         let client = client(&settings.access("https://registry.invalid").unwrap());
         for refusal in [client.look("x", SOON).await.unwrap_err(), client.put(&document, SOON).await.unwrap_err()] {
             assert_eq!(refusal.kind, Kind::Unavailable, "{refusal}");
-            let expected = format!("https://registry.invalid is not reached through the proxy {proxy}: ");
+            let expected = format!("https://registry.invalid cannot be reached through the proxy {proxy}: ");
             assert!(refusal.message.starts_with(&expected), "{refusal}");
             assert!(!refusal.message.contains("hush"), "{refusal}");
         }
@@ -107,7 +107,7 @@ async fn a_proxy_that_refuses_is_named_without_its_password() {
 fn a_proxy_of_another_kind_is_said_before_anything_is_sent() {
     let access = settings("https-proxy=socks5://u:hush@h:1", &[]).access("https://registry.invalid").unwrap();
     let error = Client::new(&access, "packline/0").err().unwrap().to_string();
-    let expected = "registry https://registry.invalid: the proxy socks5://h:1 is none that Packline can use: \
-                    it starts with http://";
+    let expected = "registry https://registry.invalid: the proxy socks5://h:1 cannot be used: \
+                    it must start with http:// or https://";
     assert_eq!(error, expected);
 }

@@ -63,7 +63,7 @@ async fn another_tarball_is_not_sent() {
     fs::write(&document.tarball, b"another").unwrap();
     let refusal = registry.client().put(&document, SOON).await.unwrap_err();
     assert_eq!(refusal.kind, Kind::Permanent);
-    assert!(refusal.message.contains("is another tarball than was checked"), "{refusal}");
+    assert!(refusal.message.contains("is not the tarball that was checked"), "{refusal}");
     fs::remove_file(&document.tarball).unwrap();
     let refusal = registry.client().put(&document, SOON).await.unwrap_err();
     assert_eq!(refusal.kind, Kind::Unavailable);
@@ -95,7 +95,7 @@ async fn without_an_answer_it_is_not_known_what_came_of_it() {
         let registry = Stand::new(move |_| reply());
         let refusal = registry.client().put(&document, SOON).await.unwrap_err();
         assert_eq!(refusal.kind, Kind::NoAnswer, "{refusal}");
-        assert!(refusal.message.starts_with(&format!("{} gave no answer", registry.url)), "{refusal}");
+        assert!(refusal.message.starts_with(&format!("{} did not answer", registry.url)), "{refusal}");
         assert_eq!(registry.seen().len(), 1, "never sent twice");
     }
 }
@@ -106,7 +106,7 @@ async fn a_registry_that_keeps_silent_is_left_in_time() {
     let (document, _folder) = document("x", b"tarball");
     // Long enough to send it on a busy machine.
     let refusal = registry.client().put(&document, Duration::from_secs(3)).await.unwrap_err();
-    let message = format!("{} gave no answer to x@1.0.0 in time", registry.url);
+    let message = format!("{} did not answer the request for x@1.0.0 within the timeout", registry.url);
     assert_eq!(refusal, Refusal { kind: Kind::NoAnswer, message });
 }
 
@@ -118,7 +118,7 @@ async fn where_nobody_listens_nothing_is_sent() {
         let client = client(&Access::open(url));
         for refusal in [client.put(&document, SOON).await.unwrap_err(), client.look("x", SOON).await.unwrap_err()] {
             assert_eq!(refusal.kind, Kind::Unavailable, "{refusal}");
-            assert!(refusal.message.starts_with(&format!("{url} is not reached: ")), "{refusal}");
+            assert!(refusal.message.starts_with(&format!("{url} cannot be reached: ")), "{refusal}");
         }
     }
 }
@@ -130,9 +130,9 @@ async fn a_refusal_before_the_end_of_the_upload_is_heard() {
     let (document, _folder) = document("x", &vec![7; 8 << 20]);
     let refusal = registry.client().put(&document, SOON).await.unwrap_err();
     assert_eq!(refusal.kind, Kind::Permanent, "{refusal}");
-    assert!(refusal.message.contains("bytes are too many (413: too large)"), "{refusal}");
+    assert!(refusal.message.contains("bytes is too large (413: too large)"), "{refusal}");
     let size: u64 = registry.only().header("content-length").unwrap().parse().unwrap();
-    assert!(refusal.message.contains(&format!("its {size} bytes")), "{refusal}");
+    assert!(refusal.message.contains(&format!("a request of {size} bytes")), "{refusal}");
 }
 
 #[tokio::test]

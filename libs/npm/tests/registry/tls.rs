@@ -100,7 +100,7 @@ async fn a_certificate_that_is_not_trusted_says_which_setting_helps() {
         };
         let refusal = ended.unwrap_err();
         assert_eq!(refusal.kind, Kind::Unavailable);
-        assert!(refusal.message.starts_with(&format!("no TLS connection to {}: ", registry.url)), "{refusal}");
+        assert!(refusal.message.starts_with(&format!("TLS connection to {} failed: ", registry.url)), "{refusal}");
         assert!(refusal.message.contains(expected), "{refusal}");
     }
 }
@@ -172,7 +172,7 @@ async fn a_client_certificate_is_not_shown_to_another_host() {
     let at = folder.path().display();
     let user = format!("{host}/:certfile={at}/cert\n{host}/:keyfile={at}/key\nca={:?}", authority.pem());
     let refusal = client(&settings(&user, &[]).access(&registry.url).unwrap()).look("x", SOON).await.unwrap_err();
-    assert!(refusal.message.starts_with(&format!("no TLS connection to {}", other.url)), "{refusal}");
+    assert!(refusal.message.starts_with(&format!("TLS connection to {}", other.url)), "{refusal}");
     assert_eq!(registry.seen().len(), 1);
     assert!(other.seen().is_empty());
 }

@@ -54,7 +54,7 @@ async fn a_redirect_of_a_put_is_not_followed_and_names_the_place() {
         let (document, _folder) = document("x", b"tarball");
         let refusal = registry.client_with("s3cret").put(&document, SOON).await.unwrap_err();
         assert_eq!(refusal.kind, Kind::Permanent);
-        assert!(refusal.message.contains(&format!("redirects x@1.0.0 to {place}; name that")), "{refusal}");
+        assert!(refusal.message.contains(&format!("redirects x@1.0.0 to {place}; set the registry")), "{refusal}");
         assert_eq!(registry.seen().len(), 1);
     }
     assert!(other.seen().is_empty());
