@@ -6,6 +6,7 @@ mod look;
 mod npm;
 mod proxy;
 mod put;
+mod real;
 mod stand;
 mod tls;
 mod token;
