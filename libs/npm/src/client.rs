@@ -67,8 +67,13 @@ impl Client {
         let shown = access.registry();
         let unusable = |what: String| Unusable(access.blank(format!("registry {shown}: {what}")));
         let registry = Url::parse(&format!("{shown}/")).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        let registry =
-            registry.ok_or_else(|| unusable("its address is none; it starts with https:// or http://".into()))?;
+        let registry = registry.ok_or_else(|| {
+            let what = format!(
+                "`{}` is not the address of a registry: it must start with https:// or http://",
+                shown.escape_debug()
+            );
+            Unusable(access.blank(what))
+        })?;
         access.proxies.checked(&registry).map_err(unusable)?;
         let authorization = match access.authorization.as_ref().map(|authorization| authorization.header()) {
             Some(text) => {
@@ -81,7 +86,7 @@ impl Client {
             None => None,
         };
         let user_agent = HeaderValue::try_from(user_agent)
-            .map_err(|_| unusable(format!("`{}` is no user agent", user_agent.escape_debug())))?;
+            .map_err(|_| unusable(format!("`{}` is not a user agent", user_agent.escape_debug())))?;
         let http = connector(access, &registry, true).map_err(unusable)?;
         Ok(Self { access: access.clone(), registry, authorization, user_agent, http, other: OnceLock::new() })
     }
@@ -103,8 +108,11 @@ impl Client {
             let body = self.body(&mut response, asked, DOCUMENT).await?;
             let body =
                 body.ok_or_else(|| self.odd(format!("its document of {name} is larger than {DOCUMENT} bytes")))?;
+            if !body.trim_ascii_start().starts_with(b"{") {
+                return Err(self.odd("its answer is not a package document".into()));
+            }
             let packument = serde_json::from_slice(&body);
-            packument.map(Some).map_err(|error| self.odd(format!("its answer is no document of a package: {error}")))
+            packument.map(Some).map_err(|error| self.odd(format!("its answer is not a package document: {error}")))
         })
         .await
     }
@@ -123,8 +131,9 @@ impl Client {
     }
 
     async fn fetch(&self, asked: Asked<'_>, tarball: &str, to: &Path, limit: u64) -> Result<(), Refusal> {
-        let url =
-            self.tarball(tarball).ok_or_else(|| self.odd(format!("`{}` is no tarball", tarball.escape_debug())))?;
+        let url = self
+            .tarball(tarball)
+            .ok_or_else(|| self.odd(format!("`{}` is not the URL of a tarball", tarball.escape_debug())))?;
         let response = self.get(url, asked, "*/*").await?;
         if !response.status().is_success() {
             return Err(self.refused(response, asked).await);
@@ -150,9 +159,13 @@ impl Client {
     pub(crate) fn address(&self, name: &str) -> Result<Url, Refusal> {
         let url = match name {
             "" | "." | ".." => None,
-            _ => Url::parse(&format!("{}{}", self.registry, utf8_percent_encode(name, &NAME))).ok(),
+            _ => {
+                // As npm writes it; some registries know no other way.
+                let parts: Vec<_> = name.split('/').map(|part| utf8_percent_encode(part, &NAME).to_string()).collect();
+                Url::parse(&format!("{}{}", self.registry, parts.join("%2f"))).ok()
+            }
         };
-        url.ok_or_else(|| Refusal::permanent(format!("`{}` is no name of a package", name.escape_debug())))
+        url.ok_or_else(|| Refusal::permanent(format!("`{}` is not a package name", name.escape_debug())))
     }
 
     /// Where a tarball is to be had: a registry behind `https` may say `http`, and a mirror the public registry.
@@ -281,7 +294,7 @@ fn connector(access: &Access, url: &Url, is_home: bool) -> Result<reqwest::Clien
     if let (Some(identity), true) = (&access.identity, is_home) {
         let both = format!("{}\n{}", identity.certificate.trim(), identity.key.trim());
         let identity = Identity::from_pem(both.as_bytes())
-            .map_err(|_| "its client certificate or key is no PEM that can be used".to_owned())?;
+            .map_err(|_| "its client certificate or key is not usable PEM".to_owned())?;
         builder = builder.identity(identity);
     }
     let parsed = |pem: &str| Certificate::from_pem_bundle(pem.as_bytes()).unwrap_or_default();
@@ -297,6 +310,6 @@ fn connector(access: &Access, url: &Url, is_home: bool) -> Result<reqwest::Clien
     }
     builder.build().map_err(|error| {
         let why = trouble::chain(&error).last().map(ToString::to_string).unwrap_or_default();
-        format!("no connections can be made: {why}")
+        format!("TLS cannot be set up: {why}")
     })
 }

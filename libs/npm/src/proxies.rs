@@ -55,7 +55,7 @@ impl Proxies {
         let Some(proxy) = self.for_url(url) else { return Ok(None) };
         match Url::parse(proxy) {
             Ok(proxy) if matches!(proxy.scheme(), "http" | "https") && proxy.has_host() => Ok(Some(proxy)),
-            _ => Err(format!("the proxy {} is none that Packline can use: it starts with http://", shown(proxy))),
+            _ => Err(format!("the proxy {} cannot be used: it must start with http:// or https://", shown(proxy))),
         }
     }
 
@@ -165,7 +165,7 @@ mod tests {
     fn a_proxy_of_another_kind_is_refused_without_its_password() {
         let proxies = Proxies::of(&settings(&[("https_proxy", "socks5://u:hush@h:1")], &[]));
         let error = proxies.checked(&Url::parse("https://a.example").unwrap()).unwrap_err();
-        assert_eq!(error, "the proxy socks5://h:1 is none that Packline can use: it starts with http://");
+        assert_eq!(error, "the proxy socks5://h:1 cannot be used: it must start with http:// or https://");
         assert_eq!(shown("h:8080/"), "h:8080");
     }
 }

@@ -57,12 +57,19 @@ impl fmt::Debug for Document {
 }
 
 impl Client {
-    /// Publishes a version. One request, which is never repeated and follows no redirect. `go_on` is called before each
-    /// piece of it.
+    /// Publishes a version. One request, which is never repeated and follows no redirect.
     ///
     /// # Errors
     /// See [`Refusal`]; a tarball with another integrity is permanent, and nothing of it was sent.
-    pub async fn put(
+    pub async fn put(&self, document: &Document, within: Duration) -> Result<(), Refusal> {
+        self.put_watched(document, || {}, within).await
+    }
+
+    /// The same, with `go_on` called before each piece of the request.
+    ///
+    /// # Errors
+    /// As [`Client::put`].
+    pub async fn put_watched(
         &self,
         document: &Document,
         go_on: impl Fn() + Send + 'static,
@@ -101,8 +108,11 @@ impl Client {
             Err(_) => {
                 let registry = self.access.registry();
                 return Err(match sent() {
-                    Sent::Part => Refusal::new(Kind::NoAnswer, format!("{registry} gave no answer to {what} in time")),
-                    Sent::Nothing => Refusal::unavailable(format!("{registry} was not reached in time")),
+                    Sent::Part => Refusal::new(
+                        Kind::NoAnswer,
+                        format!("{registry} did not answer the request for {what} within the timeout"),
+                    ),
+                    Sent::Nothing => Refusal::unavailable(format!("{registry} was not reached within the timeout")),
                 });
             }
         };
@@ -113,7 +123,7 @@ impl Client {
             Ok(refusal) => Err(refusal),
             Err(_) => Err(Refusal::new(
                 Kind::NoAnswer,
-                format!("{} did not end its answer to {what} in time", self.access.registry()),
+                format!("{} did not finish its answer for {what} within the timeout", self.access.registry()),
             )),
         }
     }
@@ -138,7 +148,7 @@ impl Document {
             let found = text(hash);
             if found != integrity {
                 return Err(Refusal::permanent(format!(
-                    "{} is another tarball than was checked: {found} instead of {integrity}",
+                    "{} is not the tarball that was checked: its integrity is {found} instead of {integrity}",
                     path.display()
                 )));
             }

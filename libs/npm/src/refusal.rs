@@ -107,14 +107,12 @@ impl Answer<'_> {
         let (kind, text) = match status {
             300..=399 => {
                 let place = self.header(LOCATION).map_or("nowhere".into(), |place| words::line(&without_query(place)));
-                let cure = if self.asked.is_put() { "; name that as the registry" } else { "" };
+                let cure = if self.asked.is_put() { "; set the registry to that address" } else { "" };
                 (Kind::Permanent, format!("{host} redirects {what} to {place}{cure}"))
             }
             401 | 403 if self.wants_second_factor() => (
                 Kind::Permanent,
-                format!(
-                    "{host} asks for a second factor to publish {what}: it needs a token that publishes without one"
-                ),
+                format!("{host} wants a second factor to publish {what}: use a token that can publish without one"),
             ),
             403 if self.header(RETRY_AFTER).is_some() => return self.busy(),
             400 | 403 | 422 if self.asked.is_put() && self.says_exists() => {
@@ -136,22 +134,22 @@ impl Answer<'_> {
             404 if self.asked.is_put() => (
                 Kind::Permanent,
                 format!(
-                    "{host} does not take {what}: there is no registry at this address, or the token may not publish there"
+                    "{host} rejects {what}: there is no registry at this address, or the token may not publish there"
                 ),
             ),
             404 | 410 => (Kind::Permanent, format!("{host} does not have {what}")),
             407 => (Kind::Unavailable, format!("a proxy on the way to {host} wants a login")),
-            408 | 425 => (Kind::Unavailable, format!("{host} did not wait for the request")),
+            408 | 425 => (Kind::Unavailable, format!("{host} timed out while it waited for the request")),
             409 => (Kind::Exists, format!("{host} says that {what} conflicts with what it has")),
             413 => match self.asked {
                 Asked::Put { size, .. } => {
-                    (Kind::Permanent, format!("{host} does not take {what}: its {size} bytes are too many"))
+                    (Kind::Permanent, format!("{host} rejects {what}: a request of {size} bytes is too large"))
                 }
                 _ => (Kind::Permanent, format!("{host} says that the request for {what} is too large")),
             },
             429 => return self.busy(),
             500..=599 => (Kind::Unavailable, format!("{host} failed with status {status}")),
-            400..=499 => (Kind::Permanent, format!("{host} refuses {what}")),
+            400..=499 => (Kind::Permanent, format!("{host} rejects {what}")),
             _ => (Kind::Unavailable, format!("{host} answered with status {status}, which means nothing here")),
         };
         (kind, self.with_words(text))
@@ -159,8 +157,8 @@ impl Answer<'_> {
 
     fn busy(&self) -> (Kind, String) {
         let wait = self.header(RETRY_AFTER).and_then(|text| wait(text, self.now));
-        let told = wait.map(|wait| format!(", and to be left alone for {} s", wait.as_secs())).unwrap_or_default();
-        (Kind::Busy { wait }, self.with_words(format!("{} wants fewer requests{told}", self.host)))
+        let told = wait.map(|wait| format!(": retry after {} s", wait.as_secs())).unwrap_or_default();
+        (Kind::Busy { wait }, self.with_words(format!("{} limits the rate of requests{told}", self.host)))
     }
 
     /// With the status and what the registry says itself.

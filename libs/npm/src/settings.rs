@@ -69,7 +69,10 @@ impl Settings {
     pub fn registry(&self, scope: Option<&str>) -> String {
         let of_scope = |scope: &str| self.text(&format!("@{}:registry", scope.trim_start_matches('@')));
         let own = scope.and_then(of_scope);
-        let set = own.or_else(|| of_scope(&self.text("scope")?)).or_else(|| self.text("registry"));
+        let set = own.or_else(|| of_scope(&self.text("scope")?)).or_else(|| {
+            // What is set and is no address must fail, as with npm: it was not meant to be the public registry.
+            self.value("registry").map(|value| value.text().unwrap_or_default())
+        });
         set.as_deref().unwrap_or(DEFAULT_REGISTRY).trim().trim_end_matches('/').to_owned()
     }
 
@@ -167,7 +170,6 @@ fn layer(settings: Vec<(String, Value)>, environment: &Environment) -> Vec<(Stri
 fn is_valid(key: &str, value: &Value) -> bool {
     let is_url = || value.text().is_some_and(|text| Url::parse(&text).is_ok_and(|url| url.has_host()));
     match key {
-        "registry" => is_url(),
         "https-proxy" => *value == Value::Null || is_url(),
         "proxy" => matches!(value, Value::Null | Value::Flag(false)) || is_url(),
         "userconfig" | "globalconfig" | "prefix" | "cafile" => matches!(value, Value::Text(_)),

@@ -30,10 +30,14 @@ pub(crate) fn refusal(
     sent: Sent,
 ) -> Refusal {
     let host = url.origin().ascii_serialization();
-    let host = if access.registry.starts_with(&host) { access.registry() } else { &host };
+    let is_registry = Url::parse(access.registry()).is_ok_and(|registry| registry.origin() == url.origin());
+    let host = if is_registry { access.registry() } else { &host };
+    let is_open = asked.is_put() && sent == Sent::Part;
     if let Some(tls) = chain(error).find_map(tls) {
-        let message = format!("no TLS connection to {host}: {}{}", words::line(&tls.to_string()), help(tls, access));
-        return Refusal::unavailable(access.blank(message));
+        let message =
+            format!("TLS connection to {host} failed: {}{}", words::line(&tls.to_string()), help(tls, access));
+        let kind = if is_open { Kind::NoAnswer } else { Kind::Unavailable };
+        return Refusal::new(kind, access.blank(message));
     }
     // The innermost says what happened.
     let why = chain(error).last().map(ToString::to_string).unwrap_or_default();
@@ -41,17 +45,17 @@ pub(crate) fn refusal(
         chain(error).filter_map(|error| error.downcast_ref::<reqwest::Error>()).any(reqwest::Error::is_connect);
     let is_timeout =
         chain(error).filter_map(|error| error.downcast_ref::<reqwest::Error>()).any(reqwest::Error::is_timeout);
-    let why = if is_timeout { "its time is over".to_owned() } else { words::line(&why) };
+    let why = if is_timeout { "timed out".to_owned() } else { words::line(&why) };
     let through = match access.proxies.for_url(url) {
         Some(proxy) => format!(" through the proxy {}", shown(proxy)),
         None => String::new(),
     };
-    let (kind, message) = if is_connect || (asked.is_put() && sent == Sent::Nothing) {
-        (Kind::Unavailable, format!("{host} is not reached{through}: {why}"))
-    } else if asked.is_put() {
-        (Kind::NoAnswer, format!("{host} gave no answer{through} to what was sent: {why}"))
+    let (kind, message) = if is_open {
+        (Kind::NoAnswer, format!("{host} did not answer the request{through}: {why}"))
+    } else if is_connect || asked.is_put() {
+        (Kind::Unavailable, format!("{host} cannot be reached{through}: {why}"))
     } else {
-        (Kind::Unavailable, format!("{host} gave no answer{through}: {why}"))
+        (Kind::Unavailable, format!("{host} did not answer{through}: {why}"))
     };
     Refusal::new(kind, access.blank(message))
 }
@@ -66,13 +70,15 @@ pub(crate) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item 
     })
 }
 
-/// What rustls said, however deep.
+/// What rustls said, however deep: an error of I/O that holds another hands out the source of that, and not it itself.
 fn tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Tls> {
-    if let Some(tls) = error.downcast_ref::<Tls>() {
-        return Some(tls);
+    let mut held = error;
+    loop {
+        if let Some(tls) = held.downcast_ref::<Tls>() {
+            return Some(tls);
+        }
+        held = held.downcast_ref::<io::Error>()?.get_ref()?;
     }
-    // An error of I/O hands out the source of what it holds, and not that itself.
-    error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<Tls>()
 }
 
 /// Which setting of npm would help.

@@ -97,7 +97,7 @@ fn follow() -> io::Result<Answer> {
             Refusal { kind, message: unusable.to_string() }
         })?;
         let go_on = move || pulse.check();
-        client.put(&document, go_on, Duration::from_millis(order.timeout_millis)).await
+        client.put_watched(&document, go_on, Duration::from_millis(order.timeout_millis)).await
     };
     Ok(Answer { refusal: runtime.block_on(put).err() })
 }

@@ -30,8 +30,8 @@ impl Case<'_> {
 
 #[test]
 fn what_somebody_has_to_change_is_permanent_and_named() {
-    let second = "https://h asks for a second factor to publish @acme/x@1.0.0: \
-                  it needs a token that publishes without one";
+    let second = "https://h wants a second factor to publish @acme/x@1.0.0: \
+                  use a token that can publish without one";
     let otp = [("www-authenticate", "OTP")];
     for (status, headers, body, expected) in [
         (401, &[][..], r#"{"error":"bad"}"#, "https://h does not accept the token that is set for it (401: bad)"),
@@ -56,17 +56,17 @@ fn what_somebody_has_to_change_is_permanent_and_named() {
             404,
             &[][..],
             "<html>",
-            "https://h does not take @acme/x@1.0.0: there is no registry at this address, or the token may not \
+            "https://h rejects @acme/x@1.0.0: there is no registry at this address, or the token may not \
              publish there (404)",
         ),
-        (413, &[][..], "", "https://h does not take @acme/x@1.0.0: its 70000000 bytes are too many (413)"),
-        (400, &[][..], r#"{"reason":"bad tag"}"#, "https://h refuses @acme/x@1.0.0 (400: bad tag)"),
-        (422, &[][..], r#"{"message":"bad name"}"#, "https://h refuses @acme/x@1.0.0 (422: bad name)"),
+        (413, &[][..], "", "https://h rejects @acme/x@1.0.0: a request of 70000000 bytes is too large (413)"),
+        (400, &[][..], r#"{"reason":"bad tag"}"#, "https://h rejects @acme/x@1.0.0 (400: bad tag)"),
+        (422, &[][..], r#"{"message":"bad name"}"#, "https://h rejects @acme/x@1.0.0 (422: bad name)"),
         (
             307,
             &[("location", "https://u:p@other.example/x?token=1")][..],
             "",
-            "https://h redirects @acme/x@1.0.0 to https://other.example/x; name that as the registry (307)",
+            "https://h redirects @acme/x@1.0.0 to https://other.example/x; set the registry to that address (307)",
         ),
     ] {
         let refusal = put().answered(status, headers, body);
@@ -118,7 +118,7 @@ fn a_busy_registry_is_left_alone_for_as_long_as_it_says() {
     }
     let refusal = put().answered(403, &[("retry-after", "7")], "secondary rate limit");
     assert_eq!(refusal.kind, Kind::Busy { wait: Some(Duration::from_secs(7)) });
-    let expected = "https://h wants fewer requests, and to be left alone for 7 s (403: secondary rate limit)";
+    let expected = "https://h limits the rate of requests: retry after 7 s (403: secondary rate limit)";
     assert_eq!(refusal.message, expected);
 }
 

@@ -68,10 +68,11 @@ fn what_npm_would_not_take_is_as_if_it_were_not_set() {
         let files = [("/home/u/.npmrc", user), ("/p/etc/npmrc", "registry=https://global.example")];
         settings(&[("PREFIX", "/p"), ("HOST", "h.example")], &files).registry(Some("@acme"))
     };
-    for nothing in
-        ["registry=nonsense", "registry", "registry=null", "[registry]", "@acme:registry=", "registry=${NONE}"]
-    {
+    for nothing in ["[registry]", "@acme:registry=", "@acme:registry=null", "; registry=x", "=x"] {
         assert_eq!(of(nothing), "https://global.example", "{nothing}");
+    }
+    for (nonsense, shown) in [("registry=nonsense", "nonsense"), ("registry", "true"), ("registry=null", "")] {
+        assert_eq!(of(nonsense), shown, "npm fails, too");
     }
     assert_eq!(of("registry=https://${HOST}/"), "https://h.example");
     assert_eq!(of("@acme:registry=https://${HOST}/${NONE?}"), "https://h.example");
