@@ -20,6 +20,9 @@ pub use toolchain::Toolchain;
 /// The registry that npm uses where nobody names one: what is so by default it does not tell.
 const DEFAULT_REGISTRY: &str = "https://registry.npmjs.org";
 
+/// The names of these scripts.
+pub const SCRIPTS: [&str; 6] = ["prepublishOnly", "prepack", "prepare", "postpack", "publish", "postpublish"];
+
 /// Where a package is in its publishing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {

@@ -28,6 +28,7 @@ use crate::{
     publish_config,
     recipe::Recipe,
     registry,
+    script::{SCRIPTS, Toolchain},
     table::{Build, Kill, now},
     worker::{Outgoing, Slot, Worker},
     workspace::{BuildFolder, WorkspaceError},
@@ -163,6 +164,14 @@ async fn run(
         (None, npm) => npm.as_ref().map(Npm::phases).unwrap_or_default(),
     };
     let (mut runner, stop) = runner(worker, build, folder, npm.as_ref(), Arc::clone(&journal)).map_err(early)?;
+    if by_npm && !manifest.private && SCRIPTS.iter().any(|script| manifest.has_script(script)) {
+        // Before the phases: that of publishing starts npm once. What goes wrong is said when a script is to run.
+        let ask = worker.toolchain.get_or_try_init(async || Toolchain::ask(&runner.env, &folder.beside()).await);
+        tokio::select! {
+            _ = ask => {}
+            () = build.to_be_killed() => return Err(early(Failure::killed())),
+        }
+    }
     let supervised = tokio::spawn(supervise(Arc::clone(build), stop));
     let done = {
         let (npm, runner) = (npm.as_ref(), &mut runner);

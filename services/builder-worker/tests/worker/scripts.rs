@@ -4,7 +4,10 @@ use packline_domain::Outcome;
 use packline_testkit::{process::command, registry::Registry};
 use serde_json::{Value, json};
 
-use crate::foreman::Foreman;
+use crate::{
+    foreman::Foreman,
+    recorder::{Call, Recorder},
+};
 
 const TOKEN: &str = "s3cret-token-of-the-worker";
 
@@ -52,10 +55,16 @@ fn notes(foreman: &Foreman) -> Vec<String> {
 async fn publishing_runs_each_script_of_npm_publish_once_in_its_order_and_none_sees_a_token() {
     let (mut foreman, registry) = place().await;
     package(&foreman, "none");
-    let _worker = foreman.worker("one", &[("NPM_REGISTRY", &registry.url()), ("NPM_TOKEN", TOKEN)]);
+    let npm = Recorder::before_npm(&foreman);
+    let settings = [("NPM_REGISTRY", registry.url()), ("NPM_TOKEN", TOKEN.to_owned()), ("PATH", npm.path.clone())];
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let _worker = foreman.worker("one", &settings);
     let result = foreman.build("@acme/core").await;
     assert_eq!(result.outcome, Outcome::Published, "{result:?}");
     assert_eq!(notes(&foreman), SCRIPTS);
+    let calls = npm.calls();
+    let in_publish: Vec<_> = calls.iter().filter(|call| call.phase() == "publish").map(Call::command).collect();
+    assert_eq!(in_publish, ["publish"], "npm is started once, to pack");
     let tarball = foreman.folder().join("registry/storage/@acme/core/core-1.0.0.tgz");
     let main = command("tar").arg("-xzOf").arg(tarball).arg("package/main.js").output().unwrap();
     assert_eq!(String::from_utf8(main.stdout).unwrap(), "module.exports = 42", "what `prepublishOnly` built is in it");
@@ -77,6 +86,8 @@ async fn a_script_after_the_publish_that_fails_is_a_warning_and_one_before_it_a_
     let result = foreman.build("@acme/core").await;
     assert_eq!(result.outcome, Outcome::Published, "{result:?}");
     assert_eq!(notes(&foreman), &SCRIPTS[..5], "npm runs no `postpublish` either");
+    assert_eq!(result.warnings.len(), 1, "{:?}", result.warnings);
+    assert!(result.warnings[0].starts_with("publish: ended with status 1"), "{:?}", result.warnings);
     let log = foreman.log_until(&result.build_id, "warning: ").await;
     assert!(log.contains("publish| warning: publish: ended with status 1"), "{log}");
 }
