@@ -10,7 +10,7 @@ use packline_builder_worker::guard::boottime_millis;
 use packline_domain::{BuildOrder, Outcome};
 use packline_testkit::{
     process::Process,
-    stand_in::StandIn,
+    stand_in::{Hold, StandIn},
     witness::{self, processes_of},
 };
 use serde_json::json;
@@ -46,6 +46,32 @@ fn worker(foreman: &Foreman, name: &str, registry: &StandIn) -> Process {
     foreman.worker(name, &[("NPM_REGISTRY", &registry.url()), ("NPM_TOKEN", TOKEN), ("RECIPE", &recipe)])
 }
 
+/// A worker in the middle of an upload, and what lets that go on.
+async fn uploading(claim: Duration) -> (Foreman, StandIn, Process, BuildOrder, Hold) {
+    let (mut foreman, registry) = place(claim).await;
+    enlarge(&foreman);
+    let worker = worker(&foreman, "one", &registry);
+    let upload = registry.hold_put_after(LARGE / 2);
+    let order = foreman.order(0, NAME).await;
+    upload.reached().await;
+    (foreman, registry, worker, order, upload)
+}
+
+/// Another worker publishes, the frozen one goes on, and the registry has got one request.
+async fn ends_as_returned(foreman: &mut Foreman, registry: &StandIn, order: &BuildOrder, thaw: impl AsyncFnOnce()) {
+    let _other = published_by_another(foreman, order, registry).await;
+    thaw().await;
+    let result = foreman.outcome(order).await;
+    assert_eq!(result.outcome, Outcome::Returned, "{result:?}");
+    assert_eq!(puts(registry), 1);
+}
+
+/// Returns when the leader may give the builds of a worker that is frozen now to others.
+async fn until_lost() {
+    let lost = boottime_millis() + u64::try_from(CLAIM.as_millis()).unwrap();
+    until("the end of CLAIM", || async { (boottime_millis() > lost).then_some(()) }).await;
+}
+
 /// Plays the leader that has given up the worker of `lost`: another one builds the package, under the next permit.
 async fn published_by_another(foreman: &mut Foreman, lost: &BuildOrder, registry: &StandIn) -> Process {
     let integrity = foreman.permit(lost.permit).await.unwrap().integrity.unwrap();
@@ -72,61 +98,38 @@ async fn a_worker_that_freezes_between_its_permit_and_the_request_makes_none() {
     look.reached().await;
     assert!(foreman.permit(0).await.unwrap().integrity.is_some(), "the permit is rewritten before the look");
     frozen.freeze();
-    let blown = boottime_millis() + u64::try_from(CLAIM.as_millis()).unwrap();
     // What it will read when it goes on: the version is not there.
     look.release();
-    until("the end of its fuse", || async { (boottime_millis() > blown).then_some(()) }).await;
-    let _other = published_by_another(&mut foreman, &order, &registry).await;
-    frozen.thaw();
-    let result = foreman.outcome(&order).await;
-    assert_eq!(result.outcome, Outcome::Returned, "{result:?}");
-    assert_eq!(puts(&registry), 1);
+    until_lost().await;
+    ends_as_returned(&mut foreman, &registry, &order, async || frozen.thaw()).await;
 }
 
 #[tokio::test]
 async fn a_worker_that_freezes_in_the_middle_of_an_upload_publishes_nothing_more() {
-    let (mut foreman, registry) = place(CLAIM).await;
-    enlarge(&foreman);
-    let frozen = worker(&foreman, "one", &registry);
-    let upload = registry.hold_put_after(LARGE / 2);
-    let order = foreman.order(0, NAME).await;
-    upload.reached().await;
+    let (mut foreman, registry, frozen, order, upload) = uploading(CLAIM).await;
     frozen.freeze();
     until_alive(&order, false).await;
     upload.release();
-    let _other = published_by_another(&mut foreman, &order, &registry).await;
-    frozen.thaw();
-    let result = foreman.outcome(&order).await;
-    assert_eq!(result.outcome, Outcome::Returned, "{result:?}");
-    assert_eq!(puts(&registry), 1);
+    ends_as_returned(&mut foreman, &registry, &order, async || frozen.thaw()).await;
 }
 
 /// As a virtual machine does that is suspended.
 #[tokio::test]
 async fn a_machine_that_freezes_in_the_middle_of_an_upload_publishes_nothing_more() {
-    let (mut foreman, registry) = place(CLAIM).await;
-    enlarge(&foreman);
-    let frozen = worker(&foreman, "one", &registry);
-    let upload = registry.hold_put_after(LARGE / 2);
-    let order = foreman.order(0, NAME).await;
-    upload.reached().await;
-    let helpers = pids(&order);
-    let guard = guard_of(&frozen);
-    let all = || helpers.iter().copied().chain([guard]);
+    let (mut foreman, registry, frozen, order, upload) = uploading(CLAIM).await;
+    let (helpers, guard) = (pids(&order), guard_of(&frozen));
     frozen.freeze();
-    all().for_each(|pid| kill(pid, Signal::SIGSTOP).unwrap());
-    let blown = boottime_millis() + u64::try_from(CLAIM.as_millis()).unwrap();
-    until("the end of its fuse", || async { (boottime_millis() > blown).then_some(()) }).await;
+    helpers.iter().chain([&guard]).for_each(|pid| kill(*pid, Signal::SIGSTOP).unwrap());
+    until_lost().await;
     upload.release();
-    let _other = published_by_another(&mut foreman, &order, &registry).await;
-    // The one that uploads goes on before any other can end it.
-    helpers.iter().for_each(|pid| kill(*pid, Signal::SIGCONT).unwrap());
-    until_alive(&order, false).await;
-    kill(guard, Signal::SIGCONT).unwrap();
-    frozen.thaw();
-    let result = foreman.outcome(&order).await;
-    assert_eq!(result.outcome, Outcome::Returned, "{result:?}");
-    assert_eq!(puts(&registry), 1);
+    let thaw = async || {
+        // The one that uploads goes on before any other can end it.
+        helpers.iter().for_each(|pid| kill(*pid, Signal::SIGCONT).unwrap());
+        until_alive(&order, false).await;
+        kill(guard, Signal::SIGCONT).unwrap();
+        frozen.thaw();
+    };
+    ends_as_returned(&mut foreman, &registry, &order, thaw).await;
 }
 
 fn pids(order: &BuildOrder) -> Vec<Pid> {
@@ -141,12 +144,7 @@ fn guard_of(worker: &Process) -> Pid {
 
 #[tokio::test]
 async fn the_request_is_made_alone_and_shows_its_token_to_nobody() {
-    let (mut foreman, registry) = place(Duration::from_secs(60)).await;
-    enlarge(&foreman);
-    let _worker = worker(&foreman, "one", &registry);
-    let upload = registry.hold_put_after(LARGE / 2);
-    let order = foreman.order(0, NAME).await;
-    upload.reached().await;
+    let (mut foreman, registry, _worker, order, upload) = uploading(Duration::from_secs(60)).await;
     let alive = processes_of(&order.build_id.to_string());
     assert!(!alive.is_empty());
     for process in &alive {
