@@ -27,7 +27,8 @@ pub struct Access {
 /// What opens a registry.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) enum Authorization {
+pub enum Authorization {
+    /// A token.
     Bearer(String),
     /// User and password, in base64.
     Basic(String),
@@ -87,6 +88,11 @@ impl Access {
         self
     }
 
+    /// The token, or the user and password, that open the registry.
+    pub fn authorization(&self) -> Option<&Authorization> {
+        self.authorization.as_ref()
+    }
+
     /// Whether there is something that opens the registry.
     pub fn has_credentials(&self) -> bool {
         self.authorization.is_some() || self.identity.is_some()
@@ -142,15 +148,20 @@ pub(crate) fn decoded(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
+impl fmt::Debug for Authorization {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bearer(_) => "Bearer ***",
+            Self::Basic(_) => "Basic ***",
+        })
+    }
+}
+
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let authorization = self.authorization.as_ref().map(|authorization| match authorization {
-            Authorization::Bearer(_) => "Bearer ***",
-            Authorization::Basic(_) => "Basic ***",
-        });
         f.debug_struct("Access")
             .field("registry", &self.registry)
-            .field("authorization", &authorization)
+            .field("authorization", &self.authorization)
             .field("has_identity", &self.identity.is_some())
             .field("has_roots", &self.roots.is_some())
             .field("strict_ssl", &self.strict_ssl)

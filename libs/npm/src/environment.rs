@@ -30,6 +30,12 @@ impl Environment {
         Self::new(variables, env::current_dir().unwrap_or_else(|_| PathBuf::from("/")))
     }
 
+    /// The same in another folder.
+    #[must_use]
+    pub(crate) fn within(self, folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), ..self }
+    }
+
     /// A variable; an empty one counts.
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())

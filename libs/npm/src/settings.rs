@@ -1,6 +1,6 @@
-//! npm's settings outside any project: variables, the user's file, the global file, and the file of npm itself.
+//! npm's settings: variables, the file of a project, the user's file, the global file, and the file of npm itself.
 
-use std::{fs, io, path::Path, path::PathBuf};
+use std::{collections::BTreeSet, fs, io, path::Path, path::PathBuf};
 
 use thiserror::Error;
 use url::Url;
@@ -47,22 +47,61 @@ impl Settings {
         Self::read_by(environment, &read_file)
     }
 
+    /// Reads what npm would read in `project`, the folder of a `package.json`: as [`Self::read`], with the project's
+    /// file between the variables and the user's file. Paths are relative to `project`.
+    ///
+    /// # Errors
+    /// A file that is there and cannot be read.
+    pub fn read_in(project: &Path, environment: Environment) -> Result<Self, Unreadable> {
+        Self::read_in_by(project, environment, &read_file)
+    }
+
     pub(crate) fn read_by(environment: Environment, read: Read<'_>) -> Result<Self, Unreadable> {
+        Self::of_variables(environment, read)?.with_files(read)
+    }
+
+    pub(crate) fn read_in_by(project: &Path, environment: Environment, read: Read<'_>) -> Result<Self, Unreadable> {
+        let mut settings = Self::of_variables(environment.within(project), read)?;
+        let path = project.join(".npmrc");
+        // In the home folder it is the user's file.
+        if !settings.is_global() && path != settings.user() {
+            let project = file("npm's project settings", path, read, &settings.environment)?;
+            settings.layers.insert(1, project);
+        }
+        settings.with_files(read)
+    }
+
+    fn of_variables(environment: Environment, read: Read<'_>) -> Result<Self, Unreadable> {
         let builtin = match environment.builtin() {
             Some(path) => file("npm's own settings", path, read, &environment)?,
             None => Vec::new(),
         };
-        let mut settings = Self { layers: vec![variables(&environment), builtin], environment };
-        // Each file may be named in what counts more and in what was read before.
-        let user = settings.path("userconfig").unwrap_or_else(|| settings.environment.path("~/.npmrc"));
-        let user = file("npm's user settings", user, read, &settings.environment)?;
-        settings.layers.insert(1, user);
-        let prefix = || settings.path("prefix").or_else(|| settings.environment.prefix());
-        if let Some(global) = settings.path("globalconfig").or_else(|| Some(prefix()?.join("etc/npmrc"))) {
-            let global = file("npm's global settings", global, read, &settings.environment)?;
-            settings.layers.insert(2, global);
+        Ok(Self { layers: vec![variables(&environment), builtin], environment })
+    }
+
+    /// With the user's and the global file. Each may be named in what counts more and in what was read before.
+    fn with_files(mut self, read: Read<'_>) -> Result<Self, Unreadable> {
+        let user = file("npm's user settings", self.user(), read, &self.environment)?;
+        self.insert_above_builtin(user);
+        let prefix = || self.path("prefix").or_else(|| self.environment.prefix());
+        if let Some(global) = self.path("globalconfig").or_else(|| Some(prefix()?.join("etc/npmrc"))) {
+            let global = file("npm's global settings", global, read, &self.environment)?;
+            self.insert_above_builtin(global);
         }
-        Ok(settings)
+        Ok(self)
+    }
+
+    fn insert_above_builtin(&mut self, layer: Vec<(String, Value)>) {
+        self.layers.insert(self.layers.len().saturating_sub(1), layer);
+    }
+
+    fn user(&self) -> PathBuf {
+        self.path("userconfig").unwrap_or_else(|| self.environment.path("~/.npmrc"))
+    }
+
+    /// Whether npm works on what is installed globally, and looks for no project.
+    fn is_global(&self) -> bool {
+        self.value("global") == Some(&Value::Flag(true)) || self.text("location").as_deref() == Some("global")
     }
 
     /// The registry of a scope (`@acme`), or of packages without one; without a slash at its end.
@@ -74,6 +113,13 @@ impl Settings {
             self.value("registry").map(|value| value.text().unwrap_or_default())
         });
         set.as_deref().unwrap_or(DEFAULT_REGISTRY).trim().trim_end_matches('/').to_owned()
+    }
+
+    /// The scopes (`@acme`) that a registry is set for.
+    pub fn scopes(&self) -> BTreeSet<&str> {
+        let keys = self.layers.iter().flatten().map(|(key, _)| key.as_str());
+        let scopes = keys.filter(|key| key.starts_with('@') && self.text(key).is_some());
+        scopes.filter_map(|key| key.strip_suffix(":registry")).collect()
     }
 
     /// What a setting is set to where it counts most.

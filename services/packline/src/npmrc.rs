@@ -1,122 +1,157 @@
-//! Which registries npm is set to, and what opens them.
+//! Which registries npm is set to in a workspace, and what opens them.
 
-use std::{collections::BTreeMap, env, fs, path::Path};
+use std::path::Path;
 
 use anyhow::Context;
 use packline_local::registry::{Credentials, Uplinks, Upstream};
+use packline_npm::{Authorization, Environment, Settings};
 use packline_service::Unusable;
-use serde::Deserialize;
-use serde_json::{Map, Value};
-use tokio::process::Command;
-
-/// What `npm config ls --json` says; it keeps secrets to itself.
-#[derive(Deserialize)]
-struct Said {
-    registry: String,
-    #[serde(default)]
-    userconfig: String,
-    #[serde(default)]
-    globalconfig: String,
-    #[serde(flatten)]
-    others: Map<String, Value>,
-}
 
 /// The registries that npm is set to in this workspace, for all but its `own` packages.
 ///
 /// # Errors
-/// [`Unusable`] when npm does not name one.
+/// [`Unusable`] when a file of npm's settings cannot be read, or names a registry that is no address.
 pub(crate) async fn uplinks(workspace: &Path, own: Vec<String>) -> anyhow::Result<Uplinks> {
-    let mut npm = Command::new("npm");
-    npm.args(["config", "ls", "--json", "--no-update-notifier"]).current_dir(workspace).kill_on_drop(true);
-    let ended = npm.output().await.context("failed to ask npm for its registry")?;
-    let said = serde_json::from_slice::<Said>(&ended.stdout).ok().filter(|said| said.registry.starts_with("http"));
-    let Some(said) = said.filter(|_| ended.status.success()) else {
-        let said = String::from_utf8_lossy(&ended.stderr);
-        let why = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("its answer is no address");
-        let text = format!("npm does not say which registry it is set to: {why}; `npm config get registry` must");
-        return Err(Unusable(text).into());
-    };
-    let mut secrets = BTreeMap::new();
-    // The nearest counts.
-    for file in [Path::new(&said.globalconfig), Path::new(&said.userconfig), &workspace.join(".npmrc")] {
-        secrets.extend(credentials(&fs::read_to_string(file).unwrap_or_default(), |name| env::var(name).ok()));
-    }
-    let upstream = |url: &str| Upstream { url: url.to_owned(), credentials: opening(&secrets, url).cloned() };
-    let scopes = said.others.iter().filter_map(|(key, url)| {
-        let scope = key.strip_suffix(":registry").filter(|scope| scope.starts_with('@'))?;
-        Some((scope.to_owned(), upstream(url.as_str()?)))
+    let workspace = workspace.to_owned();
+    let read = move || read(&workspace, Environment::of_this_process(), own);
+    Ok(tokio::task::spawn_blocking(read).await.context("reading npm's settings was broken off")??)
+}
+
+/// The same as variables, from which npm reads them. What opens them is not among them.
+pub(crate) fn variables(uplinks: &Uplinks) -> Vec<(String, String)> {
+    let of_scope = |(scope, upstream): (&String, &Upstream)| (format!("{scope}:registry"), upstream.url.clone());
+    let settings = uplinks.scopes.iter().map(of_scope).chain([("registry".to_owned(), uplinks.others.url.clone())]);
+    settings.map(|(key, url)| (format!("npm_config_{key}"), url)).collect()
+}
+
+fn read(workspace: &Path, environment: Environment, own: Vec<String>) -> Result<Uplinks, Unusable> {
+    let settings = Settings::read_in(workspace, environment).map_err(|error| Unusable(error.to_string()))?;
+    let scopes = settings.scopes().into_iter().map(|scope| {
+        let key = format!("{scope}:registry");
+        Ok((scope.to_owned(), upstream(&settings, &key, &settings.registry(Some(scope)))?))
     });
-    Ok(Uplinks { own, scopes: scopes.collect(), others: upstream(&said.registry) })
+    let scopes = scopes.collect::<Result<_, Unusable>>()?;
+    let others = upstream(&settings, "registry", &settings.registry(None))?;
+    Ok(Uplinks { own, scopes, others })
 }
 
-/// What a file of npm holds for which registries, by their address without its scheme (`//host/path/`):
-/// `//host/path/:_authToken = …`, or `_auth`. See `npm help npmrc`.
-fn credentials(text: &str, variable: impl Fn(&str) -> Option<String>) -> BTreeMap<String, Credentials> {
-    let entries = text.lines().map(str::trim).filter(|line| line.starts_with("//")).filter_map(|line| {
-        let (key, value) = line.split_once('=')?;
-        let (address, kind) = key.trim().rsplit_once(':')?;
-        let value = expand(value.trim().trim_matches(['"', '\'']), &variable);
-        let credentials = match kind {
-            "_authToken" => Credentials::Bearer(value),
-            "_auth" => Credentials::Basic(value),
-            _ => return None,
-        };
-        Some((address.to_owned(), credentials))
+/// The registry that a setting names, without the user and password that may be in its address.
+fn upstream(settings: &Settings, key: &str, url: &str) -> Result<Upstream, Unusable> {
+    let access = settings.access(url).map_err(|error| Unusable(error.to_string()))?;
+    let url = access.registry().to_owned();
+    if !reqwest::Url::parse(&url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
+        let shown = url.rsplit_once('@').map_or(url.clone(), |(_, host)| format!("***@{host}"));
+        return Err(Unusable(format!(
+            "npm's setting `{key}` is `{}`, which is no address such as https://registry.example.com/npm",
+            shown.escape_debug()
+        )));
+    }
+    let credentials = access.authorization().map(|authorization| match authorization {
+        Authorization::Bearer(token) => Credentials::Bearer(token.clone()),
+        Authorization::Basic(both) => Credentials::Basic(both.clone()),
     });
-    entries.collect()
-}
-
-/// Fills in `${NAME}`, where there is such a variable.
-fn expand(value: &str, variable: impl Fn(&str) -> Option<String>) -> String {
-    let mut parts = value.split("${");
-    let mut expanded = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        match part.split_once('}').and_then(|(name, rest)| Some((variable(name)?, rest))) {
-            Some((set, rest)) => expanded.extend([&set, rest]),
-            None => expanded.extend(["${", part]),
-        }
-    }
-    expanded
-}
-
-/// What opens the registry with this address: it may be set for any folder above, as npm looks for it.
-fn opening<'a>(secrets: &'a BTreeMap<String, Credentials>, url: &str) -> Option<&'a Credentials> {
-    let (_, address) = url.split_once(':')?;
-    let mut folder = address.trim_end_matches('/');
-    while folder.len() > 2 {
-        if let Some(found) = secrets.get(&format!("{folder}/")).or_else(|| secrets.get(folder)) {
-            return Some(found);
-        }
-        folder = folder.rsplit_once('/')?.0;
-    }
-    None
+    Ok(Upstream { url, credentials })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+
+    /// What these files of the user and of the workspace make of the registries.
+    fn uplinks(variables: &[(&str, &str)], user: &str, project: &str) -> Result<Uplinks, String> {
+        let place = tempfile::tempdir().unwrap();
+        let (home, workspace) = (place.path().join("home"), place.path().join("workspace"));
+        for (folder, text) in [(&home, user), (&workspace, project)] {
+            fs::create_dir(folder).unwrap();
+            fs::write(folder.join(".npmrc"), text).unwrap();
+        }
+        let fixed = [("HOME", home.to_str().unwrap()), ("PREFIX", "/nowhere")];
+        let variables = variables.iter().chain(&fixed).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let environment = Environment::new(variables, place.path().to_owned());
+        read(&workspace, environment, Vec::new()).map_err(|unusable| unusable.0)
+    }
 
     #[test]
     fn a_registry_is_opened_by_what_is_set_for_it_or_for_a_folder_above() {
-        let text = "; a comment\nregistry=https://a.example/\n\
+        let user = "registry=https://user.example/\n\
             //a.example/:_authToken=${TOKEN}\n\
             //b.example/npm/ours/:_auth = \"dXNlcjpwYXNz\"\n\
             //c.example:8080/:_authToken=${UNSET}\n\
-            //d.example/:always-auth=true\n";
-        let secrets = credentials(text, |name| (name == "TOKEN").then(|| "abc".to_owned()));
+            //d.example/:always-auth=true\n\
+            //e.example/:username=user\n\
+            //e.example/:_password=cGFzcw==\n";
         let bearer = |token: &str| Some(Credentials::Bearer(token.to_owned()));
+        let basic = || Some(Credentials::Basic("dXNlcjpwYXNz".to_owned()));
         for (url, opened_by) in [
             ("https://a.example/", bearer("abc")),
             ("https://a.example", bearer("abc")),
             ("https://a.example/deeper/down/", bearer("abc")),
-            ("http://b.example/npm/ours/", Some(Credentials::Basic("dXNlcjpwYXNz".to_owned()))),
+            ("http://b.example/npm/ours/", basic()),
             ("http://b.example/npm/", None),
             ("http://c.example:8080/", bearer("${UNSET}")),
             ("http://c.example/", None),
             ("https://d.example/", None),
-            ("nonsense", None),
+            ("https://e.example/", basic()),
         ] {
-            assert_eq!(opening(&secrets, url).cloned(), opened_by, "{url}");
+            let project = format!("registry={url}\n@corp:registry={url}");
+            let uplinks = uplinks(&[("TOKEN", "abc")], user, &project).unwrap();
+            let expected = Upstream { url: url.trim_end_matches('/').to_owned(), credentials: opened_by };
+            assert_eq!(uplinks.others, expected);
+            assert_eq!(uplinks.scopes, [("@corp".to_owned(), expected)].into());
         }
+    }
+
+    #[test]
+    fn the_nearest_registry_counts_and_a_password_in_its_address_is_not_shown() {
+        let user = "registry=https://user.example/\n@user:registry=https://me:hush@own.example/npm/";
+        let of = |variables: &[(&str, &str)], project: &str| uplinks(variables, user, project).unwrap().to_string();
+        let scope = "@user from https://own.example/npm";
+        assert_eq!(of(&[], ""), format!("https://user.example, {scope}"));
+        assert_eq!(of(&[], "registry=https://project.example"), format!("https://project.example, {scope}"));
+        let variable = [("npm_config_registry", "http://variable.example")];
+        assert_eq!(of(&variable, "registry=https://project.example"), format!("http://variable.example, {scope}"));
+        let own = uplinks(&[], user, "").unwrap().scopes.remove("@user").unwrap();
+        assert_eq!(own.credentials, Some(Credentials::Basic("bWU6aHVzaA==".to_owned())));
+        assert_eq!(uplinks(&[], "", "").unwrap().to_string(), "https://registry.npmjs.org");
+    }
+
+    #[test]
+    fn a_registry_that_is_no_address_is_named_with_its_setting() {
+        for (project, key, url) in [
+            ("registry=ftp://h.example", "registry", "ftp://h.example"),
+            ("@corp:registry=${CORP}", "@corp:registry", "${CORP}"),
+            ("@corp:registry=corp.example", "@corp:registry", "corp.example"),
+            ("@corp:registry=me:hush@corp.example", "@corp:registry", "***@corp.example"),
+        ] {
+            let says = format!(
+                "npm's setting `{key}` is `{url}`, which is no address such as https://registry.example.com/npm"
+            );
+            assert_eq!(uplinks(&[], "", project).unwrap_err(), says);
+        }
+    }
+
+    #[test]
+    fn variables_name_the_same_registries_and_no_secret() {
+        let project = "registry=https://h.example/\n@corp:registry=https://me:hush@c.example/npm/\n\
+            //h.example/:_authToken=hush";
+        let passed = variables(&uplinks(&[], "", project).unwrap());
+        let passed: Vec<_> = passed.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let (corp, others) = ("npm_config_@corp:registry", "npm_config_registry");
+        assert_eq!(passed, [(corp, "https://c.example/npm"), (others, "https://h.example")]);
+        let read_again = uplinks(&passed, "", "").unwrap();
+        assert_eq!(read_again.to_string(), "https://h.example, @corp from https://c.example/npm");
+    }
+
+    #[test]
+    fn settings_that_cannot_be_read_are_one_line() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join(".npmrc");
+        fs::create_dir(&file).unwrap();
+        let environment = Environment::new([("HOME".to_owned(), "/nowhere".to_owned())], "/".into());
+        let says = read(place.path(), environment, Vec::new()).unwrap_err().0;
+        let expected = format!("npm's project settings {} cannot be read: ", file.display());
+        assert!(says.starts_with(&expected) && !says.contains('\n'), "{says}");
     }
 }

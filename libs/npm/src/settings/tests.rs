@@ -12,6 +12,15 @@ pub(crate) fn settings(variables: &[(&str, &str)], files: &[(&str, &str)]) -> Se
     Settings::read_by(environment, &|path| Ok(files.get(path).cloned())).unwrap()
 }
 
+/// The same in the project `/project`.
+fn in_project(variables: &[(&str, &str)], files: &[(&str, &str)]) -> Settings {
+    let outside = settings(variables, &[]);
+    let files: BTreeMap<PathBuf, String> =
+        files.iter().map(|(path, text)| (PathBuf::from(path), (*text).to_owned())).collect();
+    let read = |path: &Path| Ok(files.get(path).cloned());
+    Settings::read_in_by(Path::new("/project"), outside.environment, &read).unwrap()
+}
+
 #[test]
 fn what_is_nearer_counts_more() {
     let variable = [("npm_config_registry", "https://variable.example/"), ("PREFIX", "/usr/local")];
@@ -25,6 +34,40 @@ fn what_is_nearer_counts_more() {
     assert_eq!(all.registry(Some("@acme")), "https://acme.example/npm");
     assert_eq!(all.registry(Some("acme")), "https://acme.example/npm");
     assert_eq!(all.registry(Some("@other")), "https://variable.example");
+}
+
+#[test]
+fn a_projects_file_counts_more_than_the_users_and_less_than_variables() {
+    let project = ("/project/.npmrc", "registry=https://project.example\n@acme:registry=https://acme.example");
+    let user = ("/home/u/.npmrc", "registry=https://user.example\n@user:registry=https://own.example");
+    let files = [project, user];
+    let all = in_project(&[], &files);
+    assert_eq!(all.registry(None), "https://project.example");
+    assert_eq!(all.registry(Some("@acme")), "https://acme.example");
+    assert_eq!(all.registry(Some("@user")), "https://own.example");
+    assert_eq!(all.scopes(), BTreeSet::from(["@acme", "@user"]));
+    let variable = [("npm_config_registry", "https://variable.example")];
+    assert_eq!(in_project(&variable, &files).registry(None), "https://variable.example");
+    assert_eq!(settings(&[], &files).registry(None), "https://user.example", "outside of it");
+    let unset = [("/project/.npmrc", "@acme:registry=\n@no:other=x"), ("/home/u/.npmrc", "@acme:registry=https://a.b")];
+    assert_eq!(in_project(&[], &unset[..1]).scopes(), BTreeSet::new());
+    assert_eq!(in_project(&[], &unset).scopes(), BTreeSet::new(), "what hides a registry is none");
+}
+
+#[test]
+fn a_projects_file_names_other_files_and_is_read_once_and_not_for_what_is_global() {
+    let named = [
+        ("/project/.npmrc", "userconfig=./user\nglobalconfig=/global"),
+        ("/project/user", "@user:registry=https://user.example"),
+        ("/global", "@global:registry=https://global.example"),
+    ];
+    assert_eq!(in_project(&[], &named).scopes(), BTreeSet::from(["@global", "@user"]));
+    for global in [("npm_config_global", "true"), ("npm_config_location", "global")] {
+        assert_eq!(in_project(&[global], &named).scopes(), BTreeSet::new(), "{global:?}");
+    }
+    let home = [("/project/.npmrc", "ca[]=one")];
+    let of_user = in_project(&[("npm_config_userconfig", "/project/.npmrc")], &home);
+    assert_eq!(of_user.rising().count(), 2, "the variable, and the file once");
 }
 
 #[test]
@@ -87,6 +130,8 @@ fn a_file_that_cannot_be_read_is_said_in_one_line() {
         true => Err(io::Error::from(io::ErrorKind::PermissionDenied)),
         false => Ok(None),
     };
-    let error = Settings::read_by(environment, &refused).err().unwrap();
+    let error = Settings::read_by(environment.clone(), &refused).err().unwrap();
     assert_eq!(error.to_string(), "npm's user settings /home/u/.npmrc cannot be read: permission denied");
+    let error = Settings::read_in_by(Path::new("/project"), environment, &refused).err().unwrap();
+    assert_eq!(error.to_string(), "npm's project settings /project/.npmrc cannot be read: permission denied");
 }

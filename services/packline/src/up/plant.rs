@@ -102,12 +102,18 @@ impl Plant {
         let broker = Broker::connect(&packline_broker::Settings::at(nats.url()), "packline up").await?;
         broker.await_topology().await?;
         let slots = limit(&broker, settings.max_concurrent, &others).await?.div_ceil(settings.workers);
+        let of_workers = npmrc::variables(&uplinks)
+            .iter()
+            .fold(line.clone(), |line, (name, value)| line.with(name, value))
+            // What is published stays on this machine.
+            .with("PUBLISH_CONFIG", "ignore")
+            .with("SLOTS", &slots.to_string());
         let mut workers = Vec::new();
         for number in 1..=settings.workers {
             let own = scratch.path().join(format!("worker-{number}"));
             std::fs::create_dir_all(&own).with_context(|| format!("failed to make {}", own.display()))?;
-            let (slots, own) = (slots.to_string(), own.to_string_lossy().into_owned());
-            workers.push(line.worker(&format!("worker-{number}"), &[("SLOTS", &slots), ("SCRATCH", &own)])?);
+            let own = own.to_string_lossy();
+            workers.push(of_workers.worker(&format!("worker-{number}"), &[("SCRATCH", &own)])?);
         }
         others.push(line.poller("poller", &[])?);
         Ok(Self { workers, others, registry, nats, broker, uplinks, slots, _scratch: scratch })

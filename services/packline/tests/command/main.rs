@@ -7,6 +7,7 @@ mod docs;
 mod features;
 mod last_release;
 mod place;
+mod publishing;
 mod reading;
 mod readme;
 mod recipe;

@@ -30,7 +30,7 @@ async fn code(up: &Process) -> Option<i32> {
     ended.unwrap_or_else(|_| panic!("it goes on and on:\n{}", up.printed())).code()
 }
 
-async fn until(up: &Process, what: &str, is: impl Fn() -> bool) {
+pub(crate) async fn until(up: &Process, what: &str, is: impl Fn() -> bool) {
     let give_up = Instant::now() + PATIENCE;
     while !is() {
         assert!(up.is_running() && Instant::now() < give_up, "not {what}:\n{}", up.printed());

@@ -2,7 +2,7 @@
 use std::{fs, path::Path};
 
 use packline_testkit::{process::command, registry::Registry};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::place::{INDEX, PATIENCE, Place};
 
@@ -24,10 +24,17 @@ impl Uplink {
 
     /// Publishes a package that exports `what`.
     fn publish(&self, registry: &Registry, name: &str, what: &str) {
-        let outside = self.0.folder().join("outside").join(name);
+        let manifest = json!({"name": name, "version": "1.0.0"});
+        self.publish_files(registry, &manifest, &[("index.js", &format!("module.exports = '{what}';\n"))]);
+    }
+
+    fn publish_files(&self, registry: &Registry, manifest: &Value, files: &[(&str, &str)]) {
+        let outside = self.0.folder().join("outside").join(manifest["name"].as_str().unwrap());
         fs::create_dir_all(&outside).unwrap();
-        fs::write(outside.join("package.json"), json!({"name": name, "version": "1.0.0"}).to_string()).unwrap();
-        fs::write(outside.join("index.js"), format!("module.exports = '{what}';\n")).unwrap();
+        fs::write(outside.join("package.json"), manifest.to_string()).unwrap();
+        for (file, text) in files {
+            fs::write(outside.join(file), text).unwrap();
+        }
         let npmrc = outside.join("npmrc");
         fs::write(&npmrc, format!("{}/:_authToken=nobody\n", host(registry))).unwrap();
         let mut npm = command("npm");
@@ -111,4 +118,51 @@ async fn a_scope_comes_from_its_own_registry_opened_by_the_token_that_npm_has() 
     assert!(said.contains(&format!("comes from {}, @corp from {}", others.url(), corp.url())), "{said}");
     assert!(!said.contains(&token), "{said}");
     assert_eq!(uplink.published(), INDEX);
+}
+
+#[tokio::test]
+async fn code_that_is_missing_is_forgiven_where_the_newest_version_at_the_registry_that_npm_is_set_to_lacks_it_too() {
+    const MISSING: &str = "main names main.js, which is not in the tarball";
+    let uplink = Uplink(Place::new());
+    let (others, corp) = tokio::join!(uplink.registry("others"), uplink.registry("corp"));
+    let unused = "http://127.0.0.1:9/unused";
+    let npmrc = format!("registry={}\n@own:registry={}\n@unused:registry={unused}", others.url(), corp.url());
+    uplink.configure(&npmrc);
+    // What the one registry has of a scoped package, the other lacks.
+    for (registry, name, file) in [
+        (&corp, "@own/hollow", "index.d.ts"),
+        (&others, "@own/hollow", "main.js"),
+        (&corp, "@own/whole", "main.js"),
+        (&others, "@own/whole", "index.d.ts"),
+        (&others, "plain", "index.d.ts"),
+    ] {
+        let manifest = json!({"name": name, "version": "1.0.0", "main": "main.js"});
+        uplink.publish_files(registry, &manifest, &[(file, "")]);
+    }
+    // Of npm, which runs the script: a shell leaves out what no variable of its own could be named.
+    let environment = "/proc/$PPID/environ";
+    let build = format!("grep -q PACKAGE_NAME= {environment} && ! grep -q {unused} {environment}");
+    uplink.0.package("hollow", "1.1.0", &json!({"main": "main.js", "scripts": {"build": build}}));
+    uplink.0.package("whole", "1.1.0", &json!({"main": "main.js"}));
+    uplink.0.package("plain", "1.1.0", &json!({"main": "main.js", "name": "plain"}));
+    for name in ["hollow", "whole", "plain"] {
+        // Node would take it for a `main` that is missing.
+        fs::remove_file(uplink.0.workspace().join("packages").join(name).join("index.js")).unwrap();
+    }
+    let theirs = (corp.view("@own/hollow").await.unwrap(), others.view("plain").await.unwrap());
+    let up = uplink.0.up("up", &["--once"]);
+    let ended = tokio::time::timeout(PATIENCE, up.exited()).await.unwrap();
+    let said = up.printed();
+    assert_eq!(ended.code(), Some(1), "{said}");
+    assert!(uplink.0.tarball("hollow", "1.1.0").is_file(), "{said}");
+    for name in ["@own/hollow", "plain"] {
+        assert!(said.contains(&format!("warning: {name}: {MISSING}, as in the version that is published")), "{said}");
+    }
+    let refusal = format!("publish: {MISSING}; ");
+    let of_whole: Vec<_> = said.lines().filter(|line| line.starts_with("@own/whole")).collect();
+    assert!(of_whole.iter().any(|line| line.contains("failed") && line.contains(&refusal)), "{said}");
+    assert!(!of_whole.iter().any(|line| line.contains("retrying")), "{said}");
+    assert!(said.ends_with("error: 1 of 3 packages are not published\n"), "{said}");
+    let now = (corp.view("@own/hollow").await.unwrap(), others.view("plain").await.unwrap());
+    assert_eq!(now, theirs, "nothing is published there");
 }

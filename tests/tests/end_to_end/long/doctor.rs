@@ -119,4 +119,15 @@ async fn what_is_wrong_is_said_with_the_mend() {
         assert!(verdict == "bad" && text.contains(said), "{about}: {verdict}, {text}");
     }
     assert_eq!(finding(&findings, "line").0, "unknown", "no orchestrator leads");
+    let home = operator.home().to_str().unwrap();
+    for (variable, value, said) in [
+        ("npm_config_registry", "http://127.0.0.1:9", "http://127.0.0.1:9: ".to_owned()),
+        ("npm_config_userconfig", home, format!("npm's user settings {home} cannot be read: ")),
+    ] {
+        let by_npm = [("NPM_REGISTRY", ""), ("WORKSPACE_ROOT", home), (variable, value)];
+        let settings: Vec<_> = me("reader").into_iter().chain(by_npm).collect();
+        let (_, findings) = doctor(&operator, &settings).await;
+        let (verdict, text) = finding(&findings, "registry");
+        assert!(verdict == "bad" && text.contains(&said), "{verdict}, {text}");
+    }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use packline_local::{process::command, tools::node};
+use packline_npm::{Environment, Settings};
 use tokio::process::Command;
 
 use super::Finding;
@@ -33,9 +34,13 @@ pub(super) async fn look() -> Vec<Finding> {
 async fn registry() -> Finding {
     const ABOUT: &str = "registry";
     let named = std::env::var("NPM_REGISTRY").ok().filter(|url| !url.is_empty());
-    let url = match &named {
-        Some(url) => url.clone(),
-        None => printed(&["config", "get", "registry"]).await.unwrap_or_default(),
+    let url = match named {
+        Some(url) => url,
+        // As a worker reads it.
+        None => match Settings::read(Environment::of_this_process()) {
+            Ok(settings) => settings.registry(None),
+            Err(error) => return Finding::bad(ABOUT, error.to_string(), "make it readable for this user"),
+        },
     };
     let ping = ["ping", "--registry", &url, "--fetch-retries=0", "--no-update-notifier"];
     match printed(&ping).await {
