@@ -30,6 +30,9 @@ pub enum Kind {
     Permanent,
     /// The version may be there already: look what is there.
     Exists,
+    /// The registry says that the version was published before. Where it is not there, it was unpublished, and no
+    /// registry takes its number again.
+    Taken,
     /// The registry wants fewer requests.
     Busy {
         /// How long it wants to be left alone, if it says so.
@@ -116,7 +119,7 @@ impl Answer<'_> {
             ),
             403 if self.header(RETRY_AFTER).is_some() => return self.busy(),
             400 | 403 | 422 if self.asked.is_put() && self.says_exists() => {
-                (Kind::Exists, format!("{host} says that {what} is there already"))
+                (Kind::Taken, format!("{host} says that {what} was published before"))
             }
             401 | 403 if !self.access.has_credentials() => (
                 Kind::Permanent,

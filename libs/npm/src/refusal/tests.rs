@@ -90,14 +90,14 @@ fn a_token_that_is_not_set_is_what_is_missing() {
 
 #[test]
 fn a_version_that_may_be_there_is_looked_for() {
-    for (status, body) in [
-        (409, ""),
-        (409, r#"{"error":"this package is already present"}"#),
-        (403, r#"{"error":"You cannot publish over the previously published versions: 1.0.0."}"#),
-        (403, r#"{"error":"Cannot modify pre-existing version"}"#),
-        (400, "Repository does not allow updating assets: npm"),
+    for (status, body, kind) in [
+        (409, "", Kind::Exists),
+        (409, r#"{"error":"this package is already present"}"#, Kind::Exists),
+        (403, r#"{"error":"You cannot publish over the previously published versions: 1.0.0."}"#, Kind::Taken),
+        (403, r#"{"error":"Cannot modify pre-existing version"}"#, Kind::Taken),
+        (400, "Repository does not allow updating assets: npm", Kind::Taken),
     ] {
-        assert_eq!(put().answered(status, &[], body).kind, Kind::Exists, "{status} {body}");
+        assert_eq!(put().answered(status, &[], body).kind, kind, "{status} {body}");
     }
 }
 
