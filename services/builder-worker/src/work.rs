@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use crate::{
     dependency, environment,
     guard::{Guard, Protected},
-    log::{Journal, Sink},
+    log::{Journal, Redactor, Sink},
     manifest::Manifest,
     metrics,
     npm::Npm,
@@ -29,7 +29,7 @@ use crate::{
     recipe::Recipe,
     registry,
     table::{Build, Kill, now},
-    worker::{Outgoing, Slot, Worker},
+    worker::{Outgoing, Slot, Worker, token},
     workspace::{BuildFolder, WorkspaceError},
 };
 
@@ -162,7 +162,9 @@ async fn run(
         (Some(phases), _) => phases.to_vec(),
         (None, npm) => npm.as_ref().map(Npm::phases).unwrap_or_default(),
     };
-    let (mut runner, stop) = runner(worker, build, folder, npm.as_ref(), Arc::clone(&journal)).map_err(early)?;
+    let redactor = redactor(worker, &settings);
+    let (mut runner, stop) =
+        runner(worker, build, folder, npm.as_ref(), Arc::clone(&journal), redactor).map_err(early)?;
     let supervised = tokio::spawn(supervise(Arc::clone(build), stop));
     let done = {
         let (npm, runner) = (npm.as_ref(), &mut runner);
@@ -233,12 +235,19 @@ fn npm(worker: &Worker, build: &Build, folder: &BuildFolder, registry: String, s
     Ok(npm)
 }
 
+/// Blanks the worker's own token, and what opens registries by npm's settings: a script may read it where npm does.
+fn redactor(worker: &Worker, settings: &Settings) -> Redactor {
+    let secrets = settings.secrets();
+    Redactor::new(token(&worker.config).into_iter().chain(secrets.iter().map(String::as_str)))
+}
+
 fn runner(
     worker: &Worker,
     build: &Build,
     folder: &BuildFolder,
     npm: Option<&Npm>,
     journal: Arc<Journal>,
+    redactor: Redactor,
 ) -> Result<(Runner, watch::Sender<bool>), Failure> {
     let id = build.order.build_id.to_string();
     let guard = Guard::start(&worker.guard_program, &id, build.life.fuse())
@@ -251,7 +260,7 @@ fn runner(
         env: environment::of_build(&build.order, folder, registry, |name| std::env::var(name).ok()),
         cwd: folder.package.clone(),
         protected: protected(worker),
-        redactor: worker.redactor.clone(),
+        redactor,
         sink,
         stop: stopped,
     };

@@ -22,4 +22,5 @@ mod recorder;
 mod reflink;
 mod refusals;
 mod scripts;
+mod tokens;
 mod workspace;
