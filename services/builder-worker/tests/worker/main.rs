@@ -13,6 +13,7 @@ mod links;
 mod log;
 mod npm;
 mod orders;
+mod publish_config;
 mod publisher;
 mod put;
 mod readme;
