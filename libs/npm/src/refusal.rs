@@ -38,7 +38,8 @@ pub enum Kind {
         /// How long it wants to be left alone, if it says so.
         wait: Option<Duration>,
     },
-    /// The registry, or the way to it, does not work at present. Nothing is known to have come of the request.
+    /// The registry, or the way to it, does not work at present, or is not set up for this. Nothing is known to have
+    /// come of the request.
     Unavailable,
     /// The request was sent, wholly or in part, and no answer came: look what has come of it.
     NoAnswer,
@@ -135,7 +136,7 @@ impl Answer<'_> {
             }
             403 => (Kind::Permanent, format!("{host} does not let this token read {what}{}", self.hint())),
             404 if self.asked.is_put() => (
-                Kind::Permanent,
+                Kind::Unavailable,
                 format!(
                     "{host} rejects {what}: there is no registry at this address, or the token may not publish there"
                 ),
@@ -146,7 +147,7 @@ impl Answer<'_> {
             409 => (Kind::Exists, format!("{host} says that {what} conflicts with what it has")),
             413 => match self.asked {
                 Asked::Put { size, .. } => {
-                    (Kind::Permanent, format!("{host} rejects {what}: a request of {size} bytes is too large"))
+                    (Kind::Unavailable, format!("{host} rejects {what}: a request of {size} bytes is too large"))
                 }
                 _ => (Kind::Permanent, format!("{host} says that the request for {what} is too large")),
             },

@@ -113,9 +113,9 @@ async fn what_the_registry_has_stored_is_published_whatever_it_answered() {
         case("stored-closed", StoreThenClose, Published, "", 1),
         case("closed-early", CloseBeforeBody, Infrastructure, "", 1),
         case("twice", Twice, Published, "", 2),
-        case("address", bare(404), Permanent, "there is no registry at this address, or the token may not", 1),
+        case("address", bare(404), Infrastructure, "there is no registry at this address, or the token may not", 1),
         case("late", ShowLate(1), Published, "", 1),
-        case("large", bare(413), Permanent, "bytes is too large (413)", 1),
+        case("large", bare(413), Infrastructure, "bytes is too large (413)", 1),
         case("slow", slow, Published, "", 1),
         case("wait", with(429, "retry-after", "1"), Published, "", 2),
     ])
