@@ -117,7 +117,6 @@ async fn what_the_registry_has_stored_is_published_whatever_it_answered() {
         case("late", ShowLate(1), Published, "", 1),
         case("large", bare(413), Infrastructure, "bytes is too large (413)", 1),
         case("slow", slow, Published, "", 1),
-        case("wait", with(429, "retry-after", "1"), Published, "", 2),
     ])
     .await;
 }
@@ -171,18 +170,24 @@ async fn a_registry_that_wants_a_token_and_one_that_is_not_there_are_named() {
 #[tokio::test]
 async fn a_registry_that_gives_no_answer_in_the_time_of_the_phase_is_looked_at_once_more() {
     let mut publisher = Publisher::start("", &[]).await;
-    let hasty = |order: &mut packline_domain::BuildOrder| order.category = "hasty".into();
-    publisher.package("stored", "1.0.0", json!({}), "1");
-    let answer = publisher.registry.hold_put_answer();
-    let stored = publisher.build("stored", hasty).await;
-    check("stored", &stored, Published, "");
-    drop(answer);
-    publisher.package("held", "1.0.0", json!({}), "1");
-    let body = publisher.registry.hold_put_after(10);
-    let held = publisher.build("held", hasty).await;
-    check("held", &held, Infrastructure, "did not answer the request for held@1.0.0 within the timeout");
-    drop(body);
-    assert_eq!((publisher.registry.puts("stored").len(), publisher.registry.puts("held").len()), (1, 1));
+    let other = StandIn::start().await;
+    let (answer, body) = (publisher.registry.hold_put_answer(), other.hold_put_after(10));
+    for (permit, name, registry) in [(0, "stored", &publisher.registry), (1, "held", &other)] {
+        publisher.package(name, "1.0.0", json!({}), "1");
+        let mut order = publisher.foreman.grant(permit, name).await;
+        order.category = "hasty".into();
+        order.config.registry = Some(registry.url());
+        publisher.foreman.send(&order).await;
+    }
+    for _ in 0..2 {
+        let result = publisher.foreman.result().await;
+        match result.package_name.as_str() {
+            "stored" => check("stored", &result, Published, ""),
+            _ => check("held", &result, Infrastructure, "did not answer the request for held@1.0.0 within the timeout"),
+        }
+    }
+    drop((answer, body));
+    assert_eq!((publisher.registry.puts("stored").len(), other.puts("held").len()), (1, 1));
 }
 
 #[tokio::test]
