@@ -4,7 +4,7 @@ use packline_domain::Outcome;
 use packline_testkit::{process::command, registry::Registry};
 use serde_json::{Value, json};
 
-use crate::{foreman::Foreman, publisher::Publisher};
+use crate::foreman::Foreman;
 
 const TOKEN: &str = "s3cret-token-of-the-worker";
 
@@ -83,7 +83,7 @@ async fn a_script_after_the_publish_that_fails_is_a_warning_and_one_before_it_a_
 
 #[tokio::test]
 async fn each_script_before_the_publish_ends_it_with_its_name_where_it_fails() {
-    let mut publisher = Publisher::start("", &[]).await;
+    let mut publisher = crate::publisher::Publisher::start("", &[]).await;
     for (failing, name) in SCRIPTS[..4].iter().enumerate() {
         package(&publisher.foreman, name);
         let result = publisher.build("@acme/core", |_| ()).await;
