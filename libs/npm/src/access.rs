@@ -100,16 +100,7 @@ impl Access {
 
     /// What must not be seen in logs, in each form in which it may be printed.
     pub fn secrets(&self) -> Vec<String> {
-        let mut secrets = match &self.authorization {
-            Some(Authorization::Bearer(token)) => vec![token.clone()],
-            Some(Authorization::Basic(both)) => {
-                let login = BASE64_STANDARD.decode(both).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-                let login = login.unwrap_or_default();
-                let password = login.split_once(':').map(|(_, password)| password.to_owned()).unwrap_or_default();
-                vec![both.clone(), BASE64_STANDARD.encode(&password), login, password]
-            }
-            None => Vec::new(),
-        };
+        let mut secrets = self.authorization.as_ref().map(Authorization::secrets).unwrap_or_default();
         secrets.extend(self.proxies.secrets());
         secrets.retain(|secret| !secret.is_empty());
         secrets
@@ -133,6 +124,19 @@ pub(crate) const UNSET: &str = "the variable";
 impl Authorization {
     pub(crate) fn of_login(user: &str, password: &str) -> Self {
         Self::Basic(BASE64_STANDARD.encode(format!("{user}:{password}")))
+    }
+
+    /// In each form in which it may be printed.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        match self {
+            Self::Bearer(token) => vec![token.clone()],
+            Self::Basic(both) => {
+                let login = BASE64_STANDARD.decode(both).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+                let login = login.unwrap_or_default();
+                let password = login.split_once(':').map(|(_, password)| password.to_owned()).unwrap_or_default();
+                vec![both.clone(), BASE64_STANDARD.encode(&password), login, password]
+            }
+        }
     }
 
     pub(crate) fn header(&self) -> String {

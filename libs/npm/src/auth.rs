@@ -88,6 +88,29 @@ impl Settings {
         Ok(access)
     }
 
+    /// What must not be seen in logs: all that opens any registry or proxy, in each form in which it may be printed.
+    pub fn secrets(&self) -> Vec<String> {
+        let mut secrets = Proxies::of(self).secrets();
+        for (key, value) in self.rising() {
+            let Some(text) = value.text() else { continue };
+            let (place, what) = key.rsplit_once(':').unwrap_or(("", key));
+            let authorization = match what {
+                "_authToken" => Some(Authorization::Bearer(text)),
+                "_auth" => Some(Authorization::Basic(text)),
+                "_password" => {
+                    let user = if place.is_empty() { "username".to_owned() } else { format!("{place}:username") };
+                    secrets.push(text.clone());
+                    Some(Authorization::of_password(&self.text(&user).unwrap_or_default(), &text))
+                }
+                "registry" => Access::open(&text).authorization,
+                _ => None,
+            };
+            secrets.extend(authorization.iter().flat_map(Authorization::secrets));
+        }
+        secrets.retain(|secret| !secret.is_empty());
+        secrets
+    }
+
     /// The place that has something for this address: npm looks from its path upwards, with and without a slash.
     fn opening(&self, url: &Url) -> Option<String> {
         let address = &url[Position::BeforeHost..Position::AfterPath];
@@ -112,8 +135,7 @@ impl Settings {
             return Some(Authorization::Basic(both));
         }
         let (user, password) = of("username").zip(of("_password"))?;
-        let password = BASE64.decode(password.trim()).unwrap_or_default();
-        Some(Authorization::of_login(&user, &String::from_utf8_lossy(&password)))
+        Some(Authorization::of_password(&user, &password))
     }
 
     /// What a person would want to know when the registry refuses.
@@ -138,6 +160,14 @@ impl Settings {
             Some(Value::Text(text)) => text.parse::<f64>() != Ok(0.0),
             _ => true,
         }
+    }
+}
+
+impl Authorization {
+    /// Of a password as it stands in a setting, in base64.
+    fn of_password(user: &str, password: &str) -> Self {
+        let password = BASE64.decode(password.trim()).unwrap_or_default();
+        Self::of_login(user, &String::from_utf8_lossy(&password))
     }
 }
 

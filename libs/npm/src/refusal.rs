@@ -30,12 +30,16 @@ pub enum Kind {
     Permanent,
     /// The version may be there already: look what is there.
     Exists,
+    /// The registry says that the version was published before. Where it is not there, it was unpublished, and no
+    /// registry takes its number again.
+    Taken,
     /// The registry wants fewer requests.
     Busy {
         /// How long it wants to be left alone, if it says so.
         wait: Option<Duration>,
     },
-    /// The registry, or the way to it, does not work at present. Nothing is known to have come of the request.
+    /// The registry, or the way to it, does not work at present, or is not set up for this. Nothing is known to have
+    /// come of the request.
     Unavailable,
     /// The request was sent, wholly or in part, and no answer came: look what has come of it.
     NoAnswer,
@@ -116,7 +120,7 @@ impl Answer<'_> {
             ),
             403 if self.header(RETRY_AFTER).is_some() => return self.busy(),
             400 | 403 | 422 if self.asked.is_put() && self.says_exists() => {
-                (Kind::Exists, format!("{host} says that {what} is there already"))
+                (Kind::Taken, format!("{host} says that {what} was published before"))
             }
             401 | 403 if !self.access.has_credentials() => (
                 Kind::Permanent,
@@ -132,7 +136,7 @@ impl Answer<'_> {
             }
             403 => (Kind::Permanent, format!("{host} does not let this token read {what}{}", self.hint())),
             404 if self.asked.is_put() => (
-                Kind::Permanent,
+                Kind::Unavailable,
                 format!(
                     "{host} rejects {what}: there is no registry at this address, or the token may not publish there"
                 ),
@@ -143,7 +147,7 @@ impl Answer<'_> {
             409 => (Kind::Exists, format!("{host} says that {what} conflicts with what it has")),
             413 => match self.asked {
                 Asked::Put { size, .. } => {
-                    (Kind::Permanent, format!("{host} rejects {what}: a request of {size} bytes is too large"))
+                    (Kind::Unavailable, format!("{host} rejects {what}: a request of {size} bytes is too large"))
                 }
                 _ => (Kind::Permanent, format!("{host} says that the request for {what} is too large")),
             },

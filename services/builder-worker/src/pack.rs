@@ -15,9 +15,9 @@ use std::{
 
 use axum::{
     Router,
-    body::Bytes,
-    extract::{DefaultBodyLimit, State},
-    http::{HeaderMap, Method, StatusCode, header::AUTHORIZATION},
+    body::{Bytes, to_bytes},
+    extract::{Request, State},
+    http::{Method, StatusCode, header::AUTHORIZATION},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use indexmap::IndexMap;
@@ -78,15 +78,16 @@ impl Door {
         Self { authorization: format!("Bearer {token}").into(), sent: Arc::default() }
     }
 
-    /// Nothing is known here, and what npm publishes is taken.
-    fn answer(&self, method: &Method, headers: &HeaderMap, body: Bytes) -> StatusCode {
-        let shown = headers.get(AUTHORIZATION).map(|shown| shown.as_bytes());
+    /// Nothing is known here, and what npm publishes is taken. The body of anybody else is not read.
+    async fn answer(&self, request: Request) -> StatusCode {
+        let shown = request.headers().get(AUTHORIZATION).map(|shown| shown.as_bytes());
         if shown != Some(self.authorization.as_bytes()) {
             return StatusCode::UNAUTHORIZED;
         }
-        if *method != Method::PUT {
+        if *request.method() != Method::PUT {
             return StatusCode::NOT_FOUND;
         }
+        let Ok(body) = to_bytes(request.into_body(), usize::MAX).await else { return StatusCode::BAD_REQUEST };
         *self.sent() = Some(body);
         StatusCode::CREATED
     }
@@ -110,7 +111,7 @@ async fn pack(order: &Order) -> io::Result<ExitCode> {
     // npm reads it there. It asks for some token before it sends anything.
     fs::write(order.folder.join(USERCONFIG), format!("//{place}/:_authToken={token}\n"))?;
     let door = Door::new(&token);
-    let router = Router::new().fallback(answer).layer(DefaultBodyLimit::disable()).with_state(door.clone());
+    let router = Router::new().fallback(answer).with_state(door.clone());
     let served = tokio::spawn(async move { axum::serve(listener, router).await });
     let ended = publish(order, &place.to_string()).await;
     served.abort();
@@ -121,13 +122,8 @@ async fn pack(order: &Order) -> io::Result<ExitCode> {
     }
 }
 
-async fn answer(
-    State(door): State<Door>,
-    method: Method,
-    headers: HeaderMap,
-    body: Bytes,
-) -> (StatusCode, &'static str) {
-    (door.answer(&method, &headers, body), "{}")
+async fn answer(State(door): State<Door>, request: Request) -> (StatusCode, &'static str) {
+    (door.answer(request).await, "{}")
 }
 
 async fn publish(order: &Order, place: &str) -> io::Result<ExitStatus> {
@@ -178,19 +174,23 @@ fn keep(body: &[u8], folder: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn nobody_but_npm_is_listened_to() {
+    #[tokio::test]
+    async fn nobody_but_npm_is_listened_to() {
         let door = Door::new(&token().unwrap());
-        let mut headers = HeaderMap::new();
-        let ours = Bytes::from_static(b"ours");
-        assert_eq!(door.answer(&Method::PUT, &headers, ours.clone()), StatusCode::UNAUTHORIZED);
-        headers.insert(AUTHORIZATION, format!("Bearer {}", token().unwrap()).parse().unwrap());
-        assert_eq!(door.answer(&Method::PUT, &headers, ours.clone()), StatusCode::UNAUTHORIZED);
+        let request = |method: Method, authorization: Option<&str>| {
+            let request = Request::builder().method(method);
+            let request = authorization.into_iter().fold(request, |request, text| request.header(AUTHORIZATION, text));
+            request.body("ours".into()).unwrap()
+        };
+        let guessed = format!("Bearer {}", token().unwrap());
+        for wrong in [None, Some(guessed.as_str())] {
+            assert_eq!(door.answer(request(Method::PUT, wrong)).await, StatusCode::UNAUTHORIZED);
+        }
         assert_eq!(*door.sent(), None);
-        headers.insert(AUTHORIZATION, door.authorization.parse().unwrap());
-        assert_eq!(door.answer(&Method::GET, &headers, Bytes::new()), StatusCode::NOT_FOUND);
-        assert_eq!(door.answer(&Method::PUT, &headers, ours.clone()), StatusCode::CREATED);
-        assert_eq!(*door.sent(), Some(ours));
+        let right = Some(&*door.authorization);
+        assert_eq!(door.answer(request(Method::GET, right)).await, StatusCode::NOT_FOUND);
+        assert_eq!(door.answer(request(Method::PUT, right)).await, StatusCode::CREATED);
+        assert_eq!(door.sent().as_deref(), Some(&b"ours"[..]));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use packline_domain::PackageName;
 use packline_npm::{Access, Client};
 use packline_recipe::{Limits, Phase};
 use semver::Version;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
@@ -114,8 +114,8 @@ impl Publish<'_> {
         let integrity = &packed.tarball.integrity;
         self.script(runner, Event::Postpack { integrity }, &to_pack, started).await?;
         let (tarball, version) = (Arc::clone(&packed.tarball), packed.document.version().to_owned());
-        let config = &tarball.manifest.publish_config;
-        let registry = self.publish_config.check(config, &self.npm.registry, warnings)?;
+        let config = self.config(&tarball.manifest);
+        let registry = self.publish_config.check(&config, &self.npm.registry, warnings)?;
         let registry = registry.unwrap_or_else(|| self.npm.registry.clone());
         let parsed = Version::parse(&version)
             .map_err(|error| Failure::permanent(format!("the version `{version}` is none: {error}")))?;
@@ -210,13 +210,14 @@ impl Publish<'_> {
             .map_err(|error| Failure::infrastructure(format!("failed to make a folder to pack in: {error}")))?;
         let npm = Npm { registry: pack::REGISTRY.to_owned(), ..self.npm.apart(folder.path()) };
         let packs = self.packs()?;
-        self.check_version(&packs)?;
+        let manifest = Manifest::of_folder(&packs, self.name).map_err(Failure::permanent)?;
+        check_version(&manifest)?;
         let looked = packs.clone();
         for link in blocking(move || Ok(workspace::not_packed(&looked))).await? {
             runner.say(&self.phase.name, &link);
         }
         let packs = packs.display().to_string();
-        let command = npm.command(&[
+        let mut command = npm.command(&[
             "publish",
             &packs,
             // They have their own turns, and no part of the package may run beside npm's request.
@@ -227,6 +228,12 @@ impl Publish<'_> {
             "--tag=packline",
             "--noproxy=127.0.0.1",
         ]);
+        // npm reads this of what it packs alone.
+        if let Some(access) = self.config(&manifest).get("access").and_then(Value::as_str)
+            && !manifest.publish_config.contains_key("access")
+        {
+            command.push(format!("--access={access}"));
+        }
         let order = pack::Order { npm: command, folder: folder.path().to_owned() };
         let line = serde_json::to_string(&order).unwrap_or_default() + "\n";
         let command = Command {
@@ -251,12 +258,21 @@ impl Publish<'_> {
         Ok(Packed { folder, tarball: Arc::new(tarball), document })
     }
 
+    /// The `publishConfig` of what is packed. A folder in the package has that of the package below its own.
+    fn config(&self, packed: &Manifest) -> Map<String, Value> {
+        let own = &self.manifest.publish_config;
+        let mut config = if own.contains_key("directory") { own.clone() } else { Map::new() };
+        config.extend(packed.publish_config.clone());
+        config
+    }
+
     /// The folder that is packed: the package's, or the one in it that `publishConfig.directory` names.
     fn packs(&self) -> Result<PathBuf, Failure> {
-        let Some(named) = self.manifest.publish_config.get("directory") else { return Ok(self.package.to_owned()) };
-        let named = named.as_str().unwrap_or_default();
-        let is_below =
-            Path::new(named).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        let Some(directory) = self.manifest.publish_config.get("directory") else { return Ok(self.package.to_owned()) };
+        let shown = directory.to_string();
+        let named = directory.as_str().unwrap_or(&shown);
+        let is_below = directory.is_string()
+            && Path::new(named).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
         let folder = self.package.join(named);
         let resolved = folder.canonicalize().ok().zip(self.package.canonicalize().ok());
         match resolved {
@@ -265,16 +281,6 @@ impl Publish<'_> {
                 "publishConfig.directory is a folder in the package, such as `dist`; `{}` is none",
                 named.escape_debug()
             ))),
-        }
-    }
-
-    /// npm refuses what is no version, too, but in words alone.
-    fn check_version(&self, folder: &Path) -> Result<(), Failure> {
-        let manifest = Manifest::of_folder(folder, self.name).map_err(Failure::permanent)?;
-        let text = manifest.version.unwrap_or_default();
-        match Version::parse(text.trim().trim_start_matches(['=', 'v']).trim_start()) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Failure::permanent(format!("the version `{}` is none: {error}", text.escape_debug()))),
         }
     }
 
@@ -349,6 +355,15 @@ impl Publish<'_> {
         let timeout = self.phase.limits.timeout.saturating_sub(started.elapsed());
         let limits = Limits { timeout, ..self.phase.limits.clone() };
         Command { env: &self.phase.env, capture: true, ..Command::new(&self.phase.name, limits) }
+    }
+}
+
+/// npm refuses what is no version, too, but in words alone.
+fn check_version(manifest: &Manifest) -> Result<(), Failure> {
+    let text = manifest.version.as_deref().unwrap_or_default();
+    match Version::parse(text.trim().trim_start_matches(['=', 'v']).trim_start()) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::permanent(format!("the version `{}` is none: {error}", text.escape_debug()))),
     }
 }
 

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use serde_json::{Map, Value};
 
-use crate::phase::Failure;
+use crate::{phase::Failure, registry::is_same};
 
 /// What npm knows as settings of a publish.
 const SETTINGS: [&str; 5] = ["access", "tag", "provenance", "directory", "linkDirectory"];
@@ -93,10 +93,9 @@ impl PublishConfig {
 
 /// The registry that it names, where that is not the one in force; that of a scope goes before.
 fn other_registry<'a>(config: &'a Map<String, Value>, registry: &str) -> Option<&'a Value> {
-    let same = |url: &str| url.trim_end_matches('/').eq_ignore_ascii_case(registry.trim_end_matches('/'));
     let mut named: Vec<(&String, &Value)> = config.iter().filter(|(key, _)| names_registry(key)).collect();
     named.sort_by_key(|(key, _)| !key.starts_with('@'));
-    named.into_iter().map(|(_, value)| value).find(|value| !value.as_str().is_some_and(same))
+    named.into_iter().map(|(_, value)| value).find(|value| !value.as_str().is_some_and(|url| is_same(url, registry)))
 }
 
 /// Whether a recipe's own publish may be left to follow this `publishConfig`.

@@ -56,7 +56,27 @@ pub(crate) fn token<'a>(config: &'a Config, settings: &Settings, registry: &str)
     worker::token(config).filter(|_| is_same(&own, registry))
 }
 
-/// Whether two addresses are those of one registry.
+/// Whether two addresses are those of one registry: only scheme and host are the same in capitals.
 pub(crate) fn is_same(one: &str, other: &str) -> bool {
-    one.trim_end_matches('/').eq_ignore_ascii_case(other.trim_end_matches('/'))
+    let parts = |url: &str| {
+        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        (scheme.to_ascii_lowercase(), host.to_ascii_lowercase(), path.trim_end_matches('/').to_owned())
+    };
+    parts(one) == parts(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_registry_has_one_path() {
+        assert!(is_same("https://Npm.Example.com/a/", "HTTPS://npm.example.com/a"));
+        assert!(is_same("http://127.0.0.1:1", "http://127.0.0.1:1/"));
+        for other in ["https://npm.example.com/A", "https://npm.example.com", "http://npm.example.com/a", "https://x/a"]
+        {
+            assert!(!is_same("https://npm.example.com/a", other), "{other}");
+        }
+    }
 }

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use packline_domain::Outcome;
 use packline_npm::{Access, Client, Kind, Packument, Refusal, Unusable};
 use packline_recipe::{Limits, Phase};
 use semver::Version;
@@ -18,10 +19,18 @@ use crate::{
 
 /// Seconds between looks for what the registry says it has stored.
 const LOOK_AGAIN: [u64; 4] = [1, 2, 4, 8];
+/// Seconds between looks for what the registry says was published before.
+const LOOK_FOR_TAKEN: [u64; 2] = [1, 2];
 /// The longest that a look may take.
 const LOOK: Duration = Duration::from_secs(60);
-/// Of a request that names none.
+/// What a look may take although the time of the phase is over: it decides what came of a request.
+const LAST_LOOK: Duration = Duration::from_secs(5);
+/// How much later than the helper gives up its request the guard ends it: only the helper says how far it got.
+const HELPER: Duration = Duration::from_secs(5);
+/// The wait before a busy registry is asked again that says nothing of one.
 const BUSY: Duration = Duration::from_secs(5);
+/// The shortest such wait, also where the registry names a time that is past.
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
 /// What is uploaded.
 pub(crate) struct Upload<'a> {
@@ -74,7 +83,7 @@ impl Upload<'_> {
             match refusal.kind {
                 Kind::Permanent => return Err(refused(refusal)),
                 Kind::Busy { wait } => {
-                    let wait = wait.unwrap_or(BUSY);
+                    let wait = wait.unwrap_or(BUSY).max(SHORTEST_WAIT);
                     if wait >= self.left() {
                         return Err(refused(refusal));
                     }
@@ -85,27 +94,46 @@ impl Upload<'_> {
                 Kind::Exists | Kind::Unavailable | Kind::NoAnswer => {
                     let found = self.look(runner).await?;
                     return match self.standing(found.as_ref())? {
-                        Some(done) => Ok((done, true)),
+                        Some(done) => Ok(self.with_newness(done)),
                         None => Err(refused(refusal)),
+                    };
+                }
+                Kind::Taken => {
+                    return match self.look_repeatedly(runner, &LOOK_FOR_TAKEN).await? {
+                        Some(done) => Ok(self.with_newness(done)),
+                        None => Err(Failure::permanent(format!(
+                            "{}; it is not there now, so it was unpublished: raise the version",
+                            refusal.message
+                        ))),
                     };
                 }
             }
         }
     }
 
+    /// What stands at the registry, and whether this build has put it there.
+    fn with_newness(&self, done: Done) -> (Done, bool) {
+        let is_new = done.integrity == self.integrity;
+        (done, is_new)
+    }
+
     /// What the registry has of the package; waits as told where it is busy.
     async fn look(&self, runner: &mut Runner) -> Result<Option<Packument>, Failure> {
         let client = Client::new(self.access, self.user_agent).map_err(unusable)?;
         loop {
-            let look = client.look(self.name, LOOK.min(self.left()));
+            let look = client.look(self.name, LOOK.min(self.left().max(LAST_LOOK)));
             let Some(looked) = runner.unless_stopped(look).await else { return Err(Failure::killed()) };
             let refusal = match looked {
                 Ok(found) => return Ok(found),
                 Err(refusal) => refusal,
             };
             match refusal.kind {
-                Kind::Busy { wait } if wait.unwrap_or(BUSY) < self.left() => {
-                    runner.pause(wait.unwrap_or(BUSY)).await;
+                Kind::Busy { wait } => {
+                    let wait = wait.unwrap_or(BUSY).max(SHORTEST_WAIT);
+                    if wait >= self.left() {
+                        return Err(refused(refusal));
+                    }
+                    runner.pause(wait).await;
                 }
                 _ => return Err(refused(refusal)),
             }
@@ -131,19 +159,28 @@ impl Upload<'_> {
 
     /// The same of what was put just now: some registries show it a moment later.
     async fn shown(&self, runner: &mut Runner) -> Result<Done, Failure> {
-        for pause in LOOK_AGAIN.into_iter().map(Some).chain([None]) {
-            if let Some(done) = self.standing(self.look(runner).await?.as_ref())? {
-                return Ok(done);
+        self.look_repeatedly(runner, &LOOK_AGAIN).await?.ok_or_else(|| {
+            let registry = self.access.registry();
+            Failure::infrastructure(format!("{registry} took {}, and the registry does not have it", self.version))
+        })
+    }
+
+    /// Looks until the version is there, with these pauses in seconds.
+    async fn look_repeatedly(&self, runner: &mut Runner, pauses: &[u64]) -> Result<Option<Done>, Failure> {
+        for pause in pauses.iter().copied().map(Some).chain([None]) {
+            let looked = match self.look(runner).await {
+                // The next look may find the registry at work again.
+                Err(failure) if failure.outcome == Outcome::Infrastructure && pause.is_some() => None,
+                looked => looked?,
+            };
+            if let Some(done) = self.standing(looked.as_ref())? {
+                return Ok(Some(done));
             }
             if let Some(pause) = pause {
                 runner.pause(Duration::from_secs(pause)).await;
             }
         }
-        Err(Failure::infrastructure(format!(
-            "{} took {}, and the registry does not have it",
-            self.access.registry(),
-            self.version
-        )))
+        Ok(None)
     }
 
     /// Makes the request, below the guard, once there is time enough on the fuse.
@@ -170,7 +207,7 @@ impl Upload<'_> {
         let mut line = serde_json::to_string(&order)
             .map_err(|error| Failure::infrastructure(format!("failed to write the request: {error}")))?;
         line.push('\n');
-        let limits = Limits { timeout: self.left(), silence: None, ..self.phase.limits.clone() };
+        let limits = Limits { timeout: self.left() + HELPER, silence: None, ..self.phase.limits.clone() };
         let command = Command {
             argv: vec![crate::guard::OWN_PROGRAM.to_owned(), crate::PUT.to_owned()],
             input: Some(Input(line)),
@@ -183,7 +220,7 @@ impl Upload<'_> {
         let answer = printed.captured.lines().next_back().and_then(|line| serde_json::from_str(line).ok());
         match (&end, answer) {
             (PhaseEnd::Exited { status: 0 }, Some(put::Answer { refusal })) => Ok(refusal),
-            (PhaseEnd::Exited { .. }, _) => {
+            (PhaseEnd::Exited { .. } | PhaseEnd::TimedOut, _) => {
                 let failed = verdict(&end, &printed, &limits, false).err().map(|failure| failure.error);
                 let message = format!("the request broke off: {}", failed.unwrap_or_default());
                 Ok(Some(Refusal { kind: Kind::NoAnswer, message }))

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use crate::{
     dependency, environment,
     guard::{Guard, Protected},
-    log::{Journal, Sink},
+    log::{Journal, Redactor, Sink},
     manifest::Manifest,
     metrics,
     npm::Npm,
@@ -30,7 +30,7 @@ use crate::{
     registry,
     script::{SCRIPTS, Toolchain},
     table::{Build, Kill, now},
-    worker::{Outgoing, Slot, Worker},
+    worker::{Outgoing, Slot, Worker, token},
     workspace::{BuildFolder, WorkspaceError},
 };
 
@@ -163,7 +163,9 @@ async fn run(
         (Some(phases), _) => phases.to_vec(),
         (None, npm) => npm.as_ref().map(Npm::phases).unwrap_or_default(),
     };
-    let (mut runner, stop) = runner(worker, build, folder, npm.as_ref(), Arc::clone(&journal)).map_err(early)?;
+    let redactor = redactor(worker, &settings);
+    let (mut runner, stop) =
+        runner(worker, build, folder, npm.as_ref(), Arc::clone(&journal), redactor).map_err(early)?;
     if by_npm && !manifest.private && SCRIPTS.iter().any(|script| manifest.has_script(script)) {
         // Before the phases: that of publishing starts npm once. What goes wrong is said when a script is to run.
         let ask = worker.toolchain.get_or_try_init(async || Toolchain::ask(&runner.env, &folder.beside()).await);
@@ -242,12 +244,19 @@ fn npm(worker: &Worker, build: &Build, folder: &BuildFolder, registry: String, s
     Ok(npm)
 }
 
+/// Blanks the worker's own token, and what opens registries by npm's settings: a script may read it where npm does.
+fn redactor(worker: &Worker, settings: &Settings) -> Redactor {
+    let secrets = settings.secrets();
+    Redactor::new(token(&worker.config).into_iter().chain(secrets.iter().map(String::as_str)))
+}
+
 fn runner(
     worker: &Worker,
     build: &Build,
     folder: &BuildFolder,
     npm: Option<&Npm>,
     journal: Arc<Journal>,
+    redactor: Redactor,
 ) -> Result<(Runner, watch::Sender<bool>), Failure> {
     let id = build.order.build_id.to_string();
     let guard = Guard::start(&worker.guard_program, &id, build.life.fuse())
@@ -260,7 +269,7 @@ fn runner(
         env: environment::of_build(&build.order, folder, registry, |name| std::env::var(name).ok()),
         cwd: folder.package.clone(),
         protected: protected(worker),
-        redactor: worker.redactor.clone(),
+        redactor,
         sink,
         stop: stopped,
     };

@@ -14,7 +14,6 @@ use crate::{
     Config,
     acks::Acks,
     life::{Life, host},
-    log::Redactor,
     recipe::Recipe,
     rest::Rest,
     scratch::Scratch,
@@ -39,7 +38,6 @@ pub(crate) struct Worker {
     pub(crate) since: Timestamp,
     pub(crate) table: Table,
     pub(crate) slots: Slots,
-    pub(crate) redactor: Redactor,
     /// The program that guards are: this one.
     pub(crate) guard_program: PathBuf,
     /// `None` where builds have no phases.
@@ -72,12 +70,10 @@ impl Worker {
     ) -> Self {
         let host = host();
         let life = watch::Sender::new(Arc::new(Life::new(&host, None)));
-        let secret = token(&config).map(str::to_owned);
         Self {
             orchestrator: broker.bucket(BucketName::Orchestrator),
             workers: broker.bucket(BucketName::Workers),
             slots: Slots::new(config.slots),
-            redactor: Redactor::new(secret.as_deref()),
             guard_program: crate::guard::OWN_PROGRAM.into(),
             toolchain: OnceCell::new(),
             since: now(),

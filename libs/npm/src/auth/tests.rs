@@ -147,3 +147,27 @@ fn an_access_goes_through_a_pipe() {
     let sent = serde_json::to_string(&access).unwrap();
     assert_eq!(serde_json::from_str::<Access>(&sent).unwrap(), access);
 }
+
+#[test]
+fn all_that_opens_anything_is_known_as_a_secret() {
+    let text = "//a/:_authToken=t0ken-of-a\n//b/:_auth=dXNlcjpwYXNz\n//c/:username=me\n//c/:_password=b2YtYw\n\
+                _authToken=t0ken-of-none\n@acme:registry=https://me:hush@d/\nproxy=http://u:hu%21sh@p:1/\nkey=x";
+    let found = settings(&[("npm_config_//e/:_authToken", "t0ken-of-e")], &[(USER, text)]).secrets();
+    for secret in [
+        "t0ken-of-a",
+        "dXNlcjpwYXNz",
+        "user:pass",
+        "pass",
+        "b2YtYw",
+        "b2YtYw==",
+        "of-c",
+        "me:of-c",
+        "t0ken-of-none",
+        "hush",
+        "hu!sh",
+        "t0ken-of-e",
+    ] {
+        assert!(found.iter().any(|known| known == secret), "{secret} in {found:?}");
+    }
+    assert!(!found.iter().any(|known| ["me", "x", ""].contains(&known.as_str())), "{found:?}");
+}

@@ -52,14 +52,6 @@ fn what_somebody_has_to_change_is_permanent_and_named() {
         ),
         (402, &[][..], "", "https://h wants a paid plan for @acme/x@1.0.0 (402)"),
         (403, &[][..], "no", "https://h does not let this token publish @acme/x@1.0.0 (403: no)"),
-        (
-            404,
-            &[][..],
-            "<html>",
-            "https://h rejects @acme/x@1.0.0: there is no registry at this address, or the token may not \
-             publish there (404)",
-        ),
-        (413, &[][..], "", "https://h rejects @acme/x@1.0.0: a request of 70000000 bytes is too large (413)"),
         (400, &[][..], r#"{"reason":"bad tag"}"#, "https://h rejects @acme/x@1.0.0 (400: bad tag)"),
         (422, &[][..], r#"{"message":"bad name"}"#, "https://h rejects @acme/x@1.0.0 (422: bad name)"),
         (
@@ -90,14 +82,14 @@ fn a_token_that_is_not_set_is_what_is_missing() {
 
 #[test]
 fn a_version_that_may_be_there_is_looked_for() {
-    for (status, body) in [
-        (409, ""),
-        (409, r#"{"error":"this package is already present"}"#),
-        (403, r#"{"error":"You cannot publish over the previously published versions: 1.0.0."}"#),
-        (403, r#"{"error":"Cannot modify pre-existing version"}"#),
-        (400, "Repository does not allow updating assets: npm"),
+    for (status, body, kind) in [
+        (409, "", Kind::Exists),
+        (409, r#"{"error":"this package is already present"}"#, Kind::Exists),
+        (403, r#"{"error":"You cannot publish over the previously published versions: 1.0.0."}"#, Kind::Taken),
+        (403, r#"{"error":"Cannot modify pre-existing version"}"#, Kind::Taken),
+        (400, "Repository does not allow updating assets: npm", Kind::Taken),
     ] {
-        assert_eq!(put().answered(status, &[], body).kind, Kind::Exists, "{status} {body}");
+        assert_eq!(put().answered(status, &[], body).kind, kind, "{status} {body}");
     }
 }
 
@@ -126,6 +118,17 @@ fn a_busy_registry_is_left_alone_for_as_long_as_it_says() {
 fn a_registry_that_does_not_work_is_no_fault_of_the_package() {
     for status in [407, 408, 425, 500, 501, 502, 503, 504, 599] {
         assert_eq!(put().answered(status, &[], "").kind, Kind::Unavailable, "{status}");
+    }
+    for (status, body, expected) in [
+        (
+            404,
+            "<html>",
+            "https://h rejects @acme/x@1.0.0: there is no registry at this address, or the token may not \
+             publish there (404)",
+        ),
+        (413, "", "https://h rejects @acme/x@1.0.0: a request of 70000000 bytes is too large (413)"),
+    ] {
+        assert_eq!(put().answered(status, &[], body), Refusal::unavailable(expected));
     }
     assert_eq!(put().answered(503, &[], "down").message, "https://h failed with status 503 (503: down)");
 }

@@ -128,7 +128,7 @@ async fn a_refusal_before_the_end_of_the_upload_is_heard() {
     let registry = Stand::new(move |_| Reply::Early(refused.clone()));
     let (document, _folder) = document("x", &vec![7; 8 << 20]);
     let refusal = registry.client().put(&document, SOON).await.unwrap_err();
-    assert_eq!(refusal.kind, Kind::Permanent, "{refusal}");
+    assert_eq!(refusal.kind, Kind::Unavailable, "{refusal}");
     assert!(refusal.message.contains("bytes is too large (413: too large)"), "{refusal}");
     let size: u64 = registry.only().header("content-length").unwrap().parse().unwrap();
     assert!(refusal.message.contains(&format!("a request of {size} bytes")), "{refusal}");
@@ -145,7 +145,7 @@ async fn each_status_is_what_its_sender_means() {
         (401, &[("www-authenticate", "OTP")][..], Some(Kind::Permanent)),
         (402, &[][..], Some(Kind::Permanent)),
         (403, &[][..], Some(Kind::Permanent)),
-        (404, &[][..], Some(Kind::Permanent)),
+        (404, &[][..], Some(Kind::Unavailable)),
         (409, &[][..], Some(Kind::Exists)),
         (422, &[][..], Some(Kind::Permanent)),
         (429, &[("retry-after", "3")][..], Some(busy(3))),

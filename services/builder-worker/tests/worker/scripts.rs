@@ -91,3 +91,19 @@ async fn a_script_after_the_publish_that_fails_is_a_warning_and_one_before_it_a_
     let log = foreman.log_until(&result.build_id, "warning: ").await;
     assert!(log.contains("publish| warning: publish: ended with status 1"), "{log}");
 }
+
+#[tokio::test]
+async fn each_script_before_the_publish_ends_it_with_its_name_where_it_fails() {
+    let mut publisher = crate::publisher::Publisher::start("", &[]).await;
+    for (failing, name) in SCRIPTS[..4].iter().enumerate() {
+        package(&publisher.foreman, name);
+        let result = publisher.build("@acme/core", |_| ()).await;
+        let ended = (result.outcome, result.retry, result.failed_phase.as_deref());
+        assert_eq!(ended, (Outcome::Failed, true, Some("publish")), "{name}: {result:?}");
+        let error = result.error.unwrap();
+        assert!(error.starts_with(&format!("publish: {name}: ended with status 1")), "{error}");
+        assert_eq!(notes(&publisher.foreman), &SCRIPTS[..=failing]);
+        fs::remove_file(publisher.foreman.folder().join("notes")).unwrap();
+    }
+    assert!(publisher.registry.requests().is_empty());
+}
