@@ -140,7 +140,7 @@ impl Client {
         }
         let unwritten =
             |error: std::io::Error| Refusal::unavailable(format!("{} cannot be written: {error}", to.display()));
-        let mut file = File::create(to).await.map_err(unwritten)?;
+        let mut file = File::create_new(to).await.map_err(unwritten)?;
         let url = response.url().clone();
         let (mut pieces, mut size) = (response.bytes_stream(), 0);
         while let Some(piece) = pieces.next().await {
@@ -263,7 +263,7 @@ impl Client {
 
     /// An answer that no registry gives.
     fn odd(&self, what: String) -> Refusal {
-        let what = crate::words::line(&what);
+        let what = crate::words::line(&self.access.blank(what));
         Refusal::unavailable(self.access.blank(format!("{}: {what}", self.access.registry())))
     }
 

@@ -168,7 +168,9 @@ impl Answer<'_> {
     /// With the status and what the registry says itself.
     fn with_words(&self, text: String) -> String {
         let status = self.status.as_u16();
-        match words::said(self.body) {
+        // Before it is cut: half a token is one, too.
+        let body = self.access.blank(String::from_utf8_lossy(self.body).into_owned());
+        match words::said(body.as_bytes()) {
             Some(words) => format!("{text} ({status}: {words})"),
             None => format!("{text} ({status})"),
         }

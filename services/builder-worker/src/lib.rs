@@ -34,6 +34,7 @@ mod results;
 mod scratch;
 pub mod script;
 mod table;
+mod tag;
 mod upload;
 mod work;
 mod worker;
@@ -140,8 +141,12 @@ fn check(config: &Config, recipe: &Recipe) -> anyhow::Result<()> {
     }
     if recipe.builds_by_npm() && !registry::npm_is_there() {
         return unusable(
-            "npm is not on PATH: install Node 20 or newer, or set RECIPE to a file with phases of your own".to_owned(),
+            "npm is not on PATH: install Node 20 or newer with npm 10.5.2 or newer, or set RECIPE to a file with phases of your own".to_owned(),
         );
+    }
+    if let Some(version) = registry::outdated_npm().filter(|_| recipe.builds_by_npm()) {
+        let oldest = registry::OLDEST_NPM;
+        return unusable(format!("npm {version} is on PATH, and publishing needs {oldest} or newer: install Node 22"));
     }
     Ok(())
 }

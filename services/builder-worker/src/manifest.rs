@@ -93,7 +93,7 @@ impl Manifest {
     }
 
     fn in_folder(folder: &Path) -> io::Result<Vec<u8>> {
-        open_plain(&folder.join("package.json")).and_then(|file| limited(file, MANIFEST_LIMIT))
+        read_plain(&folder.join("package.json"), MANIFEST_LIMIT)
     }
 
     /// Reads a `package.json`, which must be that of `name`.
@@ -245,6 +245,11 @@ fn is_below_package(path: &[u8]) -> bool {
     parts.next() == Some(b"package") && parts.all(|part| !matches!(part, b"" | b"." | b".."))
 }
 
+/// What stands in a file, up to a limit in bytes; not what a link points to.
+pub(crate) fn read_plain(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    open_plain(path).and_then(|file| limited(file, limit))
+}
+
 /// Opens a file; not what a link points to, and no pipe that would have to be waited for.
 fn open_plain(path: &Path) -> io::Result<File> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
@@ -255,7 +260,10 @@ fn open_plain(path: &Path) -> io::Result<File> {
 fn limited(source: impl Read, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     source.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit { Err(io::Error::other("it is larger than 1 MiB")) } else { Ok(bytes) }
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::other(format!("it is larger than {} MiB", limit / (1024 * 1024))));
+    }
+    Ok(bytes)
 }
 
 struct Hashing(Sha512);

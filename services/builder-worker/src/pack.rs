@@ -25,6 +25,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::{net::TcpListener, process::Command};
 
+use crate::phase::TEMPFAIL;
+
 /// What stands in the arguments of npm where the address belongs that npm publishes to.
 pub const REGISTRY: &str = "{registry}";
 /// The name of the packed tarball.
@@ -62,9 +64,6 @@ pub(crate) fn run() -> ExitCode {
         }
     }
 }
-
-/// EX_TEMPFAIL: the machine is at fault.
-const TEMPFAIL: u8 = 75;
 
 /// What npm is to show, and the body of its PUT. Whoever else is on this machine can reach the address, too.
 #[derive(Clone)]
@@ -109,7 +108,7 @@ async fn pack(order: &Order) -> io::Result<ExitCode> {
     let place = listener.local_addr()?;
     let token = token()?;
     // npm reads it there. It asks for some token before it sends anything.
-    fs::write(order.folder.join(USERCONFIG), format!("//{place}/:_authToken={token}\n"))?;
+    write_new(&order.folder.join(USERCONFIG), format!("//{place}/:_authToken={token}\n").as_bytes())?;
     let door = Door::new(&token);
     let router = Router::new().fallback(answer).with_state(door.clone());
     let served = tokio::spawn(async move { axum::serve(listener, router).await });
@@ -167,7 +166,12 @@ fn keep(body: &[u8], folder: &Path) -> io::Result<()> {
         file.write_all(&STANDARD.decode(piece).map_err(io::Error::other)?)?;
     }
     file.flush()?;
-    fs::write(folder.join(DOCUMENT), serde_json::to_vec(&document)?)
+    write_new(&folder.join(DOCUMENT), &serde_json::to_vec(&document)?)
+}
+
+/// Never through a link, and never to a pipe, that somebody else put there.
+fn write_new(file: &Path, contents: &[u8]) -> io::Result<()> {
+    fs::File::create_new(file)?.write_all(contents)
 }
 
 #[cfg(test)]

@@ -12,16 +12,23 @@ use packline_domain::{
     message::{PhaseReport, PhaseStatus},
 };
 use packline_recipe::Limits;
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{OnceCell, watch},
+    time::timeout,
+};
 
 use crate::{
     guard::{Guard, GuardLost, Input, PATIENCE, PhaseEnd, PhaseRun, Protected},
     log::{Output, Printed, Redactor, Sink},
     npm,
+    script::{Question, Toolchain},
 };
 
 /// EX_TEMPFAIL: the machine is at fault.
-const TEMPFAIL: i32 = 75;
+pub(crate) const TEMPFAIL: u8 = 75;
+const MACHINE_AT_FAULT: i32 = TEMPFAIL as i32;
+/// npm answers in a fraction of a second, and on a busy machine in a few.
+const ASKING: Duration = Duration::from_secs(60);
 /// EX_CONFIG: never try again.
 const CONFIG: i32 = 78;
 
@@ -174,6 +181,29 @@ impl Runner {
         Ok((end?, printed))
     }
 
+    /// Asks npm what it tells scripts, once for all builds of a worker, below the guard of this one.
+    pub(crate) async fn toolchain<'t>(
+        &mut self,
+        known: &'t OnceCell<Toolchain>,
+        scratch: &Path,
+    ) -> Result<&'t Toolchain, Failure> {
+        if let Some(toolchain) = known.get() {
+            return Ok(toolchain);
+        }
+        let base = self.env.clone();
+        let limits = Limits { timeout: ASKING, ..Limits::default() };
+        let asked = Toolchain::ask(&base, scratch, async |question: &Question| {
+            let (argv, folder) = (question.argv.clone(), question.folder());
+            let command = Command::new("", limits.clone());
+            let command =
+                Command { argv, env: &question.env, cwd: Some(&folder), capture: true, logged: false, ..command };
+            let (end, printed) = self.command(command).await.map_err(|lost| lost.to_string())?;
+            verdict(&end, &printed, &limits, true).map_err(|failure| failure.first_line().to_owned())
+        });
+        let toolchain = asked.await.map_err(Failure::infrastructure)?;
+        Ok(known.get_or_init(async || toolchain).await)
+    }
+
     /// Waits for `work`; `None` where the build is to be killed first.
     pub async fn unless_stopped<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
@@ -210,7 +240,7 @@ pub fn verdict(end: &PhaseEnd, printed: &Printed, limits: &Limits, npm: bool) ->
     };
     match end {
         PhaseEnd::Exited { status: 0 } => Ok(()),
-        PhaseEnd::Exited { status: TEMPFAIL } => {
+        PhaseEnd::Exited { status: MACHINE_AT_FAULT } => {
             Err(Failure::infrastructure(quoted("said that the machine is at fault (status 75)".into())))
         }
         PhaseEnd::Exited { status: CONFIG } => {

@@ -9,7 +9,6 @@ use tempfile::TempDir;
 use packline_npm::Settings;
 
 use crate::{
-    git,
     log::Journal,
     manifest::Manifest,
     npm::{self, Npm},
@@ -209,7 +208,7 @@ impl Phases<'_> {
             access: &|registry| registry::access(config, settings, registry),
             users_registry: settings.registry(order.package_name.scope()),
             toolchain: &worker.toolchain,
-            commit: git::head(&config.workspace_root.join(&order.package_path)),
+            commit: self.folder.commit.clone(),
             earlier: &order.integrities,
         };
         let noted = Noted { worker, build: self.build, integrity: OnceLock::new() };

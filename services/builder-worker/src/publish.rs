@@ -20,19 +20,22 @@ use crate::{
     document::Document,
     entry::Findings,
     guard::Input,
-    manifest::{Manifest, Tarball},
+    manifest::{self, Manifest, Tarball},
     npm::Npm,
     pack,
     phase::{Command, Failure, Runner, verdict},
     publish_config::PublishConfig,
     script::{Context, Event, Script, Toolchain},
-    upload::{self, Request, Upload},
+    tag,
+    upload::{Request, Upload},
     workspace,
 };
 
 /// How many lines a check says that are no reason to refuse.
 const WARNINGS: usize = 20;
 
+/// The most bytes of what npm sends beside the tarball.
+const DOCUMENT_LIMIT: u64 = 64 * 1024 * 1024;
 /// The most bytes of a tarball that is only looked into.
 const LATEST_LIMIT: u64 = 512 * 1024 * 1024;
 /// The longest that a look at the user's registry may take.
@@ -119,6 +122,7 @@ impl Publish<'_> {
         let registry = registry.unwrap_or_else(|| self.npm.registry.clone());
         let parsed = Version::parse(&version)
             .map_err(|error| Failure::permanent(format!("the version `{version}` is none: {error}")))?;
+        let configured = tag::configured(&config)?;
         self.check(runner, &packed, warnings).await?;
         if !permits.note(&tarball.integrity).await {
             return Err(Failure::killed());
@@ -135,17 +139,13 @@ impl Publish<'_> {
             phase: self.phase,
             started,
         };
-        let configured = config.get("tag").and_then(|tag| tag.as_str()).map(str::to_owned);
         let names_commit = tarball.names_commit();
         let request = |found: Option<&packline_npm::Packument>| {
-            let tag = upload::tag(&parsed, found, configured.as_deref());
+            let tag = tag::choose(&parsed, found, configured.as_deref());
             packed.document.set_commit(names_commit, self.commit.as_deref());
-            let document = packed.folder.path().join("request.json");
-            let written =
-                packed.document.to_registry(&registry, self.name.as_str(), &tag).map_err(std::io::Error::from);
-            written
-                .and_then(|text| fs::write(&document, text))
-                .map_err(|error| Failure::infrastructure(format!("failed to write the request: {error}")))?;
+            let document = packed.document.to_registry(&registry, self.name.as_str(), &tag);
+            let document =
+                document.map_err(|error| Failure::infrastructure(format!("failed to write the request: {error}")))?;
             Ok(Request { tarball: packed.folder.path().join(pack::TARBALL), document })
         };
         let (done, is_new) = upload.run(runner, permits, request).await?;
@@ -183,11 +183,7 @@ impl Publish<'_> {
         }
         let mut base = runner.env.clone();
         base.extend(self.phase.env.clone());
-        let ask = self.toolchain.get_or_try_init(|| Toolchain::ask(&base, &self.beside));
-        let toolchain = match runner.unless_stopped(ask).await {
-            Some(asked) => asked.map_err(Failure::infrastructure)?,
-            None => return Err(Failure::killed()),
-        };
+        let toolchain = runner.toolchain(self.toolchain, &self.beside).await?;
         let context = Context { folder: self.package, base: &base, npm: self.npm, toolchain };
         let Some(script) = Script::new(manifest, event, &context) else { return Ok(()) };
         for line in script.banner.iter().filter(|line| !line.is_empty()) {
@@ -247,7 +243,8 @@ impl Publish<'_> {
         let (name, place) = (self.name.clone(), folder.path().to_owned());
         let (tarball, document) = blocking(move || {
             let tarball = Tarball::read(&place.join(pack::TARBALL), &name)?;
-            let text = fs::read(place.join(pack::DOCUMENT)).map_err(|error| format!("npm sent nothing: {error}"))?;
+            let text = manifest::read_plain(&place.join(pack::DOCUMENT), DOCUMENT_LIMIT)
+                .map_err(|error| format!("the document that npm sends cannot be read: {error}"))?;
             let document = Document::parse(&text, name.as_str())?;
             if document.dist().integrity != tarball.integrity {
                 return Err("npm sent another tarball than it says".to_owned());
@@ -314,11 +311,11 @@ impl Publish<'_> {
 
     /// What is missing in the newest version at the user's registry; `None` where that cannot be had.
     async fn check_latest(&self, runner: &mut Runner, packed: &Packed) -> Result<Option<Findings>, Failure> {
-        let registry = &self.users_registry;
+        let access = (self.access)(&self.users_registry)?;
+        let registry = access.registry();
         let says = format!("code is missing in the tarball; looking whether {}@latest at {registry} has it", self.name);
         runner.say(&self.phase.name, &says);
         let to = packed.folder.path().join("latest.tgz");
-        let access = (self.access)(registry)?;
         let download = async {
             let client = Client::new(&access, &user_agent()).map_err(|unusable| unusable.to_string())?;
             let found = client.look(self.name.as_str(), LATEST).await.map_err(|refusal| refusal.message)?;

@@ -19,12 +19,10 @@ use std::{
 use packline_npm::{Access, Client, Document, Kind, Refusal};
 use serde::{Deserialize, Serialize};
 
-use crate::guard::boottime_millis;
+use crate::{guard::boottime_millis, phase::TEMPFAIL};
 
 /// How often it looks whether it was frozen.
 const LOOK: Duration = Duration::from_millis(50);
-/// EX_TEMPFAIL: the machine is at fault.
-const TEMPFAIL: u8 = 75;
 
 /// What is put, as one line on stdin.
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,8 +36,8 @@ pub struct Order {
     pub name: String,
     /// The version.
     pub version: String,
-    /// The document, without the tarball.
-    pub document: PathBuf,
+    /// The document, without the tarball: a JSON object.
+    pub document: String,
     /// The packed tarball.
     pub tarball: PathBuf,
     /// Its integrity.
@@ -82,13 +80,12 @@ fn follow() -> io::Result<Answer> {
     let order: Order = serde_json::from_str(&line)?;
     drop(line);
     let pulse = Pulse::start(order.ordered_at, order.still_millis);
-    let head = std::fs::read_to_string(&order.document)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let put = async {
         let document = Document {
             name: order.name,
             version: order.version,
-            head,
+            head: order.document,
             tarball: order.tarball,
             integrity: order.integrity,
         };
@@ -125,10 +122,12 @@ impl Pulse {
     /// Called by the thread of its own and before each piece of the request, so that whichever comes first sees it.
     fn check(&self) {
         let now = boottime_millis();
-        let last = self.last.swap(now, Ordering::SeqCst);
-        if now.saturating_sub(last) > self.still_millis {
-            eprintln!("this process stood still for {} ms and goes on no more", now.saturating_sub(last));
+        let still = now.saturating_sub(self.last.load(Ordering::SeqCst));
+        if still > self.still_millis {
+            // The time is not noted, so that the other caller sees the same, however late this one comes to its end.
+            eprintln!("this process stood still for {still} ms and goes on no more");
             std::process::exit(TEMPFAIL.into());
         }
+        self.last.fetch_max(now, Ordering::SeqCst);
     }
 }

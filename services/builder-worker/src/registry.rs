@@ -1,7 +1,11 @@
 //! Which registry a build installs from and publishes to, and what a request to one needs.
 
+use std::path::PathBuf;
+
 use packline_domain::BuildOrder;
 use packline_npm::{Access, Environment, Settings};
+use semver::Version;
+use serde_json::Value;
 
 use crate::{Config, config, phase::Failure, worker};
 
@@ -33,9 +37,28 @@ pub(crate) fn of_order(config: &Config, order: &BuildOrder, settings: &Settings)
 
 /// Whether npm is on PATH.
 pub(crate) fn npm_is_there() -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join("npm").is_file())
+    npm().is_some()
 }
+
+fn npm() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join("npm")).find(|npm| npm.is_file())
+}
+
+/// The version of the npm on PATH, where that is older than what a publish needs: one in which a flag goes before
+/// `publishConfig`. `None` where it is not known, as behind a shim.
+pub(crate) fn outdated_npm() -> Option<String> {
+    // npm/bin/npm-cli.js, or a link to it.
+    let program = npm()?.canonicalize().ok()?;
+    let manifest = std::fs::read(program.parent()?.parent()?.join("package.json")).ok()?;
+    let manifest: Value = serde_json::from_slice(&manifest).ok()?;
+    let version =
+        manifest.get("version").filter(|_| manifest.get("name").is_some_and(|name| name == "npm"))?.as_str()?;
+    (Version::parse(version).ok()? < OLDEST_NPM).then(|| version.to_owned())
+}
+
+/// The oldest npm that publishes as a worker needs it.
+pub(crate) const OLDEST_NPM: Version = Version::new(10, 5, 2);
 
 /// What a request to `registry` needs. `NPM_TOKEN` goes to the registry that it belongs to, and to no other. Blocks.
 ///

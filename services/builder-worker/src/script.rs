@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::npm::Npm;
 
 use package::{Package, Reading};
-pub use toolchain::Toolchain;
+pub use toolchain::{Question, Toolchain};
 
 /// The registry that npm uses where nobody names one: what is so by default it does not tell.
 const DEFAULT_REGISTRY: &str = "https://registry.npmjs.org";

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use packline_domain::Outcome;
 use packline_npm::{Access, Client, Kind, Packument, Refusal, Unusable};
 use packline_recipe::{Limits, Phase};
-use semver::Version;
 
 use crate::{
     guard::{Input, PhaseEnd, boottime_millis},
@@ -54,8 +53,8 @@ pub(crate) struct Upload<'a> {
 /// What goes into the request.
 pub(crate) struct Request {
     pub(crate) tarball: std::path::PathBuf,
-    /// A file that has the document for this tag.
-    pub(crate) document: std::path::PathBuf,
+    /// The document for the registry and the tag.
+    pub(crate) document: String,
 }
 
 impl Upload<'_> {
@@ -83,7 +82,7 @@ impl Upload<'_> {
             match refusal.kind {
                 Kind::Permanent => return Err(refused(refusal)),
                 Kind::Busy { wait } => {
-                    let wait = wait.unwrap_or(BUSY).max(SHORTEST_WAIT);
+                    let wait = as_told(wait);
                     if wait >= self.left() {
                         return Err(refused(refusal));
                     }
@@ -129,7 +128,7 @@ impl Upload<'_> {
             };
             match refusal.kind {
                 Kind::Busy { wait } => {
-                    let wait = wait.unwrap_or(BUSY).max(SHORTEST_WAIT);
+                    let wait = as_told(wait);
                     if wait >= self.left() {
                         return Err(refused(refusal));
                     }
@@ -235,6 +234,11 @@ impl Upload<'_> {
     }
 }
 
+/// How long a busy registry is left alone.
+fn as_told(wait: Option<Duration>) -> Duration {
+    wait.unwrap_or(BUSY).max(SHORTEST_WAIT)
+}
+
 /// What settings that allow no request mean for the build.
 pub(crate) fn unusable(unusable: Unusable) -> Failure {
     Failure::infrastructure(unusable.to_string())
@@ -245,61 +249,5 @@ pub(crate) fn refused(refusal: Refusal) -> Failure {
     match refusal.kind {
         Kind::Permanent => Failure::permanent(refusal.message),
         _ => Failure::infrastructure(refusal.message),
-    }
-}
-
-/// The tag for a version: `configured` is that of `publishConfig`. Where there is none, `latest`, unless that would
-/// be wrong: for a prerelease its own kind, for a version below one that is there `previous`.
-pub(crate) fn tag(version: &Version, found: Option<&Packument>, configured: Option<&str>) -> String {
-    if let Some(configured) = configured.filter(|tag| is_tag(tag) || *tag == "latest") {
-        return configured.to_owned();
-    }
-    if !version.pre.is_empty() {
-        let kind = version.pre.split('.').next().unwrap_or_default();
-        return if is_tag(kind) { kind.to_owned() } else { "next".to_owned() };
-    }
-    let versions = found.into_iter().flat_map(|found| found.versions.keys());
-    let released = versions.filter_map(|version| Version::parse(version).ok()).filter(|version| version.pre.is_empty());
-    let is_below = released.max().is_some_and(|highest| *version < highest);
-    if is_below { "previous".to_owned() } else { "latest".to_owned() }
-}
-
-/// A tag is a word; what reads as a version or a range is none for npm.
-fn is_tag(text: &str) -> bool {
-    let reads_as_range = text.trim_start_matches(['v', 'x', 'X']).starts_with(|c: char| c.is_ascii_digit() || c == '.');
-    !text.is_empty()
-        && !reads_as_range
-        && !matches!(text, "x" | "X" | "v" | "latest")
-        && text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn version(text: &str) -> Version {
-        Version::parse(text).unwrap()
-    }
-
-    fn there(versions: &[&str]) -> Packument {
-        let versions = versions.iter().map(|version| ((*version).to_owned(), packline_npm::Version::default()));
-        Packument { versions: versions.collect(), ..Packument::default() }
-    }
-
-    #[test]
-    fn a_tag_is_named_where_latest_would_be_wrong() {
-        let there = there(&["1.0.0", "2.0.0", "3.0.0-rc.1"]);
-        let tag = |text, configured| super::tag(&version(text), Some(&there), configured);
-        assert_eq!(super::tag(&version("1.0.0"), None, None), "latest");
-        assert_eq!(tag("2.1.0", None), "latest");
-        assert_eq!(tag("1.5.0", None), "previous");
-        assert_eq!(tag("3.0.0-beta.2", None), "beta");
-        assert_eq!(tag("3.0.0-0", None), "next");
-        assert_eq!(tag("3.0.0-x", None), "next");
-        assert_eq!(tag("2.1.0", Some("canary")), "canary");
-        assert_eq!(tag("1.5.0", Some("latest")), "latest", "asked for");
-        assert_eq!(tag("2.1.0", Some("--registry=x")), "latest");
-        assert_eq!(tag("2.1.0", Some("1.x")), "latest");
     }
 }

@@ -28,7 +28,7 @@ use crate::{
     publish_config,
     recipe::Recipe,
     registry,
-    script::{SCRIPTS, Toolchain},
+    script::SCRIPTS,
     table::{Build, Kill, now},
     worker::{Outgoing, Slot, Worker, token},
     workspace::{BuildFolder, WorkspaceError},
@@ -166,15 +166,11 @@ async fn run(
     let redactor = redactor(worker, &settings);
     let (mut runner, stop) =
         runner(worker, build, folder, npm.as_ref(), Arc::clone(&journal), redactor).map_err(early)?;
+    let supervised = tokio::spawn(supervise(Arc::clone(build), stop));
     if by_npm && !manifest.private && SCRIPTS.iter().any(|script| manifest.has_script(script)) {
         // Before the phases: that of publishing starts npm once. What goes wrong is said when a script is to run.
-        let ask = worker.toolchain.get_or_try_init(async || Toolchain::ask(&runner.env, &folder.beside()).await);
-        tokio::select! {
-            _ = ask => {}
-            () = build.to_be_killed() => return Err(early(Failure::killed())),
-        }
+        let _ = runner.toolchain(&worker.toolchain, &folder.beside()).await;
     }
-    let supervised = tokio::spawn(supervise(Arc::clone(build), stop));
     let done = {
         let (npm, runner) = (npm.as_ref(), &mut runner);
         let journal = &*journal;

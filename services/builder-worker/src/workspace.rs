@@ -30,6 +30,8 @@ use std::{
 
 use packline_domain::{BuildId, PackageName};
 
+use crate::git;
+
 pub use links::{links, not_packed};
 use tree::{Copier, Part};
 
@@ -55,6 +57,8 @@ pub struct BuildFolder {
     pub package: PathBuf,
     /// What was left out of the copy, for the log.
     pub left_out: Vec<String>,
+    /// The commit that the workspace was at when it was copied.
+    pub commit: Option<String>,
 }
 
 impl BuildFolder {
@@ -65,7 +69,7 @@ impl BuildFolder {
     /// See [`WorkspaceError`]; nothing is left behind.
     pub fn prepare(scratch: &Path, root: &Path, build: &BuildId, stop: &AtomicBool) -> Result<Self, WorkspaceError> {
         let base = scratch.join(format!("{}.{}", build.package.key().replace('/', "+"), build.serial));
-        let mut folder = Self { package: base.join("workspace"), base, left_out: Vec::new() };
+        let mut folder = Self { package: base.join("workspace"), base, left_out: Vec::new(), commit: None };
         let copied = folder.fill(root, &build.package, stop);
         if copied.is_err() {
             folder.remove();
@@ -125,6 +129,7 @@ impl BuildFolder {
             fs::create_dir(folder)?;
         }
         self.package = self.root().join(&below);
+        self.commit = git::head(&source);
         let copier = Copier { root: &root, package: &below, target: &self.root(), scratch: &scratch, stop };
         let found = copier.list(&source)?;
         copier.copy(&source, &below, found, Part::Package, &mut self.left_out)?;

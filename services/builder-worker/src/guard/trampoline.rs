@@ -28,9 +28,7 @@ use nix::{
 };
 
 use super::{EXEC, INIT, WITH_INPUT};
-
-/// EX_TEMPFAIL: the machine is at fault.
-const MACHINE_AT_FAULT: u8 = 75;
+use crate::phase::TEMPFAIL;
 
 /// Opens a namespace for `init`, starts it and passes on how it ended. Before the command stand the folder
 /// that is protected from it and the exception; both are empty where there is none. What `init` and `exec` take
@@ -127,7 +125,7 @@ pub(super) fn exec(arguments: &[OsString]) -> ExitCode {
     eprintln!("cannot start {}: {error}", program.display());
     let of_the_package = program.as_encoded_bytes().contains(&b'/');
     match error.kind() {
-        ErrorKind::NotFound if !of_the_package => ExitCode::from(MACHINE_AT_FAULT),
+        ErrorKind::NotFound if !of_the_package => ExitCode::from(TEMPFAIL),
         ErrorKind::NotFound => ExitCode::from(127),
         _ => ExitCode::from(126),
     }
@@ -160,5 +158,5 @@ fn exit_code(status: ExitStatus) -> ExitCode {
 
 fn unstartable(error: &io::Error) -> ExitCode {
     eprintln!("cannot start a process: {error}");
-    ExitCode::from(MACHINE_AT_FAULT)
+    ExitCode::from(TEMPFAIL)
 }

@@ -3,20 +3,24 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    path::Path,
-    process::{Output, Stdio},
-    time::Duration,
+    path::{Path, PathBuf},
 };
 
 use serde::Deserialize;
-use tokio::{process::Command, time::timeout};
+use tempfile::TempDir;
 
-use crate::npm::Npm;
+use crate::{manifest, npm::Npm};
 
 use super::SETTING;
 
-/// npm answers in a fraction of a second, and on a busy machine in a few.
-const ANSWER: Duration = Duration::from_secs(60);
+/// Bytes of the largest answer.
+const ANSWER: u64 = 1024 * 1024;
+
+/// Stays what it is below a guard, whatever is asked.
+const TEMPORARY: &str = "TMPDIR";
+
+/// Where npm finds out which file has the settings.
+const USERCONFIG_VARIABLE: &str = "npm_config_userconfig";
 
 /// Stands in the settings that npm is asked with; nothing is asked of it.
 const REGISTRY: &str = "http://127.0.0.1:9/packline";
@@ -33,7 +37,7 @@ const NAME: &str = "packline";
 const PROGRAM: &str = "require('fs').writeFileSync('told.json', \
                        JSON.stringify({ env: process.env, node: process.version }))";
 
-/// What npm tells every script on this machine. Ask for it once, outside of builds, and keep it.
+/// What npm tells every script on this machine. Ask for it once, and keep it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Toolchain {
     exported: BTreeMap<String, String>,
@@ -49,49 +53,78 @@ pub(super) struct Told {
     pub(super) node: String,
 }
 
-impl Toolchain {
-    /// Asks the npm that is on PATH of `base`, an environment of builds, in a new folder below `scratch`.
-    ///
-    /// # Errors
-    /// One line that says why npm did not answer.
-    pub async fn ask(base: &BTreeMap<String, String>, scratch: &Path) -> Result<Self, String> {
-        let failed = |error: io::Error| format!("npm cannot be asked what it tells scripts: {error}");
-        let place = tempfile::tempdir_in(scratch).map_err(failed)?;
+/// How npm is asked: a command, which writes its answer to a file.
+#[derive(Debug)]
+pub struct Question {
+    /// npm with its arguments.
+    pub argv: Vec<String>,
+    /// Its whole environment.
+    pub env: BTreeMap<String, String>,
+    npm: Npm,
+    /// Goes away with what is in it.
+    place: TempDir,
+}
+
+impl Question {
+    fn write(base: &BTreeMap<String, String>, scratch: &Path) -> io::Result<Self> {
         // npm speaks of folders as the kernel does.
-        let root = place.path().canonicalize().map_err(failed)?;
+        let place = tempfile::tempdir_in(scratch.canonicalize()?)?;
+        let root = place.path();
         let npm = Npm {
             registry: REGISTRY.to_owned(),
             scope: None,
             userconfig: root.join("npmrc"),
             cache: root.join("cache"),
         };
-        let folder = root.join("package");
-        fs::create_dir(&folder).map_err(failed)?;
-        fs::create_dir(root.join("home")).map_err(failed)?;
+        fs::create_dir(root.join("package"))?;
+        fs::create_dir(root.join("home"))?;
         let manifest = serde_json::json!({
             "name": NAME, "version": "1.0.0", "scripts": {NAME: "node tell.js"}, "directories": {"bin": NAME},
         });
-        fs::create_dir(folder.join(NAME)).map_err(failed)?;
-        fs::write(folder.join(NAME).join("program"), "").map_err(failed)?;
-        fs::write(folder.join("package.json"), manifest.to_string()).map_err(failed)?;
-        fs::write(folder.join("tell.js"), PROGRAM).map_err(failed)?;
-        fs::write(&npm.userconfig, npm.settings()).map_err(failed)?;
-
-        let mut given: BTreeMap<String, String> =
+        fs::create_dir(root.join("package").join(NAME))?;
+        fs::write(root.join("package").join(NAME).join("program"), "")?;
+        fs::write(root.join("package/package.json"), manifest.to_string())?;
+        fs::write(root.join("package/tell.js"), PROGRAM)?;
+        fs::write(&npm.userconfig, npm.settings())?;
+        let mut env: BTreeMap<String, String> =
             base.iter().filter(|(name, _)| !is_settings(name)).map(|(n, v)| (n.clone(), v.clone())).collect();
-        given.insert("HOME".to_owned(), root.join("home").display().to_string());
-        let mut command = Command::new("npm");
-        command.args(["run", NAME]).current_dir(&folder).env_clear().envs(&given);
-        command.env("npm_config_userconfig", &npm.userconfig);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
-        let output = match timeout(ANSWER, command.output()).await {
-            Ok(output) => output.map_err(failed)?,
-            Err(_) => return Err(format!("npm did not say within {} s what it tells scripts", ANSWER.as_secs())),
-        };
-        let told = fs::read(folder.join("told.json")).map_err(|_| refusal(&output))?;
-        let told: Told = serde_json::from_slice(&told)
-            .map_err(|error| format!("what npm tells scripts is not understood: {error}"))?;
-        Ok(Self::of(told, &given, &npm, &root))
+        env.insert("HOME".to_owned(), root.join("home").display().to_string());
+        env.insert(USERCONFIG_VARIABLE.to_owned(), npm.userconfig.display().to_string());
+        Ok(Self { argv: ["npm", "run", NAME].map(str::to_owned).to_vec(), env, npm, place })
+    }
+
+    /// Where npm is started.
+    pub fn folder(&self) -> PathBuf {
+        self.place.path().join("package")
+    }
+
+    fn answer(&self, base: &BTreeMap<String, String>) -> Result<Toolchain, String> {
+        let told = manifest::read_plain(&self.folder().join("told.json"), ANSWER)
+            .map_err(|error| format!("its answer cannot be read: {error}"))?;
+        let told: Told =
+            serde_json::from_slice(&told).map_err(|error| format!("its answer is not understood: {error}"))?;
+        let mut given = self.env.clone();
+        given.extend(base.get_key_value(TEMPORARY).map(|(name, value)| (name.clone(), value.clone())));
+        // That is one of the settings.
+        given.remove(USERCONFIG_VARIABLE);
+        Ok(Toolchain::of(told, &given, &self.npm, self.place.path()))
+    }
+}
+
+impl Toolchain {
+    /// Asks the npm that is on PATH of `base`, an environment of builds, in a new folder below `scratch`. `run` starts
+    /// it, to its end.
+    ///
+    /// # Errors
+    /// One line that says why npm did not answer.
+    pub async fn ask(
+        base: &BTreeMap<String, String>,
+        scratch: &Path,
+        run: impl AsyncFnOnce(&Question) -> Result<(), String>,
+    ) -> Result<Self, String> {
+        let failed = |why: String| format!("npm did not say what it tells scripts: {why}");
+        let question = Question::write(base, scratch).map_err(|error| failed(error.to_string()))?;
+        run(&question).await.and_then(|()| question.answer(base)).map_err(failed)
     }
 
     /// What npm added to the environment that it was given, with marks for what is not so for all scripts.
@@ -172,13 +205,6 @@ fn is_settings(name: &str) -> bool {
 
 /// What npm says of one script and one package, and what shells set by themselves.
 fn is_of_one(name: &str) -> bool {
-    const NAMES: [&str; 6] = ["PATH", "PWD", "OLDPWD", "SHLVL", "_", "npm_command"];
+    const NAMES: [&str; 7] = ["PATH", "PWD", "OLDPWD", "SHLVL", "_", "PHASE", "npm_command"];
     NAMES.contains(&name) || name.starts_with("npm_package_") || name.starts_with("npm_lifecycle_")
-}
-
-/// Why there is no answer, in one line.
-fn refusal(output: &Output) -> String {
-    let printed = String::from_utf8_lossy(&output.stderr);
-    let why: String = printed.lines().find(|line| !line.trim().is_empty()).unwrap_or("").chars().take(200).collect();
-    format!("npm did not say what it tells scripts ({}): {}", output.status, why.escape_debug())
 }

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use packline_domain::Outcome;
 use packline_testkit::{registry::Registry, stand_in::StandIn};
@@ -31,8 +31,12 @@ async fn a_package_without_its_main_is_not_published_and_the_file_is_named() {
     let mut private = hollow("1.0.0");
     private.as_object_mut().unwrap().insert("private".into(), true.into());
     let users = StandIn::start().await;
-    let settings = [("NPM_REGISTRY", registry.url()), ("npm_config_registry", users.url())];
-    let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let place = users.url().replace("http:", "");
+    let npmrc = foreman.folder().join("npmrc");
+    fs::write(&npmrc, format!("registry={}\n{place}/:_authToken=token-of-the-user\n", users.url())).unwrap();
+    let npmrc = npmrc.display().to_string();
+    let url = registry.url();
+    let settings = [("NPM_REGISTRY", url.as_str()), ("NPM_TOKEN", "token-of-it"), ("npm_config_userconfig", &npmrc)];
     let _worker = foreman.worker("one", &settings);
 
     let order = foreman.order(0, "@acme/core").await;
@@ -48,6 +52,7 @@ async fn a_package_without_its_main_is_not_published_and_the_file_is_named() {
     assert!(log.contains("publish| module names dist/index.mjs, which is not in the tarball"), "{log}");
     let asked: Vec<_> = users.requests().iter().map(|request| (request.method.clone(), request.package())).collect();
     assert_eq!(asked, [("GET".to_owned(), Some("@acme/core".to_owned()))], "the user's registry is asked");
+    assert_eq!(users.requests()[0].header("authorization"), Some("Bearer token-of-the-user"));
     foreman.orchestrator.delete("permits.0").await.unwrap();
 
     foreman.package("@acme/core", private, &[]);

@@ -19,7 +19,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::{Pid, geteuid},
 };
-use packline_builder_worker::guard::{Guard, Input, PhaseEnd, PhaseRun, Protected, boottime_millis};
+use packline_builder_worker::guard::{Guard, PhaseEnd, PhaseRun, Protected, boottime_millis};
 use packline_testkit::witness::processes_of;
 use serde_json::json;
 use tokio::sync::watch;
@@ -42,7 +42,7 @@ fn build_id(test: &str) -> String {
     format!("acme/{test}.{}", std::process::id())
 }
 
-fn phase(test: &str, script: &str) -> PhaseRun {
+pub(crate) fn phase(test: &str, script: &str) -> PhaseRun {
     let path = std::env::var("PATH").unwrap();
     PhaseRun {
         argv: vec!["sh".into(), "-c".into(), script.into()],
@@ -205,13 +205,13 @@ fn a_build_of_the_same_user_cannot_reach_into_its_guard() {
     }
 }
 
-fn guard(test: &str) -> (Guard, watch::Sender<u64>) {
+pub(crate) fn guard(test: &str) -> (Guard, watch::Sender<u64>) {
     let (fuse, follows) = watch::channel(far());
     (Guard::start(Path::new(WORKER), &build_id(test), follows).unwrap(), fuse)
 }
 
 /// Runs one phase to its end.
-async fn run(guard: &mut Guard, run: PhaseRun) -> (PhaseEnd, String) {
+pub(crate) async fn run(guard: &mut Guard, run: PhaseRun) -> (PhaseEnd, String) {
     let mut printed = Vec::new();
     let end = guard.run(run, |chunk| printed.extend_from_slice(chunk)).await.unwrap();
     (end, String::from_utf8(printed).unwrap())
@@ -263,33 +263,6 @@ async fn a_fuse_that_moves_on_does_not_blow() {
     fuse.send_replace(far());
     let (end, _) = run(&mut guard, phase("fuse", "true")).await;
     assert_eq!(end, PhaseEnd::FuseBlown, "what a fuse ended stays ended");
-    guard.finish().await;
-}
-
-#[tokio::test]
-async fn a_command_that_needs_time_on_the_fuse_is_not_started_without_it() {
-    let (mut guard, fuse) = guard("spare");
-    let needs = |spare_millis| PhaseRun { spare_millis, ..phase("spare", "true") };
-    fuse.send_replace(boottime_millis() + 60_000);
-    assert_eq!(run(&mut guard, needs(10_000)).await.0, PhaseEnd::Exited { status: 0 });
-    assert_eq!(run(&mut guard, needs(60_001)).await.0, PhaseEnd::FuseBlown);
-    guard.finish().await;
-}
-
-#[tokio::test]
-async fn a_command_reads_its_input_and_any_other_reads_nothing() {
-    let (mut guard, _fuse) = guard("input");
-    // More than a socket takes at once.
-    let much = "0123456789abcde\n".repeat(1 << 16);
-    let input = Some(Input(much.clone()));
-    let script = format!("head -c {} | sha256sum", much.len());
-    let (end, printed) = run(&mut guard, PhaseRun { input, ..phase("input", &script) }).await;
-    assert_eq!(end, PhaseEnd::Exited { status: 0 });
-    let (_, expected) = run(&mut guard, phase("input", "yes 0123456789abcde | head -c 1048576 | sha256sum")).await;
-    assert_eq!(printed, expected);
-    assert_eq!(run(&mut guard, phase("input", "wc -c")).await.1, "0\n");
-    let unread = PhaseRun { input: Some(Input(much)), ..phase("input", "true") };
-    assert_eq!(run(&mut guard, unread).await.0, PhaseEnd::Exited { status: 0 }, "what nobody reads is lost");
     guard.finish().await;
 }
 
