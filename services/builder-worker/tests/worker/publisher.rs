@@ -14,7 +14,7 @@ pub(crate) const TOKEN: &str = "s3cret-token-of-the-worker";
 
 /// Phases that only publish; those of category `hasty` have little time.
 pub(crate) const RECIPE: &str = "[[phase]]\nname = \"publish\"\nbuiltin = \"npm-publish\"\n\
-    [[category.hasty.phase]]\nname = \"publish\"\nbuiltin = \"npm-publish\"\ntimeout = \"20s\"\n";
+    [[category.hasty.phase]]\nname = \"publish\"\nbuiltin = \"npm-publish\"\ntimeout = \"30s\"\n";
 
 /// A worker that only publishes, and the registry that npm is set to for its user.
 pub(crate) struct Publisher {
