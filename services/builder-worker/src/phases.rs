@@ -209,7 +209,7 @@ impl Phases<'_> {
             access: &|registry| registry::access(config, settings, registry),
             users_registry: settings.registry(order.package_name.scope()),
             toolchain: &worker.toolchain,
-            commit: git::head(&config.workspace_root.join(&order.package_path)),
+            commit: git::head(&config.workspace_root.join(order.package_path.below_root())),
             earlier: &order.integrities,
         };
         let noted = Noted { worker, build: self.build, integrity: OnceLock::new() };

@@ -13,6 +13,7 @@ mod links;
 mod log;
 mod npm;
 mod orders;
+mod path;
 mod put;
 mod readme;
 mod recipe;
