@@ -5,7 +5,10 @@ use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
 
-use crate::{PackagePath, key};
+use crate::{
+    PackagePath, key,
+    record::{FIRST_PROTOCOL, PROTOCOL},
+};
 
 /// The longest name that npm accepts, in bytes.
 const MAX_NAME: usize = 214;
@@ -246,6 +249,12 @@ impl Package {
     /// Its folder in the workspace.
     pub fn folder(&self) -> PackagePath {
         self.path.clone().unwrap_or_else(|| PackagePath::of_name(&self.name))
+    }
+
+    /// The protocol that a worker has to speak to build it.
+    pub fn protocol(&self) -> u32 {
+        let elsewhere = self.path.as_ref().is_some_and(|path| !path.is_of_name(&self.name));
+        if elsewhere { PROTOCOL } else { FIRST_PROTOCOL }
     }
 
     /// Why the `path` that it was announced with is ignored, where it is.

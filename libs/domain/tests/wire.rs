@@ -290,6 +290,7 @@ fn records() {
             schema: 1,
             host: "host".into(),
             version: "0.1.0".into(),
+            protocol: 2,
             slots: 2,
             claim_millis: 30000,
             since: at(0),

@@ -37,6 +37,11 @@ impl Driver {
             self.live.clone_from(&live);
             self.feed(batch, &now, Input::WorkersSeen { live })?;
         }
+        let behind = self.liveness.behind(monotonic, self.config.claim);
+        if behind != self.behind {
+            self.behind.clone_from(&behind);
+            self.feed(batch, &now, Input::WorkersBehind { behind })?;
+        }
         self.knows_workers |= self.liveness.is_read();
         Ok(())
     }

@@ -23,6 +23,8 @@
 //! | at most 256 KiB | `libs/domain/tests/wire.rs`: `an_announcement_that_is_none_is_refused_whole_with_the_reason` |
 //! | a missing `schema` means 1 | `libs/domain/tests/wire.rs`: `messages` |
 //! | every message that Packline publishes carries `schema: 1` | `tests/tests/end_to_end/short/contract.rs`: `every_message_that_packline_publishes_carries_schema_1` |
+//! | an order that a live worker does not understand waits | `protocol::an_order_for_another_folder_waits_while_an_older_worker_is_live_and_others_start`, `protocol::one_event_names_the_worker_and_its_version` |
+//! | … and what such a worker says of it counts as returned | `protocol::what_an_older_worker_says_of_such_an_order_counts_as_returned` |
 //! | `returned` counts for nothing | `finish::what_is_handed_back_counts_for_nothing_and_keeps_its_place` |
 //! | `retry: false`: permanent | `finish::a_permanent_failure_is_not_retried` |
 //! | `cancelled` without `ending` counts as returned | `finish::what_is_handed_back_counts_for_nothing_and_keeps_its_place` |
