@@ -1,10 +1,17 @@
 //! Packages in any folder of the workspace: what the copy of each has, and that no sibling is looked at.
 
-use std::{collections::BTreeSet, fs, os::unix::fs::symlink};
+use std::{collections::BTreeSet, fs, os::unix::fs::symlink, time::Duration};
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-use crate::workspace::{Place, files};
+use packline_domain::{Outcome, record::PROTOCOL};
+
+use crate::{
+    foreman::{Foreman, until},
+    workspace::{Place, files},
+};
+
+const CLAIM: Duration = Duration::from_secs(60);
 
 /// Replaces the root's manifest.
 fn workspaces(place: &Place, workspaces: &str) {
@@ -57,6 +64,37 @@ fn what_is_beside_the_folders_above_a_package_is_shared() {
         ["libs/tools/lint/run.js", "libs/tsconfig.json", "libs/web/app/index.js", "package.json"]
     );
     assert_eq!(copy.left_out, ["libs/tools/other.js is a link to what is not copied"]);
+}
+
+#[tokio::test]
+async fn a_worker_builds_in_the_folder_of_the_order_and_says_that_it_understands_it() {
+    let mut foreman = Foreman::new(CLAIM).await;
+    for (folder, mark) in [("src/here", "in src"), (".", "in the root")] {
+        let folder = foreman.workspace().join(folder);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("mark"), mark).unwrap();
+    }
+    let recipe =
+        "[[phase]]\nname = \"show\"\nrun = [\"sh\", \"-c\", 'echo \"$PACKAGE_PATH: $(cat mark), $PLAN_PATH\"']\n";
+    let _worker = foreman.worker("one", &[("RECIPE", &foreman.recipe(recipe)), ("NPM_REGISTRY", "http://127.0.0.1:9")]);
+    for (path, said) in [("src/here", "in src, plans/core.md"), (".", "in the root, plans/core.md")] {
+        let mut order = foreman.grant(0, "@acme/core").await;
+        order.package_path = path.parse().unwrap();
+        foreman.send(&order).await;
+        let result = foreman.outcome(&order).await;
+        assert_eq!(result.outcome, Outcome::Published, "{result:?}");
+        foreman.log_until(&order.build_id, &format!("show| {path}: {said}")).await;
+    }
+    let mut order = foreman.grant(0, "@acme/core").await;
+    order.package_path = "src/none".parse().unwrap();
+    foreman.send(&order).await;
+    let result = foreman.outcome(&order).await;
+    assert_eq!((result.outcome, result.retry), (Outcome::Failed, false), "{result:?}");
+    assert_eq!(result.error.as_deref(), Some("the workspace has no folder src/none"));
+    until("a heartbeat with the protocol", || async {
+        foreman.workers().await.values().find(|worker| worker.protocol == PROTOCOL).map(|_| ())
+    })
+    .await;
 }
 
 #[test]
