@@ -84,9 +84,11 @@ fn a_path_of_another_shape_is_ignored_with_one_event() {
         line.poll(&wrong, 99);
     }
     assert_eq!(told(&line), 1, "each poll names it again");
+    line.poll(&[Package { priority: 9, ..with_path("a", json!("../a")) }], 99);
+    assert_eq!(told(&line), 1, "the same path with another priority is no news");
     line.dispatch();
     let paths: Vec<_> = line.orders.iter().map(|order| order.package_path.as_str().to_owned()).collect();
-    assert_eq!(paths, ["src/good", "packages/none", "packages/a", "packages/b", "packages/c"]);
+    assert_eq!(paths, ["packages/a", "src/good", "packages/none", "packages/b", "packages/c"]);
     line.poll(&[with_path("a", json!("a/"))], 99);
     assert_eq!(told(&line), 2, "another one is said again");
     line.poll(&[with_path("a", json!("src/a"))], 99);
