@@ -5,6 +5,8 @@ use std::{collections::BTreeSet, fs, os::unix::fs::symlink, time::Duration};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use packline_domain::{Outcome, record::PROTOCOL};
+use packline_testkit::registry::Registry;
+use serde_json::json;
 
 use crate::{
     foreman::{Foreman, until},
@@ -95,6 +97,36 @@ async fn a_worker_builds_in_the_folder_of_the_order_and_says_that_it_understands
         foreman.workers().await.values().find(|worker| worker.protocol == PROTOCOL).map(|_| ())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_root_is_published_with_its_members_from_the_registry() {
+    let mut foreman = Foreman::new(CLAIM).await;
+    let registry = Registry::start(&foreman.folder().join("registry")).await.unwrap();
+    let write = |file: &str, text: &str| {
+        let file = foreman.workspace().join(file);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    };
+    write("src/core/package.json", r#"{"name": "@acme/core", "version": "1.0.0"}"#);
+    write("src/core/index.js", "module.exports = require.resolve('./package.json')");
+    let test = "node -e \"if (!require('@acme/core').includes('node_modules/@acme/core')) process.exit(3)\"";
+    let root = json!({"name": "@acme/all", "version": "2.0.0", "workspaces": ["src/*"], "scripts": {"test": test},
+        "dependencies": {"@acme/core": "^1.0.0"}});
+    write("package.json", &root.to_string());
+    write("index.js", "");
+    let lock = json!({"name": "@acme/all", "version": "2.0.0", "lockfileVersion": 3, "requires": true, "packages": {
+        "": root, "node_modules/@acme/core": {"resolved": "src/core", "link": true}, "src/core": {"name": "@acme/core", "version": "1.0.0"}}});
+    write("package-lock.json", &lock.to_string());
+    let _worker = foreman.worker("one", &[("NPM_REGISTRY", &registry.url()), ("NPM_TOKEN", "x")]);
+    for (name, path) in [("@acme/core", "src/core"), ("@acme/all", ".")] {
+        let mut order = foreman.grant(0, name).await;
+        order.package_path = path.parse().unwrap();
+        foreman.send(&order).await;
+        let result = foreman.outcome(&order).await;
+        assert_eq!(result.outcome, Outcome::Published, "{result:?}");
+    }
+    assert!(registry.view("@acme/all").await.unwrap().unwrap().versions.contains_key("2.0.0"));
 }
 
 #[test]
