@@ -4,7 +4,7 @@ mod reason;
 mod standing;
 mod state;
 
-pub use reason::{Holder, Reason};
+pub use reason::{Holder, Outdated, Reason};
 pub use standing::{Counts, Standing};
 pub use state::{Active, Retrying, Stall, Stalled, State, Worker, WorkerBuild, WorkerCounts, WorkerState};
 

@@ -10,6 +10,7 @@ pub mod key;
 pub mod log;
 pub mod message;
 pub mod package;
+pub mod path;
 pub mod record;
 pub mod text;
 pub mod time;
@@ -22,6 +23,7 @@ pub use effect::{Effect, Event};
 pub use log::LogEntry;
 pub use message::{Announcement, BuildOrder, BuildResult, PackageStatus, Refused, StatusKind};
 pub use package::{Package, PackageName};
+pub use path::PackagePath;
 pub use time::Timestamp;
 
 /// The version of the wire that this code writes; a message without `schema` is read as 1.

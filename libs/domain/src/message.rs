@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use crate::{
-    BuildId, MAX_PAYLOAD, Outcome, Package, PackageName, Timestamp,
+    BuildId, MAX_PAYLOAD, Outcome, Package, PackageName, PackagePath, Timestamp,
     package::{kind, whole},
     schema,
 };
@@ -144,7 +144,7 @@ pub struct BuildOrder {
     /// What to build.
     pub package_name: PackageName,
     /// Its folder, relative to the workspace root.
-    pub package_path: String,
+    pub package_path: PackagePath,
     /// Its plan, relative to the workspace root; need not exist.
     pub plan_path: String,
     /// Chooses the recipe.
@@ -208,7 +208,7 @@ impl BuildOrder {
             permit_revision: 0,
             granted_at,
             package_name: package.name.clone(),
-            package_path: format!("packages/{}", package.name.unscoped()),
+            package_path: package.folder(),
             plan_path: format!("plans/{}.md", package.name.unscoped()),
             category: package.category.clone(),
             dependencies: package.dependencies.clone(),

@@ -5,7 +5,10 @@ use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
 
-use crate::key;
+use crate::{
+    PackagePath, key,
+    record::{FIRST_PROTOCOL, PROTOCOL},
+};
 
 /// The longest name that npm accepts, in bytes.
 const MAX_NAME: usize = 214;
@@ -32,12 +35,17 @@ pub struct NameError {
 
 impl NameError {
     pub(crate) fn new(name: &str, rule: &'static str) -> Self {
-        let mut shown: String = name.chars().take(60).flat_map(char::escape_debug).collect();
-        if name.chars().count() > 60 {
-            shown.push('…');
-        }
-        Self { name: shown, rule }
+        Self { name: shown(name), rule }
     }
+}
+
+/// A text of a stranger in a line for people.
+pub(crate) fn shown(text: &str) -> String {
+    let mut shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
+    if text.chars().count() > 60 {
+        shown.push('…');
+    }
+    shown
 }
 
 /// An npm package name, `name` or `@scope/name`.
@@ -54,7 +62,7 @@ impl PackageName {
         &self.0
     }
 
-    /// The name without its scope: the folder below `packages/`.
+    /// The name without its scope: the folder below `packages/` of a package that has no path.
     pub fn unscoped(&self) -> &str {
         self.0.split_once('/').map_or(&self.0, |(_, name)| name)
     }
@@ -158,7 +166,7 @@ impl<'de> Deserialize<'de> for PackageName {
 
 /// A package as it is announced, with whatever fields of their own its owners gave it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", from = "Stored")]
 pub struct Package {
     /// Its npm name.
     pub name: PackageName,
@@ -174,10 +182,51 @@ pub struct Package {
     /// Chooses the recipe; `unknown` where none is given.
     #[serde(default = "no_category")]
     pub category: String,
-    /// Unknown fields, kept and passed on.
+    /// Its folder in the workspace, where it is another than [`PackagePath::of_name`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PackagePath>,
+    /// Unknown fields, kept and passed on; also a `path` of another shape than [`PackagePath`].
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
+
+/// A [`Package`] as it is read: what stands in `path` is a path or one of its owners' own fields.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Stored {
+    name: PackageName,
+    #[serde(default)]
+    priority: i64,
+    #[serde(default)]
+    dependencies: Vec<PackageName>,
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default = "no_category")]
+    category: String,
+    #[serde(flatten)]
+    extra: Map<String, Value>,
+}
+
+impl From<Stored> for Package {
+    fn from(Stored { name, priority, dependencies, id, category, mut extra }: Stored) -> Self {
+        let path = take_path(&mut extra);
+        Self { name, priority, dependencies, id, category, path, extra }
+    }
+}
+
+/// Takes a `path` out of a package's fields; one of another shape stays there.
+fn take_path(fields: &mut Map<String, Value>) -> Option<PackagePath> {
+    let path = match fields.get(PATH) {
+        Some(Value::String(text)) => Some(text.parse().ok()?),
+        Some(Value::Null) => None,
+        Some(_) | None => return None,
+    };
+    fields.remove(PATH);
+    path
+}
+
+/// Where the path of a package stands among its fields.
+const PATH: &str = "path";
 
 fn no_category() -> String {
     NO_CATEGORY.into()
@@ -186,7 +235,34 @@ fn no_category() -> String {
 impl Package {
     /// A package of which only the name is known.
     pub fn named(name: PackageName) -> Self {
-        Self { name, priority: 0, dependencies: Vec::new(), id: None, category: no_category(), extra: Map::new() }
+        Self {
+            name,
+            priority: 0,
+            dependencies: Vec::new(),
+            id: None,
+            category: no_category(),
+            path: None,
+            extra: Map::new(),
+        }
+    }
+
+    /// Its folder in the workspace.
+    pub fn folder(&self) -> PackagePath {
+        self.path.clone().unwrap_or_else(|| PackagePath::of_name(&self.name))
+    }
+
+    /// The protocol that a worker has to speak to build it.
+    pub fn protocol(&self) -> u32 {
+        let elsewhere = self.path.as_ref().is_some_and(|path| !path.is_of_name(&self.name));
+        if elsewhere { PROTOCOL } else { FIRST_PROTOCOL }
+    }
+
+    /// Why the `path` that it was announced with is ignored, where it is.
+    pub fn ignored_path(&self) -> Option<String> {
+        match self.extra.get(PATH)? {
+            Value::String(text) => text.parse::<PackagePath>().err().map(|error| error.to_string()),
+            other => Some(format!("`path` is a string, not {}", kind(other))),
+        }
     }
 
     /// Reads one announced package.
@@ -242,7 +318,8 @@ impl Package {
             Some(Value::String(_)) => return fail(format!("`category` has at most {MAX_CATEGORY} bytes")),
             Some(other) => return fail(format!("`category` is a string, not {}", kind(&other))),
         };
-        Ok(Self { name, priority, dependencies, id, category, extra: fields })
+        let path = take_path(&mut fields);
+        Ok(Self { name, priority, dependencies, id, category, path, extra: fields })
     }
 
     /// Whether `newer` is something else to build: anything but priority, id, category and status differs.
@@ -252,7 +329,9 @@ impl Package {
             extra.remove("status");
             extra
         };
-        self.dependencies != newer.dependencies || without_status(self) != without_status(newer)
+        self.dependencies != newer.dependencies
+            || self.folder() != newer.folder()
+            || without_status(self) != without_status(newer)
     }
 }
 

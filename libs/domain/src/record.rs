@@ -10,7 +10,7 @@ use crate::{
     schema,
 };
 
-pub use crate::worker::{LastPoll, Worker, WorkerBuild};
+pub use crate::worker::{FIRST_PROTOCOL, LastPoll, PROTOCOL, Worker, WorkerBuild};
 
 /// Key of [`Leader`] in the buckets `orchestrator` and `poller`.
 pub const LEADER: &str = "leader";

@@ -4,6 +4,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::{BuildId, Timestamp, schema};
 
+/// The protocol that a worker speaks whose record names none: it builds packages in `packages/<unscoped name>` only.
+pub const FIRST_PROTOCOL: u32 = 1;
+
+/// The protocol that workers of this release speak. It grows only with orders that an older worker would build wrongly.
+pub const PROTOCOL: u32 = 2;
+
+fn first_protocol() -> u32 {
+    FIRST_PROTOCOL
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_first(protocol: &u32) -> bool {
+    *protocol == FIRST_PROTOCOL
+}
+
 /// `workers.<host>-<random>`: one worker process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -15,6 +30,9 @@ pub struct Worker {
     pub host: String,
     /// Of the program.
     pub version: String,
+    /// Which orders it understands: those that need this number or a lower one.
+    #[serde(default = "first_protocol", skip_serializing_if = "is_first")]
+    pub protocol: u32,
     /// How many builds it takes at a time; 0 while it stops or rests.
     pub slots: u32,
     /// CLAIM that it obeys, in milliseconds.

@@ -4,8 +4,8 @@
 use packline_domain::{
     Attempt, BuildId, Command, Mode, PackageName, Timestamp,
     answer::{
-        Active, Counts, History, Holder, Queue, QueueQuestion, QueueRow, Reason, Retrying, Stall, Stalled, Standing,
-        State, Told, Why, Worker, WorkerBuild, WorkerCounts, WorkerState,
+        Active, Counts, History, Holder, Outdated, Queue, QueueQuestion, QueueRow, Reason, Retrying, Stall, Stalled,
+        Standing, State, Told, Why, Worker, WorkerBuild, WorkerCounts, WorkerState,
     },
     control::{LastControl, Origin},
     record::Ending,
@@ -165,7 +165,10 @@ fn why_with_every_kind_of_reason() {
         Reason::Cycle { packages: vec![core()] },
         Reason::Dependency { package_name: core(), state: Standing::Failed },
         Reason::Backoff { until: at(1) },
-        Reason::NoWorker,
+        Reason::NoWorker { outdated: None },
+        Reason::NoWorker {
+            outdated: Some(Outdated { worker: "h-1".into(), version: "0.0.9".into(), protocol: 1, needs: 2 }),
+        },
         Reason::NoSlot { slots: 2 },
         Reason::NoPermit { limit: 1, holders: vec![holder.clone()] },
         Reason::Turn { ahead: 3 },

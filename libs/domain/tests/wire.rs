@@ -21,7 +21,7 @@ fn at(seconds: i64) -> Timestamp {
 
 fn package() -> Package {
     Package::parse(&json!({"name": "@acme/core", "priority": 100, "dependencies": ["@acme/base", "lodash.merge"],
-        "id": "42", "category": "utils", "ref": "main"}))
+        "id": "42", "category": "utils", "path": "src/core", "ref": "main"}))
     .unwrap()
 }
 
@@ -290,6 +290,7 @@ fn records() {
             schema: 1,
             host: "host".into(),
             version: "0.1.0".into(),
+            protocol: 2,
             slots: 2,
             claim_millis: 30000,
             since: at(0),

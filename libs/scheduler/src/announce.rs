@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use packline_domain::{
-    Command, Package, SCHEMA,
+    Command, Package, PackageName, PackagePath, SCHEMA,
     control::Origin,
     record::{Ending, Intended, Intention, Queue, State},
 };
@@ -47,23 +47,27 @@ impl Step<'_> {
         let source = Source { reported_through, began: self.begin_slice(slice)? };
         let (mut queued, mut again, mut replaced, mut ignored) = (0, 0, 0, 0);
         let mut named = None;
+        let mut ignored_paths = Vec::new();
         let before = self.state.packages.counts.waiting();
         for package in packages {
             let name = package.name.clone();
-            match self.announce(package, &source) {
+            let ignored_path = self.newly_ignored_path(&package);
+            let fate = self.announce(package, &source);
+            match fate {
                 Fate::Queued => queued += 1,
                 Fate::Again => again += 1,
-                Fate::Replaced => {
-                    replaced += 1;
-                    continue;
-                }
+                Fate::Replaced => replaced += 1,
                 Fate::Ignored => {
                     ignored += 1;
                     continue;
                 }
             }
-            named = Some(name);
+            ignored_paths.extend(ignored_path.map(|why| (name.clone(), why)));
+            if !matches!(fate, Fate::Replaced) {
+                named = Some(name);
+            }
         }
+        self.tell_ignored_paths(&ignored_paths);
         let Some(name) = named else { return Ok(()) };
         let mut message = if queued + again == 1 && again == 0 {
             format!("queued {name}")
@@ -79,6 +83,26 @@ impl Step<'_> {
         let about = (queued + again == 1).then_some(&name);
         self.tell_command("queued", about, &Origin::default(), message);
         Ok(())
+    }
+
+    /// Why the path of an announced package is ignored, where its record does not have that path already.
+    fn newly_ignored_path(&self, package: &Package) -> Option<String> {
+        let why = package.ignored_path()?;
+        let known = self.queue(&package.name).and_then(|old| old.package.ignored_path());
+        (known.as_ref() != Some(&why)).then_some(why)
+    }
+
+    /// One event for all of an announcement: there may be very many.
+    fn tell_ignored_paths(&mut self, ignored: &[(PackageName, String)]) {
+        let Some((name, why)) = ignored.first() else { return };
+        let others = match ignored.len() - 1 {
+            0 => String::new(),
+            1 => ", like that of 1 other package".to_owned(),
+            more => format!(", like those of {more} other packages"),
+        };
+        let folder = PackagePath::of_name(name);
+        let message = format!("the path of {name} is ignored{others}; it is built in {folder}: {why}");
+        self.tell("pathIgnored", name, None, message);
     }
 
     /// Notes how far a long announcement has come; the commit that began it.

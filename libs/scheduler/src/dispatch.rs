@@ -23,7 +23,7 @@ impl Step<'_> {
         let room = permits.room(self.state.control.max_concurrent).min(limit);
         // No start changes the place of another package that is ready: what a ready package needs is
         // published, so it waits for nobody.
-        let first: Vec<Id> = packages.ready.iter().take(room).map(|rank| rank.id).collect();
+        let first: Vec<Id> = self.state.startable().take(room).collect();
         for (id, number) in first.into_iter().zip(permits.free_numbers()) {
             let node = packages.node(id);
             if let Some(queue) = node.queue.as_deref() {

@@ -139,6 +139,7 @@ impl Step<'_> {
         let Some(mut queue) = self.queue(&name).cloned() else { return };
         // A cancel that is not worked off yet wins over the stop that was before it.
         let ending = self.cancel_pending(&queue).map(Ending::Cancel).or_else(|| permit.ending.clone());
+        let end = self.believed(&queue.package, end);
         let class = end.class(ending.as_ref());
         let reason = class.map(|_| end.reason(ending.as_ref(), self.state.config.build_deadline));
         let mut retries = self.retries(&name).cloned().unwrap_or_else(no_retries);

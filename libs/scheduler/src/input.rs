@@ -8,7 +8,7 @@ use packline_domain::{
     record::Permit,
 };
 
-use crate::Withdrawal;
+use crate::{Behind, Withdrawal};
 
 /// The circumstances of one step; the scheduler knows no other clock and no other chance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +108,11 @@ pub enum Input {
     WorkersSeen {
         /// Slots by worker.
         live: BTreeMap<String, u32>,
+    },
+    /// All workers that speak a lower protocol than this release, by name.
+    WorkersBehind {
+        /// What is known of each.
+        behind: BTreeMap<String, Behind>,
     },
     /// A worker is lost and never comes back; what it holds ends by [`crate::Scheduler::plan_withdrawal`].
     WorkerLost {

@@ -12,6 +12,7 @@ use crate::{
     Action, Config, Input, Now, Refusal, Withdrawal, expiry,
     node::Packages,
     permit::Permits,
+    protocol::Behinds,
     step::{Decision, Step, event},
     text::counted,
     unstored::Other,
@@ -27,6 +28,8 @@ pub struct Scheduler {
     pub(crate) intention: Option<Intention>,
     pub(crate) packages: Packages,
     pub(crate) permits: Permits,
+    /// Workers of earlier releases.
+    pub(crate) behind: Behinds,
     /// The highest serial of a build so far.
     pub(crate) serial: u64,
     /// The next place among equals.
@@ -48,6 +51,7 @@ impl Scheduler {
             intention: None,
             packages: Packages::default(),
             permits: Permits::default(),
+            behind: Behinds::default(),
             serial,
             arrival: 1,
             unstored: BTreeMap::new(),
@@ -66,6 +70,10 @@ impl Scheduler {
             Input::WorkersSeen { live } => {
                 self.permits.see_workers(live);
                 return Ok(Vec::new());
+            }
+            Input::WorkersBehind { behind } => {
+                self.behind.see(behind);
+                return Ok(self.tell_held_back(now).map(Action::Effect).into_iter().collect());
             }
             Input::WorkerLost { worker } => {
                 self.permits.lose(worker);
@@ -89,6 +97,7 @@ impl Scheduler {
         let mut actions = decision.actions();
         self.absorb(now, decision);
         actions.extend(self.tell_entangled(now).map(Action::Effect));
+        actions.extend(self.tell_held_back(now).map(Action::Effect));
         Ok(actions)
     }
 
@@ -118,7 +127,7 @@ impl Scheduler {
 
     /// Whether [`Input::Dispatched`] would start something.
     pub fn can_start(&self) -> bool {
-        self.starts_now() && !self.packages.ready.is_empty() && self.permits.room(self.control.max_concurrent) > 0
+        self.starts_now() && self.permits.room(self.control.max_concurrent) > 0 && self.startable().next().is_some()
     }
 
     pub(crate) fn starts_now(&self) -> bool {

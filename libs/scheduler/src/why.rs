@@ -51,6 +51,9 @@ impl Scheduler {
         if standing == Standing::Unresolvable {
             return Reason::Cycle { packages: self.packages.way_round(name, LOOKED_AT) };
         }
+        if let Some(outdated) = self.outdated(name, standing) {
+            return outdated;
+        }
         let dependencies = || self.waits_for(name).min_by_key(|(_, state)| !needs_somebody(*state));
         backoff(state, standing)
             .or_else(|| dependencies().map(|(name, state)| Reason::Dependency { package_name: name.clone(), state }))
@@ -79,12 +82,19 @@ impl Scheduler {
         let blocked = dependencies.into_iter().take(NAMED);
         reasons.extend(blocked.map(|(name, state)| Reason::Dependency { package_name: name.clone(), state }));
         if standing == Standing::Ready {
+            reasons.extend(self.outdated(name, standing));
             reasons.extend(self.no_room(NAMED));
         }
         if reasons.is_empty() {
             reasons.push(Reason::Turn { ahead: self.ahead_of(name) });
         }
         reasons
+    }
+
+    /// The worker of an earlier release because of which it does not start.
+    fn outdated(&self, name: &PackageName, standing: Standing) -> Option<Reason> {
+        let outdated = self.held_back_by(&self.package(name)?.package).filter(|_| standing == Standing::Ready)?;
+        Some(Reason::NoWorker { outdated: Some(outdated) })
     }
 
     /// That nothing is started, and who said so.
@@ -103,7 +113,7 @@ impl Scheduler {
             reasons.push(Reason::NoPermit { limit, holders: holders.collect() });
         }
         if self.workers().is_empty() {
-            reasons.push(Reason::NoWorker);
+            reasons.push(Reason::NoWorker { outdated: None });
         } else if held < limit as usize && self.room() == 0 {
             reasons.push(Reason::NoSlot { slots: self.slots() });
         }

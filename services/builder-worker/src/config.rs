@@ -15,7 +15,7 @@ pub struct Config {
     /// How long running builds may go on after SIGTERM before they are handed back
     #[arg(long, env = "GRACE", default_value = "30s", value_parser = duration)]
     pub grace: Duration,
-    /// Folder of the workspace: packages are in `packages/<unscoped name>` below it, and are only read
+    /// Folder of the workspace: packages are in the folders below it that orders name, and are only read
     #[arg(long, env = "WORKSPACE_ROOT", default_value = "/workspace")]
     pub workspace_root: PathBuf,
     /// Registry to install from and publish to [default: the order's, else what npm itself is set to]

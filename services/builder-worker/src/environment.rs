@@ -50,7 +50,7 @@ pub fn of_build(
     set("HOME", shown(&folder.home()));
     set("TMPDIR", shown(&folder.temporary()));
     set("PACKAGE_NAME", order.package_name.to_string());
-    set("PACKAGE_PATH", format!("packages/{}", order.package_name.unscoped()));
+    set("PACKAGE_PATH", order.package_path.to_string());
     set("PLAN_PATH", format!("plans/{}.md", order.package_name.unscoped()));
     // An environment holds no zero bytes, and a category is free text.
     set("CATEGORY", order.category.replace('\0', ""));
@@ -83,13 +83,17 @@ mod tests {
         std::fs::create_dir(place.path().join("scratch")).unwrap();
         let order: BuildOrder = serde_json::from_value(order(&["@acme/a".to_owned()])).unwrap();
         let (scratch, root) = (place.path().join("scratch"), place.path().join("root"));
-        let folder = BuildFolder::prepare(&scratch, &root, &order.build_id, &AtomicBool::new(false)).unwrap();
+        let folder = prepare(&scratch, &root, &order);
         let env = of_build(&order, &folder, Some("http://127.0.0.1:1"), |_| None);
         let general = ["PATH", "LANG", "TERM", "CI", "HOME", "TMPDIR"];
         for name in env.keys().filter(|name| !general.contains(&name.as_str())) {
             assert!(packline_recipe::OWN_VARIABLES.contains(&name.as_str()), "{name}");
         }
         assert_eq!(of_build(&order, &folder, None, |_| None).get("NPM_REGISTRY"), None);
+        let moved = BuildOrder { package_path: "src/core".parse().unwrap(), ..order };
+        let env = of_build(&moved, &folder, None, |_| None);
+        let paths = ["PACKAGE_PATH", "PLAN_PATH"].map(|name| env.get(name).map(String::as_str));
+        assert_eq!(paths, [Some("src/core"), Some("plans/core.md")]);
     }
 
     #[test]
@@ -101,7 +105,7 @@ mod tests {
         }
         let order: BuildOrder = serde_json::from_value(order(&[])).unwrap();
         let (scratch, root) = (place.path().join("scratch"), place.path().join("root"));
-        let folder = BuildFolder::prepare(&scratch, &root, &order.build_id, &AtomicBool::new(false)).unwrap();
+        let folder = prepare(&scratch, &root, &order);
         let shown = |path: &str| place.path().join(path).display().to_string();
         let found = |own: &[(&str, String)]| {
             let own: BTreeMap<&str, String> = own.iter().cloned().collect();
@@ -110,6 +114,11 @@ mod tests {
         assert_eq!(found(&[("HOME", shown("user"))]), Some(shown("user/.rustup")));
         assert_eq!(found(&[("HOME", shown("user")), ("RUSTUP_HOME", shown("rustup"))]), Some(shown("rustup")));
         assert_eq!(found(&[("HOME", shown("rustup"))]), None);
+    }
+
+    fn prepare(scratch: &Path, root: &Path, order: &BuildOrder) -> BuildFolder {
+        let stop = AtomicBool::new(false);
+        BuildFolder::prepare(scratch, root, &order.package_path, &order.build_id, &stop).unwrap()
     }
 
     fn order(dependencies: &[String]) -> serde_json::Value {
@@ -130,7 +139,7 @@ mod tests {
         let of_dependencies = |count: usize| {
             let dependencies: Vec<String> = (0..count).map(|n| format!("@acme/{}{n}", "d".repeat(100))).collect();
             let order: BuildOrder = serde_json::from_value(order(&dependencies)).unwrap();
-            let folder = BuildFolder::prepare(&scratch, &root, &order.build_id, &AtomicBool::new(false)).unwrap();
+            let folder = prepare(&scratch, &root, &order);
             let env = of_build(&order, &folder, Some("http://127.0.0.1:1"), |_| None);
             folder.remove();
             env

@@ -47,6 +47,7 @@ pub(crate) async fn beat_once(worker: &Worker, life: &Life) -> bool {
         schema: SCHEMA,
         host: worker.host.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        protocol: record::PROTOCOL,
         slots: if resting || worker.is_stopping() { 0 } else { worker.config.slots },
         claim_millis: u64::try_from(claim.as_millis()).unwrap_or(u64::MAX),
         since: worker.since,

@@ -202,11 +202,11 @@ async fn prepare(worker: &Arc<Worker>, build: &Arc<Build>) -> Result<BuildFolder
         return Err(Failure::infrastructure("this worker has no scratch folder"));
     };
     let (scratch, root) = (scratch.builds(), worker.config.workspace_root.clone());
-    let id = build.order.build_id.clone();
+    let (id, path) = (build.order.build_id.clone(), build.order.package_path.clone());
     let stop = Arc::new(AtomicBool::new(false));
     let mut copying = tokio::task::spawn_blocking({
         let stop = Arc::clone(&stop);
-        move || BuildFolder::prepare(&scratch, &root, &id, &stop)
+        move || BuildFolder::prepare(&scratch, &root, &path, &id, &stop)
     });
     let copied = tokio::select! {
         copied = &mut copying => copied,

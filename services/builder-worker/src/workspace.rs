@@ -3,13 +3,14 @@
 //!
 //! A package needs:
 //! - its own folder and its plan;
-//! - the files beside `packages`, of at most 1 MiB each: compiler settings and the like;
-//! - the other folders beside `packages` (`scripts`, `config`, …), of at most 1,000 files and 32 MiB each;
+//! - the files at the root, of at most 1 MiB each: compiler settings and the like;
+//! - the folders at the root that hold no packages (`scripts`, `config`, …), of at most 1,000 files and 32 MiB each;
 //!   of those that begin with a dot only `.config`.
 //!
-//! It does not need its siblings: dependencies come from the registry. So neither `packages` nor any other
-//! folder of members (`workspaces` of the root's `package.json`) is copied, or even looked into, and a build
-//! costs the same however many packages there are. `node_modules`, `.git`, `.packline` and `.npmrc` are left
+//! It does not need its siblings: dependencies come from the registry. So neither the folder that holds the package,
+//! nor `packages`, nor any other folder of members (`workspaces` of the root's `package.json`) is copied, or even
+//! looked into, and a build costs the same however many packages there are. A package that is the root itself has all
+//! of the root but members. `node_modules`, `.git`, `.packline` and `.npmrc` are left
 //! out at the top of the package, at every level elsewhere; at the root also lock files and `.env`, and the folder
 //! in which workers have their scratch. Deeper in the package they are fixtures and templates, which npm packs or
 //! tests read. A link that leads out of what is copied is left out: npm packs no links, and the package may do
@@ -18,6 +19,7 @@
 //! Files share their blocks with the source where the file system can.
 
 mod links;
+mod members;
 mod shared;
 mod tree;
 
@@ -28,12 +30,14 @@ use std::{
     sync::atomic::AtomicBool,
 };
 
-use packline_domain::{BuildId, PackageName};
+use nix::errno::Errno;
+use packline_domain::{BuildId, PackagePath};
 
 use crate::git;
 
 pub use links::{links, not_packed};
-use tree::{Copier, Part};
+use members::Members;
+use tree::{Copier, Part, is_left_out};
 
 /// Why there is no copy.
 #[derive(Debug, thiserror::Error)]
@@ -62,15 +66,21 @@ pub struct BuildFolder {
 }
 
 impl BuildFolder {
-    /// Copies what a package needs from the workspace at `root` to a new folder below `scratch`; breaks off
-    /// soon, also within a file, once `stop` is true. Blocks.
+    /// Copies what the package at `path` needs from the workspace at `root` to a new folder below `scratch`; breaks
+    /// off soon, also within a file, once `stop` is true. Blocks.
     ///
     /// # Errors
     /// See [`WorkspaceError`]; nothing is left behind.
-    pub fn prepare(scratch: &Path, root: &Path, build: &BuildId, stop: &AtomicBool) -> Result<Self, WorkspaceError> {
+    pub fn prepare(
+        scratch: &Path,
+        root: &Path,
+        path: &PackagePath,
+        build: &BuildId,
+        stop: &AtomicBool,
+    ) -> Result<Self, WorkspaceError> {
         let base = scratch.join(format!("{}.{}", build.package.key().replace('/', "+"), build.serial));
         let mut folder = Self { package: base.join("workspace"), base, left_out: Vec::new(), commit: None };
-        let copied = folder.fill(root, &build.package, stop);
+        let copied = folder.fill(root, path, build, stop);
         if copied.is_err() {
             folder.remove();
         }
@@ -120,38 +130,56 @@ impl BuildFolder {
         }
     }
 
-    fn fill(&mut self, root: &Path, name: &PackageName, stop: &AtomicBool) -> Result<(), WorkspaceError> {
-        let (source, below) = source(root, name)?;
+    fn fill(
+        &mut self,
+        root: &Path,
+        path: &PackagePath,
+        build: &BuildId,
+        stop: &AtomicBool,
+    ) -> Result<(), WorkspaceError> {
+        let (source, below) = (source(root, path)?, path.below_root());
         let root = root.canonicalize()?;
         let scratch = self.beside().canonicalize()?;
         fs::create_dir(&self.base)?;
         for folder in [self.root(), self.home(), self.temporary(), self.tarball(), self.settings()] {
             fs::create_dir(folder)?;
         }
-        self.package = self.root().join(&below);
         self.commit = git::head(&source);
-        let copier = Copier { root: &root, package: &below, target: &self.root(), scratch: &scratch, stop };
+        let manifest = shared::manifest(&root)?;
+        let members = Members::of(&root, &manifest, below);
+        let target = self.root();
+        let copier =
+            Copier { root: &root, package: below, members: &members, target: &target, scratch: &scratch, stop };
+        if path.is_root() {
+            return copier.copy_root(&manifest, &mut self.left_out);
+        }
+        self.package = target.join(below);
         let found = copier.list(&source)?;
-        copier.copy(&source, &below, found, Part::Package, &mut self.left_out)?;
-        copier.copy_shared(&mut self.left_out)?;
-        copier.copy_plan(name)
+        copier.copy(&source, below, found, Part::Package, &mut self.left_out)?;
+        copier.copy_shared(&manifest, &mut self.left_out)?;
+        copier.copy_plan(&build.package)
     }
 }
 
-/// The package's folder, resolved, and its path below the root.
-fn source(root: &Path, name: &PackageName) -> Result<(PathBuf, PathBuf), WorkspaceError> {
-    let below = Path::new("packages").join(name.unscoped());
-    let folder = root.join(&below);
-    match folder.canonicalize() {
+/// The package's folder, resolved.
+fn source(root: &Path, path: &PackagePath) -> Result<PathBuf, WorkspaceError> {
+    let refuse = |why: String| Err(WorkspaceError::Refused(why));
+    let below = path.below_root();
+    if let Some(part) = below.iter().find(|part| is_left_out(part)) {
+        return refuse(format!("no package is built in {path}: {} is never copied", part.display()));
+    }
+    match root.join(below).canonicalize() {
         Ok(resolved) if !resolved.starts_with(root.canonicalize()?) => {
-            Err(WorkspaceError::Refused(format!("{} leads out of the workspace", below.display())))
+            refuse(format!("{path} leads out of the workspace"))
         }
-        Ok(resolved) if resolved.is_dir() => Ok((resolved, below)),
-        Ok(_) => Err(WorkspaceError::Refused(format!("{} is no folder", below.display()))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(WorkspaceError::Refused(format!("the workspace has no folder {}", below.display())))
-        }
-        Err(error) => Err(error.into()),
+        Ok(resolved) if resolved.is_dir() => Ok(resolved),
+        Ok(_) => refuse(format!("{path} is no folder")),
+        Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::ENOENT) => refuse(format!("the workspace has no folder {path}")),
+            Some(Errno::ENOTDIR | Errno::ELOOP) => refuse(format!("{path} is no folder")),
+            Some(Errno::ENAMETOOLONG) => refuse(format!("{path} has a part that is longer than a file name may be")),
+            _ => Err(error.into()),
+        },
     }
 }
 

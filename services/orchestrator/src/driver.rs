@@ -10,7 +10,7 @@ use packline_domain::{
     Command, Mode,
     record::{Intended, Intention, Leader, Worker},
 };
-use packline_scheduler::{Input, Now, Scheduler};
+use packline_scheduler::{Behind, Input, Now, Scheduler};
 use packline_service::{Health, Shutdown};
 
 use crate::{
@@ -85,6 +85,8 @@ pub(crate) struct Driver {
     pub(crate) effect_keys: BTreeMap<u32, u64>,
     /// Slots of live workers as the scheduler was last told.
     pub(crate) live: BTreeMap<String, u32>,
+    /// Workers of earlier releases, as the scheduler was told last.
+    pub(crate) behind: BTreeMap<String, Behind>,
     /// A long announcement that is being worked off.
     pub(crate) long: Option<Long>,
     /// An input that made the scheduler panic.

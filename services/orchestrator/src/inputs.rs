@@ -189,6 +189,10 @@ impl Driver {
                 if permit.is_some_and(|permit| permit.build_id == result.build_id) {
                     batch.name_revision(result.permit, result.permit_revision);
                 }
+                // A worker's record is stored before its results.
+                if let Some(input) = self.newly_behind() {
+                    batch.absorb(self.apply(&self.now(), input)?);
+                }
                 let actions = self.apply(&self.now(), Input::Finished(Box::new(result)))?;
                 batch.absorb(actions);
             }

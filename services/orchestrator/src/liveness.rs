@@ -4,7 +4,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use packline_domain::{answer::WorkerState, record::Worker};
+use packline_domain::{
+    answer::WorkerState,
+    record::{PROTOCOL, Worker},
+};
+use packline_scheduler::Behind;
 
 /// How much longer than CLAIM a worker must be silent before it counts as lost.
 const MARGIN: Duration = Duration::from_secs(5);
@@ -117,6 +121,16 @@ impl Liveness {
             .collect()
     }
 
+    /// Workers whose record names a lower protocol than that of this release.
+    pub(crate) fn behind(&self, now: Instant, claim: Duration) -> BTreeMap<String, Behind> {
+        let behind = |(name, watched): (&String, &Watched)| {
+            let record = watched.record.as_ref().filter(|record| record.protocol < PROTOCOL)?;
+            let live = is_fresh(record, now.saturating_sub(watched.still_since), claim);
+            Some((name.clone(), Behind { version: record.version.clone(), protocol: record.protocol, live }))
+        };
+        self.workers.iter().filter_map(behind).collect()
+    }
+
     /// Workers that have stood still for CLAIM and [`MARGIN`]: lost, once their key is read once more
     /// and still has the revision that is returned.
     pub(crate) fn overdue(&self, now: Instant, claim: Duration) -> Vec<(String, u64)> {
@@ -216,12 +230,26 @@ mod tests {
             schema: 1,
             host: "h".into(),
             version: "1".into(),
+            protocol: PROTOCOL,
             slots,
             claim_millis: 30_000,
             since: Timestamp::default(),
             resting: None,
             builds: vec![],
         })
+    }
+
+    #[test]
+    fn a_worker_that_speaks_less_is_behind_for_as_long_as_its_key_is_watched() {
+        let mut liveness = Liveness::default();
+        let old = worker(0).map(|worker| Worker { protocol: 1, version: "0.0.9".into(), ..worker });
+        liveness.seen(at(0), "old", 1, old);
+        liveness.seen(at(0), "new", 1, worker(2));
+        let behind = |live| BTreeMap::from([("old".to_owned(), Behind { version: "0.0.9".into(), protocol: 1, live })]);
+        assert_eq!(liveness.behind(at(15), CLAIM), behind(true), "without slots as well");
+        assert_eq!(liveness.behind(at(16), CLAIM), behind(false));
+        liveness.declare_lost(at(36), "old", false);
+        assert_eq!(liveness.behind(at(36), CLAIM), BTreeMap::new());
     }
 
     #[test]

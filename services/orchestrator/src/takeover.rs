@@ -111,6 +111,7 @@ pub(crate) async fn take(
         permits,
         effect_keys: recovered.effect_keys,
         live: BTreeMap::new(),
+        behind: BTreeMap::new(),
         long: None,
         poison,
         skipped: Vec::new(),

@@ -37,7 +37,20 @@ impl Driver {
             self.live.clone_from(&live);
             self.feed(batch, &now, Input::WorkersSeen { live })?;
         }
+        if let Some(input) = self.newly_behind() {
+            self.feed(batch, &now, input)?;
+        }
         self.knows_workers |= self.liveness.is_read();
         Ok(())
+    }
+
+    /// Which workers are of an earlier release, where the scheduler was told otherwise last.
+    pub(crate) fn newly_behind(&mut self) -> Option<Input> {
+        let behind = self.liveness.behind(self.clock.monotonic(), self.config.claim);
+        if behind == self.behind {
+            return None;
+        }
+        self.behind.clone_from(&behind);
+        Some(Input::WorkersBehind { behind })
     }
 }

@@ -32,15 +32,19 @@ pub(crate) fn counted(counts: Counts) -> Value {
 }
 
 fn summary(entry: &Entry) -> Value {
-    let Package { name, priority, dependencies, id, category, .. } = &entry.package;
-    json!({
+    let Package { name, priority, dependencies, id, category, path, .. } = &entry.package;
+    let mut value = json!({
         "id": id,
         "name": name,
         "priority": priority,
         "dependencies": dependencies,
         "category": category,
         "status": entry.status.as_str(),
-    })
+    });
+    if let (Some(fields), Some(path)) = (value.as_object_mut(), path) {
+        fields.insert("path".into(), path.as_str().into());
+    }
+    value
 }
 
 /// A package, with what was last said about it.

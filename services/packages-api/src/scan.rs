@@ -7,7 +7,7 @@ use std::{
 };
 
 use globset::{GlobBuilder, GlobMatcher};
-use packline_domain::{Package, PackageName};
+use packline_domain::{Package, PackageName, PackagePath};
 use serde_json::{Value, json};
 
 /// What a workspace holds.
@@ -74,12 +74,11 @@ pub fn scan(root: &Path) -> Result<Found, ScanError> {
                     found.left_out.push(folder);
                 }
                 None => {
-                    let expected = Path::new("packages").join(name.unscoped());
-                    if expected != folder {
+                    if member.package.folder().below_root() != folder {
                         found.notes.push(format!(
-                            "{name} stands in {}; workers look for it in {}",
-                            folder.display(),
-                            expected.display()
+                            "{name} is in {:?}, which is no path of a package; workers look for it in {}",
+                            folder,
+                            member.package.folder()
                         ));
                     }
                     members.insert(name, member);
@@ -125,12 +124,15 @@ impl Member {
             Some(own @ Value::Object(_)) => own,
             Some(_) => return Err("`packline` in its package.json is an object with `priority` and `category`".into()),
         };
-        let package = Package::parse(&json!({
+        let mut package = Package::parse(&json!({
             "name": manifest.get("name").unwrap_or(&Value::Null),
             "priority": own.get("priority"),
             "category": own.get("category"),
             "version": manifest.get("version"),
         }))?;
+        // Those who poll see no difference where a package is in the usual folder.
+        let path = folder.to_str().and_then(|text| text.parse::<PackagePath>().ok());
+        package.path = path.filter(|path| !path.is_of_name(&package.name));
         let names = |field: &str| match manifest.get(field) {
             Some(Value::Object(entries)) => entries.keys().cloned().collect::<Vec<_>>(),
             _ => Vec::new(),

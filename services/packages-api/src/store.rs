@@ -10,13 +10,13 @@ use std::{
     time::SystemTime,
 };
 
-use packline_domain::{Package, PackageName, Timestamp};
+use packline_domain::{Package, PackageName, PackagePath, Timestamp, path::PathError};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use serde_json::{Map, Value};
 
 pub use overview::{Counts, Mark};
 
-const COLUMNS: &str = "id, name, priority, category, dependencies, status, metadata, changed_at, version";
+const COLUMNS: &str = "id, name, priority, category, dependencies, status, metadata, changed_at, version, path";
 
 /// Where a package stands for the catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,7 +210,8 @@ impl Store {
     }
 
     /// Writes what a scan found, all or nothing: new packages are to be built, and so are those that are done
-    /// and have another version since; other known ones are described anew and stay where they stand.
+    /// and have another version since, or failed and are in another folder since; other known ones are described
+    /// anew and stay where they stand.
     ///
     /// # Errors
     /// When the database fails.
@@ -226,19 +227,24 @@ impl Store {
                 }
                 Some(known) => {
                     let renewed = note_version(&transaction, package)?;
+                    if known.package.path != package.path {
+                        try_again(&transaction, package)?;
+                    }
                     if !renewed && describes_the_same(&known.package, package) {
                         merged.same += 1;
                         continue;
                     }
                     transaction
                         .prepare_cached(
-                            "UPDATE packages SET priority = ?2, category = ?3, dependencies = ?4 WHERE name = ?1",
+                            "UPDATE packages SET priority = ?2, category = ?3, dependencies = ?4, path = ?5
+                             WHERE name = ?1",
                         )?
                         .execute(params![
                             package.name.as_str(),
                             package.priority,
                             package.category,
-                            dependencies(package)
+                            dependencies(package),
+                            path(package)
                         ])?;
                     merged.changed += 1;
                 }
@@ -252,8 +258,8 @@ impl Store {
 fn insert(transaction: &Transaction<'_>, package: &Package) -> Result<(), StoreError> {
     transaction
         .prepare_cached(
-            "INSERT INTO packages (name, priority, category, dependencies, status, changed_at, version)
-             VALUES (?1, ?2, ?3, ?4, 'ready', ?5, ?6)",
+            "INSERT INTO packages (name, priority, category, dependencies, status, changed_at, version, path)
+             VALUES (?1, ?2, ?3, ?4, 'ready', ?5, ?6, ?7)",
         )?
         .execute(params![
             package.name.as_str(),
@@ -261,7 +267,8 @@ fn insert(transaction: &Transaction<'_>, package: &Package) -> Result<(), StoreE
             package.category,
             dependencies(package),
             now(),
-            version(package)
+            version(package),
+            path(package)
         ])?;
     Ok(())
 }
@@ -269,6 +276,22 @@ fn insert(transaction: &Transaction<'_>, package: &Package) -> Result<(), StoreE
 /// The version of a package as its scan found it.
 fn version(package: &Package) -> Option<&str> {
     package.extra.get("version").and_then(serde_json::Value::as_str)
+}
+
+/// The folder of a package, where it is another than its name says.
+fn path(package: &Package) -> Option<&str> {
+    package.path.as_ref().map(PackagePath::as_str)
+}
+
+/// A package that failed where it was before is to be built where it is now.
+fn try_again(transaction: &Transaction<'_>, package: &Package) -> Result<(), StoreError> {
+    transaction
+        .prepare_cached(
+            "UPDATE packages SET status = 'ready', metadata = NULL, changed_at = ?2
+             WHERE name = ?1 AND status = 'failed'",
+        )?
+        .execute(params![package.name.as_str(), now()])?;
+    Ok(())
 }
 
 /// Notes the version that a scan found. Whether it is another than the one known before, which makes a package
@@ -329,7 +352,10 @@ fn dependencies(package: &Package) -> String {
 }
 
 fn describes_the_same(known: &Package, found: &Package) -> bool {
-    known.priority == found.priority && known.category == found.category && known.dependencies == found.dependencies
+    known.priority == found.priority
+        && known.category == found.category
+        && known.dependencies == found.dependencies
+        && known.path == found.path
 }
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
@@ -348,6 +374,8 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     if let Some(version) = row.get::<_, Option<String>>(8)? {
         package.extra.insert("version".to_owned(), version.into());
     }
+    let path = row.get::<_, Option<String>>(9)?.map(|text| text.parse()).transpose();
+    package.path = path.map_err(|error: PathError| unreadable(9, error.to_string()))?;
     let changed_at = Some(row.get(7)?).filter(|millis| *millis > 0).map(Timestamp::from_millis);
     Ok(Entry { package, status, metadata, changed_at })
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use packline_domain::Package;
+use packline_domain::{Package, PackagePath, path::PathError};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     handler::server::{router::tool::ToolRouter, wrapper::Parameters},
@@ -88,6 +88,8 @@ struct AddArguments {
     dependencies: Option<Vec<String>>,
     /// Chooses the recipe; `unknown` by default
     category: Option<String>,
+    /// Its folder in the workspace, `.` for the root; `packages/<unscoped name>` by default
+    path: Option<String>,
 }
 
 /// What became of a package.
@@ -153,10 +155,13 @@ impl Catalogue {
     )]
     async fn add(&self, Parameters(arguments): Parameters<AddArguments>) -> CallToolResult {
         self.answer(move |store| {
-            let AddArguments { name, priority, dependencies, category } = arguments;
+            let AddArguments { name, priority, dependencies, category, path } = arguments;
             let described =
                 json!({ "name": name, "priority": priority, "dependencies": dependencies, "category": category });
-            Ok(detail(&store.add(&Package::parse(&described).map_err(StoreError::Refused)?)?))
+            let mut package = Package::parse(&described).map_err(StoreError::Refused)?;
+            let refuse = |error: PathError| StoreError::Refused(error.to_string());
+            package.path = path.map(|path| path.parse::<PackagePath>()).transpose().map_err(refuse)?;
+            Ok(detail(&store.add(&package)?))
         })
         .await
     }

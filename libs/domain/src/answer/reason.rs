@@ -45,8 +45,12 @@ pub enum Reason {
         /// Not before this.
         until: Timestamp,
     },
-    /// No worker is live.
-    NoWorker,
+    /// No worker is live, or one that is must not take it.
+    NoWorker {
+        /// Which; none where no worker is live.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        outdated: Option<Outdated>,
+    },
     /// Live workers have no free slot.
     NoSlot {
         /// Slots of all live workers.
@@ -94,6 +98,28 @@ pub enum Reason {
     Cancelled(Origin),
 }
 
+/// A live worker of an earlier release, which would build an order wrongly.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Outdated {
+    /// Its name.
+    pub worker: String,
+    /// Of its program.
+    pub version: String,
+    /// The protocol that it speaks.
+    pub protocol: u32,
+    /// The protocol that the order needs.
+    pub needs: u32,
+}
+
+impl fmt::Display for Outdated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { worker, version, protocol, needs } = self;
+        let (worker, version) = (one_line(worker), one_line(version));
+        write!(f, "worker {worker} of version {version} speaks protocol {protocol}, and {needs} is needed")
+    }
+}
+
 /// A build that holds a permit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -121,7 +147,8 @@ impl fmt::Display for Reason {
             }
             Self::Dependency { package_name, state } => write!(f, "needs {package_name}, which is {state}"),
             Self::Backoff { until } => write!(f, "next attempt at {until}"),
-            Self::NoWorker => f.write_str("no worker is live"),
+            Self::NoWorker { outdated: None } => f.write_str("no worker is live"),
+            Self::NoWorker { outdated: Some(outdated) } => write!(f, "{outdated}; it starts when that worker is gone"),
             Self::NoSlot { slots } => write!(f, "all {slots} slots of the live workers are taken"),
             Self::NoPermit { limit, .. } => write!(f, "all {limit} permits are in use"),
             Self::Turn { ahead: 0 } => f.write_str("it is next"),

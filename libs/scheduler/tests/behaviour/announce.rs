@@ -8,6 +8,8 @@ use packline_domain::{
 };
 use packline_scheduler::{Input, Refusal, Slice, Standing};
 
+use serde_json::{Value, json};
+
 use crate::line::{Line, name, package};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -60,6 +62,44 @@ fn of_two_in_one_announcement_the_last_counts() {
     let mut line = Line::of(1);
     line.announce(&[with_ref("a", "one"), with_ref("a", "two")]);
     assert_eq!(line.queue("a").package, with_ref("a", "two"));
+}
+
+#[test]
+fn a_path_of_another_shape_is_ignored_with_one_event() {
+    let with_path = |text: &str, path: Value| Package::parse(&json!({"name": name(text), "path": path})).unwrap();
+    let told = |line: &Line| line.events.iter().filter(|event| event.kind == "pathIgnored").count();
+    let mut line = Line::of(9);
+    line.announce(&[with_path("good", json!("src/good")), with_path("none", json!(null))]);
+    assert_eq!(told(&line), 0);
+    let wrong = [with_path("a", json!("../a")), with_path("b", json!(7)), with_path("c", json!("/c"))];
+    line.announce(&wrong);
+    let event = line.events.iter().find(|event| event.kind == "pathIgnored").unwrap();
+    assert_eq!(
+        event.message,
+        "the path of @t/a is ignored, like those of 2 other packages; it is built in packages/a: `../a` is not the \
+         path of a package: no part of a path is empty, `.` or `..`"
+    );
+    assert_eq!(event.package_name, Some(name("a")));
+    for _ in 0..3 {
+        line.poll(&wrong, 99);
+    }
+    assert_eq!(told(&line), 1, "each poll names it again");
+    line.poll(&[Package { priority: 9, ..with_path("a", json!("../a")) }], 99);
+    assert_eq!(told(&line), 1, "the same path with another priority is no news");
+    line.dispatch();
+    let paths: Vec<_> = line.orders.iter().map(|order| order.package_path.as_str().to_owned()).collect();
+    assert_eq!(paths, ["packages/a", "src/good", "packages/none", "packages/b", "packages/c"]);
+    line.poll(&[with_path("a", json!("a/"))], 99);
+    assert_eq!(told(&line), 2, "another one is said again");
+    line.poll(&[with_path("a", json!("src/a"))], 99);
+    assert_eq!(told(&line), 2);
+    line.announce(&[package("cancelled", 0, &["a"])]);
+    line.command(Command::Cancel { package_name: name("cancelled") });
+    line.poll(&[with_path("cancelled", json!(0))], 99);
+    assert_eq!(told(&line), 2, "what is ignored whole is told by nothing");
+    line.build("a", Outcome::Failed);
+    line.dispatch();
+    assert_eq!(line.orders.last().unwrap().package_path.as_str(), "src/a");
 }
 
 #[test]

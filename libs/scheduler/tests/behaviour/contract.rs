@@ -18,9 +18,13 @@
 //! | a poll too long for one message is split, dependencies first | `services/poller/src/announce.rs`: `a_long_answer_is_split_with_dependencies_first` |
 //! | the poller leaves out packages whose report waits or was refused | `services/poller/src/announce.rs`: `what_the_catalogue_does_not_know_yet_is_left_out` |
 //! | unknown fields are kept where the message is stored and passed on | `contract::fields_that_nobody_knows_reach_the_order` |
+//! | a `path` of another shape is ignored with one event | `announce::a_path_of_another_shape_is_ignored_with_one_event` |
+//! | `path` is the folder in the workspace | `libs/domain/tests/paths.rs`: `hostile_paths_are_refused_in_one_line`, `services/builder-worker/tests/worker/path.rs`: `a_package_has_the_same_around_it_wherever_it_is` |
 //! | at most 256 KiB | `libs/domain/tests/wire.rs`: `an_announcement_that_is_none_is_refused_whole_with_the_reason` |
 //! | a missing `schema` means 1 | `libs/domain/tests/wire.rs`: `messages` |
 //! | every message that Packline publishes carries `schema: 1` | `tests/tests/end_to_end/short/contract.rs`: `every_message_that_packline_publishes_carries_schema_1` |
+//! | an order that a live worker does not understand waits | `protocol::an_order_for_another_folder_waits_while_an_older_worker_is_live_and_others_start`, `protocol::one_event_names_the_worker_and_its_version` |
+//! | … and what such a worker says of it counts as returned | `protocol::what_an_older_worker_says_of_such_an_order_counts_as_returned` |
 //! | `returned` counts for nothing | `finish::what_is_handed_back_counts_for_nothing_and_keeps_its_place` |
 //! | `retry: false`: permanent | `finish::a_permanent_failure_is_not_retried` |
 //! | `cancelled` without `ending` counts as returned | `finish::what_is_handed_back_counts_for_nothing_and_keeps_its_place` |
@@ -75,12 +79,13 @@ fn a_building_package_is_built_again_for_all_but_priority_id_category_and_status
         described
     };
     type Change = fn(&mut Package);
-    let changes: [(Change, bool); 7] = [
+    let changes: [(Change, bool); 8] = [
         (|package| package.priority = 9, false),
         (|package| package.id = Some("P9".into()), false),
         (|package| package.category = "docs".into(), false),
         (|package| drop(package.extra.insert("status".into(), "building".into())), false),
         (|package| package.dependencies.clear(), true),
+        (|package| package.path = "src/a".parse().ok(), true),
         (|package| drop(package.extra.insert("ref".into(), "main".into())), true),
         (|package| drop(package.extra.insert("ref".into(), json!({"deep": [1]}))), true),
     ];

@@ -9,7 +9,7 @@ use packline_domain::{
     effect::{Effect, Event},
     record::{Control, Key, Permit, Queue, Record, State},
 };
-use packline_scheduler::{Action, Config, Input, Now, Refusal, Scheduler, Standing, invariant};
+use packline_scheduler::{Action, Behind, Config, Input, Now, Refusal, Scheduler, Standing, invariant};
 
 /// The scheduler, and all around it that the driver would be.
 pub(crate) struct Line {
@@ -164,6 +164,13 @@ impl Line {
     pub(crate) fn workers(&mut self, live: &[(&str, u32)]) {
         let live = live.iter().map(|(worker, slots)| ((*worker).to_owned(), *slots)).collect();
         self.feed(Input::WorkersSeen { live });
+    }
+
+    /// These workers speak protocol 1; all others that of this release.
+    pub(crate) fn behind(&mut self, behind: &[(&str, bool)]) -> Vec<Action> {
+        let of = |live| Behind { version: "0.0.9".into(), protocol: 1, live };
+        let behind = behind.iter().map(|(worker, live)| ((*worker).to_owned(), of(*live))).collect();
+        self.feed(Input::WorkersBehind { behind })
     }
 
     pub(crate) fn announce(&mut self, packages: &[Package]) -> Vec<Action> {

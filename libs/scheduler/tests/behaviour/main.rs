@@ -10,6 +10,7 @@ mod forecast;
 mod line;
 mod private;
 mod property;
+mod protocol;
 mod restore;
 mod start;
 mod transition;

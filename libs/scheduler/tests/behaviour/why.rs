@@ -62,7 +62,7 @@ fn without_a_permit_it_says_who_holds_them() {
 fn without_a_slot_or_a_worker_it_says_so() {
     let mut line = Line::without_workers(4, Config::default());
     line.announce(&[package("a", 9, &[]), package("b", 0, &[])]);
-    assert_eq!(line.scheduler.why(&name("a")), [Reason::NoWorker]);
+    assert_eq!(line.scheduler.why(&name("a")), [Reason::NoWorker { outdated: None }]);
     line.workers(&[("w", 1)]);
     assert_eq!(line.scheduler.why(&name("a")), [Reason::Turn { ahead: 0 }]);
     assert_eq!(line.scheduler.why(&name("b")), [Reason::Turn { ahead: 1 }]);

@@ -1,16 +1,13 @@
 //! What packages share: the plan of each, and what stands beside them at the root of the workspace.
 
-use std::{
-    fs, io,
-    path::{Component, Path, PathBuf},
-};
+use std::{fs, io, path::Path};
 
 use packline_domain::PackageName;
 use serde_json::Value;
 
 use super::{
     WorkspaceError,
-    tree::{Choice, Copier, PACKAGES, Part, is_left_out},
+    tree::{Choice, Copier, Found, Part, is_left_out},
 };
 
 /// Files beside the packages that builds may refer to (compiler settings and the like) are small.
@@ -23,30 +20,49 @@ const FOLDER_BYTES: u64 = 32 * 1024 * 1024;
 const LOCKS: [&str; 4] = ["package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml"];
 const PLANS: &str = "plans";
 
+/// The root's manifest; null where there is none, or no JSON.
+pub(super) fn manifest(root: &Path) -> io::Result<Value> {
+    match fs::read(root.join("package.json")) {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or(Value::Null)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Value::Null),
+        Err(error) => Err(error),
+    }
+}
+
 impl Copier<'_> {
+    /// Copies the root of the workspace as the package that it is, without its members and without what is left out
+    /// at a root. A lock file stays where it speaks of this package alone.
+    pub(super) fn copy_root(&self, manifest: &Value, left_out: &mut Vec<String>) -> Result<(), WorkspaceError> {
+        let has_members = manifest.get("workspaces").is_some();
+        let found = self.list_chosen(self.root, Part::Package, |found, _| {
+            let text = found.path.to_string_lossy();
+            let at_top = found.path.parent() == Some(Path::new(""));
+            let private = is_private(&text) || has_members && LOCKS.contains(&text.as_ref());
+            let theirs = found.kind.is_dir() && self.members.hold(&found.path);
+            Ok(if at_top && private || theirs { Choice::Skipped } else { Choice::Taken })
+        })?;
+        self.copy(self.root, Path::new(""), found.unwrap_or_default(), Part::Package, left_out)
+    }
+
     /// Copies what stands at the root, beside the packages.
-    pub(super) fn copy_shared(&self, left_out: &mut Vec<String>) -> Result<(), WorkspaceError> {
-        let manifest = match fs::read(self.root.join("package.json")) {
-            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or(Value::Null),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Value::Null,
-            Err(error) => return Err(error.into()),
-        };
-        let members = members(&manifest);
+    pub(super) fn copy_shared(&self, manifest: &Value, left_out: &mut Vec<String>) -> Result<(), WorkspaceError> {
         for entry in fs::read_dir(self.root)? {
             self.go_on()?;
             let entry = entry?;
             let name = entry.file_name();
             let text = name.to_string_lossy();
-            let private = LOCKS.contains(&text.as_ref()) || text.starts_with(".env") || text.starts_with(".yarnrc");
-            if private || is_left_out(&name) {
+            if LOCKS.contains(&text.as_ref()) || is_private(&text) || is_left_out(&name) {
                 continue;
             }
             let (kind, below) = (entry.file_type()?, Path::new(&name));
+            if !kind.is_dir() && self.package.starts_with(below) {
+                continue;
+            }
             if kind.is_dir() {
                 let tools_own = text.starts_with('.') && text != ".config";
-                let theirs = self.scratch.starts_with(entry.path()) || members.iter().any(|member| member == below);
+                let theirs = self.scratch.starts_with(entry.path()) || text == PLANS || self.members.hold(below);
                 if !tools_own && !theirs {
-                    self.copy_folder(below, &members, left_out)?;
+                    self.copy_folder(below, left_out)?;
                 }
             } else if kind.is_symlink() {
                 if !self.copy_link(&entry.path(), &entry.path(), below)? {
@@ -55,7 +71,7 @@ impl Copier<'_> {
             } else if kind.is_file() && entry.metadata()?.len() > FILE_LIMIT {
                 left_out.push(format!("{text} of the workspace root is larger than 1 MiB"));
             } else if kind.is_file() && text == "package.json" {
-                self.write_manifest(&manifest, left_out)?;
+                self.write_manifest(manifest, left_out)?;
             } else if kind.is_file() {
                 self.copy_file(&entry.path(), &self.target.join(below))?;
             }
@@ -76,11 +92,11 @@ impl Copier<'_> {
     }
 
     /// Copies one folder beside the packages; one that is too large is left out whole.
-    fn copy_folder(&self, below: &Path, members: &[PathBuf], left_out: &mut Vec<String>) -> Result<(), WorkspaceError> {
+    fn copy_folder(&self, below: &Path, left_out: &mut Vec<String>) -> Result<(), WorkspaceError> {
         let source = self.root.join(below);
         let mut bytes = 0;
         let found = self.list_chosen(&source, Part::Shared, |found, count| {
-            if members.contains(&below.join(&found.path)) {
+            if self.is_anothers(&below.join(&found.path), found) {
                 return Ok(Choice::Skipped);
             }
             if found.kind.is_file() {
@@ -95,6 +111,11 @@ impl Copier<'_> {
         self.copy(&source, below, found, Part::Shared, left_out)
     }
 
+    /// Whether a place in a folder beside the packages is a member's, or a link on the way to the package.
+    fn is_anothers(&self, below: &Path, found: &Found) -> bool {
+        if found.kind.is_dir() { self.members.hold(below) } else { self.package.starts_with(below) }
+    }
+
     /// The root's manifest without `workspaces`: npm would link siblings.
     fn write_manifest(&self, manifest: &Value, left_out: &mut Vec<String>) -> io::Result<()> {
         let Value::Object(fields) = manifest else {
@@ -107,33 +128,7 @@ impl Copier<'_> {
     }
 }
 
-/// The folders of members, by what stands before the first pattern in each of `workspaces`; and of plans.
-fn members(manifest: &Value) -> Vec<PathBuf> {
-    let workspaces = manifest.get("workspaces");
-    let patterns = workspaces.and_then(|all| all.as_array().or_else(|| all.get("packages")?.as_array()));
-    let folders = patterns.into_iter().flatten().filter_map(Value::as_str).map(|pattern| {
-        let plain = |part: &Component<'_>| !part.as_os_str().to_string_lossy().contains(['*', '?', '[', '{', '!']);
-        let parts = Path::new(pattern).components().filter(|part| *part != Component::CurDir);
-        parts.take_while(plain).collect::<PathBuf>()
-    });
-    folders.filter(|folder| *folder != Path::new("")).chain([PACKAGES.into(), PLANS.into()]).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn the_folders_of_members_are_known_by_what_stands_before_a_pattern() {
-        let of = |workspaces: Value| members(&json!({ "workspaces": workspaces }));
-        let shown = |folders: &[&str]| folders.iter().map(PathBuf::from).collect::<Vec<_>>();
-        assert_eq!(
-            of(json!(["packages/*", "./apps/**", "tools/cli", "*", "!packages/old", 7])),
-            shown(&["packages", "apps", "tools/cli", "packages", "plans"])
-        );
-        assert_eq!(of(json!({"packages": ["libs/{a,b}"]})), shown(&["libs", "packages", "plans"]));
-        assert_eq!(of(json!("packages/*")), shown(&["packages", "plans"]));
-        assert_eq!(members(&Value::Null), shown(&["packages", "plans"]));
-    }
+/// Whether a file at the root may hold what is nobody's business.
+fn is_private(name: &str) -> bool {
+    name.starts_with(".env") || name.starts_with(".yarnrc")
 }

@@ -11,10 +11,7 @@ use std::{
 
 use nix::fcntl::OFlag;
 
-use super::WorkspaceError;
-
-/// Where all packages are.
-pub(super) const PACKAGES: &str = "packages";
+use super::{WorkspaceError, members::Members};
 
 /// Installed or built by others, or settings that would turn npm to another registry.
 const LEFT_OUT: [&str; 4] = ["node_modules", ".git", ".packline", ".npmrc"];
@@ -26,8 +23,10 @@ const PIECE: u64 = 8 * 1024 * 1024;
 pub(super) struct Copier<'a> {
     /// The workspace, resolved.
     pub(super) root: &'a Path,
-    /// The package's folder, below the root of the copy.
+    /// The package's folder, below the root of the copy; empty where it is the root.
     pub(super) package: &'a Path,
+    /// The other packages.
+    pub(super) members: &'a Members,
     /// The root of the copy.
     pub(super) target: &'a Path,
     /// Where builds have their folders, resolved.
@@ -128,7 +127,8 @@ impl Copier<'_> {
             let shown = if part == Part::Package { &path } else { &inner };
             let to = self.target.join(&inner);
             if kind.is_dir() {
-                fs::create_dir(&to)?;
+                // On the way to the package it is there.
+                fs::create_dir_all(&to)?;
                 fs::set_permissions(&to, fs::Permissions::from_mode(0o755))?;
             } else if kind.is_file() {
                 self.copy_file(&from, &to)?;
@@ -188,7 +188,8 @@ impl Copier<'_> {
 
     /// Whether a place below the root may be in the copy: siblings are not.
     fn is_copied(&self, below: &Path) -> bool {
-        below.starts_with(self.package) || !below.starts_with(PACKAGES)
+        let in_package = self.package != Path::new("") && below.starts_with(self.package);
+        in_package || !self.members.hold(below)
     }
 
     /// An error once the copy is to be broken off.

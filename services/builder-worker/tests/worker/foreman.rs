@@ -11,7 +11,7 @@ use std::{
 
 use packline_broker::{Broker, Bucket, BucketName, InOrder, Message, Settings, StreamName, topology};
 use packline_domain::{
-    BuildId, BuildOrder, BuildResult, PackageName, SCHEMA, Timestamp,
+    BuildId, BuildOrder, BuildResult, PackageName, PackagePath, SCHEMA, Timestamp,
     message::OrderConfig,
     record::{Ending, Key, LEADER, Leader, Permit, Worker},
 };
@@ -164,7 +164,7 @@ impl Foreman {
             permit: n,
             permit_revision,
             granted_at: permit.granted_at,
-            package_path: format!("packages/{}", package_name.unscoped()),
+            package_path: PackagePath::of_name(&package_name),
             plan_path: format!("plans/{}.md", package_name.unscoped()),
             package_name,
             category: "unknown".into(),

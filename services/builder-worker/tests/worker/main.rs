@@ -14,6 +14,7 @@ mod links;
 mod log;
 mod npm;
 mod orders;
+mod path;
 mod publish_config;
 mod publisher;
 mod put;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use packline_builder_worker::workspace::BuildFolder;
-use packline_domain::BuildId;
+use packline_domain::{BuildId, PackagePath};
 use tempfile::TempDir;
 
 /// XFS wants 300 MB; the image is sparse.
@@ -71,7 +71,9 @@ fn where_the_file_system_can_a_copy_takes_no_space_of_its_own_and_is_one_all_the
     fs::create_dir(&scratch).unwrap();
     let before = xfs.free();
     let build = BuildId { package: "@acme/core".parse().unwrap(), serial: 1 };
-    let copy = BuildFolder::prepare(&scratch, &root, &build, &AtomicBool::new(false)).unwrap();
+    let copy =
+        BuildFolder::prepare(&scratch, &root, &PackagePath::of_name(&build.package), &build, &AtomicBool::new(false))
+            .unwrap();
     let taken = before.saturating_sub(xfs.free());
     assert!(taken < HUGE / 10, "{taken} bytes were taken for a copy of {HUGE}");
     let copied = copy.package.join("huge");

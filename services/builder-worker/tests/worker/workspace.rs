@@ -9,7 +9,7 @@ use std::{
 };
 
 use packline_builder_worker::workspace::{BuildFolder, WorkspaceError, remove_tree};
-use packline_domain::BuildId;
+use packline_domain::{BuildId, PackagePath};
 use tempfile::TempDir;
 
 pub(crate) struct Place {
@@ -49,16 +49,26 @@ impl Place {
     }
 
     fn prepare_unless(&self, stop: bool) -> Result<BuildFolder, WorkspaceError> {
-        self.prepare_in(&self.scratch(), stop)
+        self.prepare_in(&self.scratch(), "packages/core", &AtomicBool::new(stop))
     }
 
-    fn prepare_in(&self, scratch: &Path, stop: bool) -> Result<BuildFolder, WorkspaceError> {
+    /// The same package in another folder.
+    pub(crate) fn prepare_at(&self, path: &str) -> Result<BuildFolder, WorkspaceError> {
+        self.prepare_in(&self.scratch(), path, &AtomicBool::new(false))
+    }
+
+    fn prepare_in(&self, scratch: &Path, path: &str, stop: &AtomicBool) -> Result<BuildFolder, WorkspaceError> {
         let build = BuildId { package: "@acme/core".parse().unwrap(), serial: 1 };
-        BuildFolder::prepare(scratch, &self.root(), &build, &AtomicBool::new(stop))
+        let path: PackagePath = path.parse().unwrap();
+        BuildFolder::prepare(scratch, &self.root(), &path, &build, stop)
     }
 
     fn refusal(&self) -> String {
-        match self.prepare() {
+        self.refusal_at("packages/core")
+    }
+
+    pub(crate) fn refusal_at(&self, path: &str) -> String {
+        match self.prepare_at(path) {
             Err(WorkspaceError::Refused(why)) => {
                 assert_eq!(fs::read_dir(self.scratch()).unwrap().count(), 0, "nothing is left behind");
                 why
@@ -208,50 +218,13 @@ fn scratch_inside_the_workspace_is_not_copied_into_itself() {
         let scratch = place.root().join(within);
         fs::create_dir_all(&scratch).unwrap();
         place.write(&format!("{within}/others.1/workspace/x"), "");
-        let build = BuildId { package: "@acme/core".parse().unwrap(), serial: 1 };
-        let copy = BuildFolder::prepare(&scratch, &place.root(), &build, &AtomicBool::new(false)).unwrap();
+        let copy = place.prepare_in(&scratch, "packages/core", &AtomicBool::new(false)).unwrap();
         assert_eq!(
             files(&copy.root()),
             ["package.json", "packages/core/package.json", "packages/core/src/index.js"],
             "{within}"
         );
         fs::remove_dir_all(scratch.parent().unwrap()).unwrap();
-    }
-}
-
-/// Other packages, with files of their own.
-fn add_siblings(place: &Place, count: usize) {
-    for n in 0..count {
-        for file in ["package.json", "src/index.js"] {
-            place.write(&format!("packages/p{n}/{file}"), "{}");
-        }
-    }
-}
-
-/// Time would show the load of the machine; that nothing is done for a sibling is exact.
-#[test]
-fn in_a_workspace_of_2000_packages_no_sibling_is_looked_at() {
-    use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-    const SIBLINGS: usize = 1999;
-    let place = Place::new();
-    add_siblings(&place, SIBLINGS);
-    let looks = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();
-    let watch = |folder: &str| {
-        looks.add_watch(&place.root().join(folder), AddWatchFlags::IN_OPEN | AddWatchFlags::IN_ACCESS).unwrap()
-    };
-    let packages = watch("packages");
-    for n in 0..SIBLINGS {
-        watch(&format!("packages/p{n}"));
-    }
-    place.prepare().unwrap();
-    let mut events = Vec::new();
-    while let Ok(more) = looks.read_events() {
-        events.extend(more);
-    }
-    assert!(!events.is_empty(), "the package itself is looked at");
-    for event in events {
-        let of_the_package = event.wd == packages && event.name.as_deref() == Some("core".as_ref());
-        assert!(of_the_package, "{event:?}");
     }
 }
 
@@ -296,10 +269,7 @@ fn the_copy_of_one_huge_file_is_broken_off_as_well() {
     let copied = place.scratch().join("acme+core.1/workspace/packages/core/huge");
     let stop = AtomicBool::new(false);
     let (ended, copied) = std::thread::scope(|threads| {
-        let copying = threads.spawn(|| {
-            let build = BuildId { package: "@acme/core".parse().unwrap(), serial: 1 };
-            BuildFolder::prepare(&place.scratch(), &place.root(), &build, &stop)
-        });
+        let copying = threads.spawn(|| place.prepare_in(&place.scratch(), "packages/core", &stop));
         let mut most = 0;
         while !copying.is_finished() {
             most = fs::metadata(&copied).map_or(0, |file| file.len()).max(most);

@@ -14,7 +14,7 @@ use super::{Store, StoreError};
 const BUSY: Duration = Duration::from_secs(5);
 
 /// What leads from each version of the tables to the next; the database keeps how many it has seen.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     "CREATE TABLE packages (
         id INTEGER PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
@@ -30,6 +30,7 @@ const STEPS: [&str; 3] = [
     CREATE INDEX packages_by_status ON packages (status, changed_at);
     CREATE INDEX packages_by_change ON packages (changed_at);",
     "ALTER TABLE packages ADD COLUMN version TEXT;",
+    "ALTER TABLE packages ADD COLUMN path TEXT;",
 ];
 
 impl Store {
@@ -106,6 +107,7 @@ mod tests {
             );
         }
         let store = Store::open(&file).unwrap();
+        assert_eq!(store.get("P7").unwrap().package.path, None);
         let added = store.add(&Package::named("new".parse().unwrap())).unwrap();
         assert!(added.changed_at.is_some());
     }
@@ -115,6 +117,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("packages.db");
         Connection::open(&file).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
-        assert_eq!(Store::open(&file).unwrap_err().to_string(), "its version is 99; this program knows version 3");
+        assert_eq!(Store::open(&file).unwrap_err().to_string(), "its version is 99; this program knows version 4");
     }
 }

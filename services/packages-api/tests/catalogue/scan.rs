@@ -5,6 +5,7 @@ use std::{
     process::{Command, Output},
 };
 
+use packline_domain::{Package, PackagePath};
 use packline_packages_api::{
     scan::{Found, scan},
     store::{Status, Store},
@@ -106,8 +107,59 @@ fn workspaces_are_patterns_of_folders() {
     assert_eq!(names(&found(json!(["packages/*"]), &members)), ["a"]);
     assert_eq!(names(&found(json!(["./packages/**/", "tools/c"]), &members)), ["a", "b", "c"]);
     assert_eq!(names(&found(json!({"packages": ["{packages,tools}/*", "!tools/old"]}), &members)), ["a", "c"]);
-    let notes = found(json!(["tools/c"]), &members).notes;
-    assert_eq!(notes, ["c stands in tools/c; workers look for it in packages/c"]);
+}
+
+#[test]
+fn the_folder_of_a_member_is_its_path_where_its_name_does_not_say_it() {
+    let members = [
+        ("packages/a", json!({"name": "@acme/a"})),
+        ("packages/deep/b", json!({"name": "@acme/b"})),
+        ("packages/gateway", json!({"name": "@acme/server-gateway"})),
+        ("src/everything", json!({"name": "@acme/server-everything"})),
+        ("mein büro/c", json!({"name": "c"})),
+    ];
+    let found = found(json!(["**"]), &members);
+    let paths: Vec<_> = found.packages.iter().map(|package| package.path.as_ref().map(PackagePath::as_str)).collect();
+    assert_eq!(
+        paths,
+        [None, Some("packages/deep/b"), Some("src/everything"), Some("packages/gateway"), Some("mein büro/c")]
+    );
+    assert!(found.notes.is_empty(), "{:?}", found.notes);
+}
+
+#[test]
+fn a_folder_whose_name_is_no_path_is_said_in_one_line() {
+    let found = found(json!(["src/*"]), &[("src/a\nb", json!({"name": "a"}))]);
+    assert_eq!(found.packages[0].path, None);
+    assert_eq!(
+        found.notes,
+        ["a is in \"src/a\\nb\", which is no path of a package; workers look for it in packages/a"]
+    );
+}
+
+#[test]
+fn a_package_that_failed_in_the_folder_of_its_name_is_to_be_built_where_a_later_scan_finds_it() {
+    let root = workspace(
+        &json!(["src/*"]),
+        &[("src/a", json!({"name": "a"})), ("src/b", json!({"name": "b"})), ("src/c", json!({"name": "c"}))],
+    );
+    let store = Store::open(&root.path().join("packages.db")).unwrap();
+    let found = scan(root.path()).unwrap().packages;
+    // As the last release has stored them.
+    let before: Vec<_> = found.iter().map(|package| Package { path: None, ..package.clone() }).collect();
+    store.merge(&before).unwrap();
+    store.update("a", Status::Failed, None).unwrap();
+    store.update("b", Status::Published, None).unwrap();
+    let merged = store.merge(&found).unwrap();
+    assert_eq!((merged.new, merged.changed, merged.same), (0, 3, 0));
+    let now = |name: &str| store.get(name).unwrap();
+    assert_eq!([now("a").status, now("b").status, now("c").status], [Status::Ready, Status::Published, Status::Ready]);
+    assert_eq!(now("a").package.folder().as_str(), "src/a");
+    store.update("a", Status::Failed, None).unwrap();
+    assert_eq!(store.merge(&found).unwrap().same, 3);
+    assert_eq!(now("a").status, Status::Failed, "the same folder is no news");
+    store.merge(&before).unwrap();
+    assert_eq!(now("a").package.path, None, "it moved to packages/a");
 }
 
 #[test]

@@ -64,6 +64,19 @@ async fn add_the_example(client: &Client) {
 }
 
 #[tokio::test]
+async fn a_path_is_answered_where_there_is_one_and_a_wrong_one_refused() {
+    let folder = TempDir::new().unwrap();
+    let client = in_process(&folder.path().join("packages.db")).await;
+    answer(&client, "packages_add", json!({"name": "moved", "path": "src/moved"})).await;
+    answer(&client, "packages_add", json!({"name": "usual"})).await;
+    let queue = answer(&client, "packages_get_build_queue", json!({})).await;
+    assert_eq!(queue["packages"][0]["path"], json!("src/moved"));
+    assert_eq!(queue["packages"][1].get("path"), None);
+    let line = refusal(&client, "packages_add", json!({"name": "out", "path": "../out"})).await;
+    assert_eq!(line, "`../out` is not the path of a package: no part of a path is empty, `.` or `..`");
+}
+
+#[tokio::test]
 async fn the_build_queue_has_dependencies_first_then_priority() {
     let folder = TempDir::new().unwrap();
     let client = in_process(&folder.path().join("packages.db")).await;

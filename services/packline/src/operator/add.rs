@@ -3,7 +3,7 @@
 use anyhow::Context;
 use packline_broker::{Broker, BucketName, Message, StreamName, topology};
 use packline_domain::{
-    Announcement, PackageName,
+    Announcement, PackageName, PackagePath,
     answer::Why,
     record::{LEADER, Leader},
 };
@@ -36,6 +36,9 @@ pub(crate) struct Settings {
     /// Chooses the phases of a recipe
     #[arg(long, default_value = "unknown")]
     category: String,
+    /// Its folder in the workspace, `.` for the root; packages/<unscoped name> where it is left out
+    #[arg(long)]
+    path: Option<PackagePath>,
     /// The catalogue's own identity of it
     #[arg(long)]
     id: Option<String>,
@@ -70,6 +73,7 @@ impl Settings {
         let read = Announcement::parse(package.to_string().as_bytes());
         match (read.refused.first(), read.packages.as_slice()) {
             (Some(refused), _) => Err(Unusable(refused.reason.clone())),
+            (None, [one]) if one.ignored_path().is_some() => Err(Unusable(one.ignored_path().unwrap_or_default())),
             (None, [one]) if one.name == self.package && read.reported_through.is_none() => Ok(package),
             (None, _) => Err(Unusable("this is read as a poll: --field packages cannot be announced by hand".into())),
         }
@@ -78,6 +82,9 @@ impl Settings {
     fn fill(&self, all: &mut Map<String, Value>) -> Result<(), Unusable> {
         if let Some(id) = &self.id {
             all.insert("id".into(), json!(id));
+        }
+        if let Some(path) = &self.path {
+            all.insert("path".into(), json!(path));
         }
         for (name, value) in &self.field {
             if all.insert(name.clone(), value.clone()).is_some() {

@@ -5,6 +5,7 @@ mod bench;
 mod demo;
 mod docs;
 mod features;
+mod folders;
 mod last_release;
 mod place;
 mod publishing;

@@ -26,9 +26,14 @@ impl Place {
     pub(crate) fn new() -> Self {
         let place = Self::unwritten();
         fs::create_dir(place.workspace()).unwrap();
-        let root = json!({"name": "own", "private": true, "workspaces": ["packages/*"]});
-        fs::write(place.workspace().join("package.json"), root.to_string()).unwrap();
+        place.workspaces(&["packages/*"]);
         place
+    }
+
+    /// Writes the manifest of the root.
+    pub(crate) fn workspaces(&self, workspaces: &[&str]) {
+        let root = json!({"name": "own", "private": true, "workspaces": workspaces});
+        fs::write(self.workspace().join("package.json"), root.to_string()).unwrap();
     }
 
     /// A workspace on which `packline up` of 766d1c3 has worked.
@@ -56,7 +61,12 @@ impl Place {
 
     /// Writes `@own/<name>`, with `more` in its manifest.
     pub(crate) fn package(&self, name: &str, version: &str, more: &Value) {
-        let folder = self.workspace().join("packages").join(name);
+        self.package_in(&format!("packages/{name}"), name, version, more);
+    }
+
+    /// The same in any folder of the workspace.
+    pub(crate) fn package_in(&self, folder: &str, name: &str, version: &str, more: &Value) {
+        let folder = self.workspace().join(folder);
         fs::create_dir_all(&folder).unwrap();
         let mut manifest = json!({"name": format!("@own/{name}"), "version": version});
         manifest.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

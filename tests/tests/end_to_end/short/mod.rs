@@ -11,6 +11,7 @@ mod line;
 mod logs;
 mod operator;
 mod outcomes;
+mod protocol;
 mod questions;
 mod refusal;
 mod workers;

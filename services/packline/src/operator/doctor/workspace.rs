@@ -25,9 +25,11 @@ pub(super) fn look() -> Finding {
                 "a workspace of npm has a package.json with `workspaces`; with a recipe of your own none is needed";
             Finding::bad(ABOUT, error.to_string(), mend)
         }
-        Ok(found) if found.packages.is_empty() => {
-            Finding::bad(ABOUT, format!("no package in {}", root.display()), "packages stand in packages/<name>")
-        }
+        Ok(found) if found.packages.is_empty() => Finding::bad(
+            ABOUT,
+            format!("no package in {}", root.display()),
+            "`workspaces` of its package.json names the folders of packages",
+        ),
         Ok(found) => {
             let text = format!("{} in {}", counted(found.packages.len(), "package"), root.display());
             match found.notes.as_slice() {

@@ -1,0 +1,70 @@
+//! `packline up` on workspaces whose packages are in other folders than their names say.
+
+use std::fs;
+
+use packline_packages_api::store::Store;
+use packline_testkit::process::Process;
+use serde_json::{Value, json};
+
+use crate::place::{PATIENCE, Place};
+
+async fn code(up: &Process) -> Option<i32> {
+    let ended = tokio::time::timeout(PATIENCE, up.exited()).await;
+    ended.unwrap_or_else(|_| panic!("it goes on and on:\n{}", up.printed())).code()
+}
+
+/// A build that needs what is around the package, and says where it is.
+fn build() -> Value {
+    let script = "node -e \"const fs = require('fs'); JSON.parse(fs.readFileSync('../../tsconfig.json')); \
+                  fs.writeFileSync('built.txt', process.env.PACKAGE_PATH)\"";
+    json!({"scripts": {"build": script}, "files": ["built.txt"]})
+}
+
+/// The text of a file in a tarball of the registry.
+fn packed(place: &Place, name: &str, file: &str) -> String {
+    let tarball = fs::File::open(place.tarball(name, "1.0.0")).unwrap();
+    let mut tarball = tar::Archive::new(flate2::read::GzDecoder::new(tarball));
+    let mut entries = tarball.entries().unwrap().map(Result::unwrap);
+    let entry = entries.find(|entry| entry.path().unwrap().ends_with(file)).unwrap();
+    std::io::read_to_string(entry).unwrap()
+}
+
+#[tokio::test]
+async fn packages_are_published_from_the_folders_that_they_are_in() {
+    let place = Place::new();
+    place.workspaces(&["src/*", "libs/**"]);
+    fs::write(place.workspace().join("tsconfig.json"), "{}").unwrap();
+    place.package_in("src/everything", "server-everything", "1.0.0", &build());
+    let mut needs = build();
+    needs["dependencies"] = json!({"@own/server-everything": "^1.0.0"});
+    place.package_in("src/memory", "server-memory", "1.0.0", &needs);
+    place.package_in("libs/agents/builder", "builder", "1.0.0", &json!({}));
+    let up = place.up("up", &["--once", "--workers", "1"]);
+    assert_eq!(code(&up).await, Some(0), "{}", up.printed());
+    let said = up.printed();
+    assert!(said.contains("All 3 packages are published."), "{said}");
+    assert!(!said.contains("workers look for it"), "{said}");
+    assert_eq!(packed(&place, "server-everything", "built.txt"), "src/everything");
+    assert_eq!(packed(&place, "server-memory", "built.txt"), "src/memory");
+    assert!(packed(&place, "builder", "package.json").contains("@own/builder"));
+}
+
+/// The catalogue and the queue of the last release hold no paths, and its builds failed for good.
+#[tokio::test]
+async fn what_failed_before_paths_were_known_is_published_after_an_update() {
+    let place = Place::new();
+    place.package("server-a", "1.0.0", &json!({"scripts": {"test": "node -e 'process.exit(78)'"}}));
+    let first = place.up("first", &["--once", "--workers", "1"]);
+    assert_eq!(code(&first).await, Some(1), "{}", first.printed());
+    let stored =
+        || Store::open(&place.workspace().join(".packline/catalogue.db")).unwrap().get("@own/server-a").unwrap();
+    assert_eq!(stored().package.path, None);
+    fs::create_dir(place.workspace().join("src")).unwrap();
+    fs::rename(place.workspace().join("packages/server-a"), place.workspace().join("src/a")).unwrap();
+    place.workspaces(&["src/*"]);
+    place.package_in("src/a", "server-a", "1.0.0", &json!({}));
+    let second = place.up("second", &["--once", "--workers", "1"]);
+    assert_eq!(code(&second).await, Some(0), "{}", second.printed());
+    assert_eq!(stored().package.folder().as_str(), "src/a");
+    assert!(place.tarball("server-a", "1.0.0").is_file());
+}
