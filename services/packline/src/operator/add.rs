@@ -125,3 +125,33 @@ async fn applied(broker: &Broker, sequence: u64, waiting: &mut wait::Waiting) ->
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    fn announced(arguments: &[&str]) -> Result<Value, String> {
+        let line = Line::try_parse_from([&["add", "acme/core"], arguments].concat()).map_err(|e| e.to_string())?;
+        line.settings.package().map_err(|unusable| unusable.to_string())
+    }
+
+    #[test]
+    fn a_path_is_announced_and_one_of_another_shape_is_refused_however_it_is_given() {
+        assert_eq!(announced(&["--path", "src/core"]).unwrap()["path"], json!("src/core"));
+        assert_eq!(announced(&["--field", "path=src/core"]).unwrap()["path"], json!("src/core"));
+        assert_eq!(announced(&[]).unwrap().get("path"), None);
+        for wrong in [["--path", "../x"], ["--field", "path=../x"]] {
+            let why = announced(&wrong).unwrap_err();
+            assert!(why.contains("`../x` is not the path of a package"), "{why}");
+        }
+        assert!(announced(&["--field", "path=7"]).unwrap_err().contains("`path` is a string"));
+    }
+}
