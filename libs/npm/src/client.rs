@@ -117,20 +117,30 @@ impl Client {
         .await
     }
 
-    /// Fetches a tarball, as its version names it, into a file. Of a failure nothing is left.
+    /// Fetches a tarball, as its version names it, into a new file. Of a failure nothing is left, and nothing that was
+    /// there is touched.
     ///
     /// # Errors
     /// See [`Refusal`]; a tarball of more than `limit` bytes is permanent.
     pub async fn download(&self, tarball: &str, to: &Path, limit: u64, within: Duration) -> Result<(), Refusal> {
         let asked = Asked::Download(tarball);
-        let fetched = self.within(within, asked, self.fetch(asked, tarball, to, limit)).await;
+        let mut file = File::create_new(to).await.map_err(|error| unwritten(to, &error))?;
+        let fetch = self.fetch(asked, tarball, &mut file, limit, |error| unwritten(to, &error));
+        let fetched = self.within(within, asked, fetch).await;
         if fetched.is_err() {
             let _ = tokio::fs::remove_file(to).await;
         }
         fetched
     }
 
-    async fn fetch(&self, asked: Asked<'_>, tarball: &str, to: &Path, limit: u64) -> Result<(), Refusal> {
+    async fn fetch(
+        &self,
+        asked: Asked<'_>,
+        tarball: &str,
+        file: &mut File,
+        limit: u64,
+        unwritten: impl Fn(std::io::Error) -> Refusal,
+    ) -> Result<(), Refusal> {
         let url = self
             .tarball(tarball)
             .ok_or_else(|| self.odd(format!("`{}` is not the URL of a tarball", tarball.escape_debug())))?;
@@ -138,9 +148,6 @@ impl Client {
         if !response.status().is_success() {
             return Err(self.refused(response, asked).await);
         }
-        let unwritten =
-            |error: std::io::Error| Refusal::unavailable(format!("{} cannot be written: {error}", to.display()));
-        let mut file = File::create_new(to).await.map_err(unwritten)?;
         let url = response.url().clone();
         let (mut pieces, mut size) = (response.bytes_stream(), 0);
         while let Some(piece) = pieces.next().await {
@@ -150,9 +157,9 @@ impl Client {
                 let shown = self.access.blank(crate::words::line(tarball));
                 return Err(Refusal::permanent(format!("the tarball {shown} is larger than {limit} bytes")));
             }
-            file.write_all(&piece).await.map_err(unwritten)?;
+            file.write_all(&piece).await.map_err(&unwritten)?;
         }
-        file.flush().await.map_err(unwritten)
+        file.flush().await.map_err(&unwritten)
     }
 
     /// Where a package is.
@@ -279,6 +286,10 @@ impl Client {
             Err(_) => Err(self.odd(format!("no answer within {} s", within.as_secs_f32()))),
         }
     }
+}
+
+fn unwritten(file: &Path, error: &std::io::Error) -> Refusal {
+    Refusal::unavailable(format!("{} cannot be written: {error}", file.display()))
 }
 
 /// What opens connections as npm's settings say.

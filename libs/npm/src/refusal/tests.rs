@@ -156,3 +156,11 @@ fn a_registry_that_repeats_the_token_does_not_show_it() {
     assert_eq!(serde_json::from_str::<Refusal>(&sent).unwrap(), refusal);
     assert_eq!(access.registry(), "https://h");
 }
+
+#[test]
+fn half_a_token_is_said_no_more_than_a_whole_one() {
+    let said = format!("{} s3cret-and-long", "x".repeat(295));
+    let refusal =
+        Case { access: Access::open("https://h").with_token("s3cret-and-long"), ..put() }.answered(400, &[], &said);
+    assert!(!refusal.message.contains("s3c"), "{refusal}");
+}

@@ -68,6 +68,10 @@ async fn a_tarball_is_fetched_whole_or_not_at_all() {
     let to = folder.path().join("x.tgz");
     whole.client().download("x.tgz", &to, 7, SOON).await.unwrap();
     assert_eq!(fs::read_to_string(&to).unwrap(), "tarball");
+    let refusal = whole.client().download("y.tgz", &to, 7, SOON).await.unwrap_err();
+    assert!(refusal.message.contains("cannot be written"), "{refusal}");
+    assert_eq!(fs::read_to_string(&to).unwrap(), "tarball", "what is there stays");
+    fs::remove_file(&to).unwrap();
     for (stand, limit, kind, expected) in [
         (&whole, 6, Kind::Permanent, "is larger than 6 bytes"),
         (&short, 100, Kind::Unavailable, "did not answer"),

@@ -1,7 +1,5 @@
 //! What opens a registry goes to that registry only.
 
-use std::path::Path;
-
 use packline_npm::{Kind, Refusal};
 
 use crate::{
@@ -76,6 +74,7 @@ async fn a_tarball_at_another_host_is_fetched_without_the_token() {
     for url in [format!("{}/x.tgz", registry.url), format!("{}/x.tgz", other.url), "x/-/x.tgz".into()] {
         client.download(&url, &folder.path().join("x"), 3, SOON).await.unwrap();
         assert_eq!(std::fs::read(folder.path().join("x")).unwrap(), b"tar");
+        std::fs::remove_file(folder.path().join("x")).unwrap();
     }
     assert_eq!(authorization(&registry), [token(), token()]);
     assert_eq!(authorization(&other), [None]);
@@ -102,9 +101,9 @@ async fn no_secret_is_in_a_refusal_or_in_what_debug_shows() {
     let registry = Stand::new(|asked| answer(401, &[], asked.header("authorization").unwrap_or_default()));
     let client = registry.client_with("s3cret");
     let look = client.look("x", SOON).await.unwrap_err();
-    let (document, _folder) = document("x", b"tarball");
+    let (document, folder) = document("x", b"tarball");
     let put = client.put(&document, SOON).await.unwrap_err();
-    let fetch = client.download("/x.tgz", Path::new("/nowhere/x"), 1, SOON).await.unwrap_err();
+    let fetch = client.download("/x.tgz", &folder.path().join("fetched"), 1, SOON).await.unwrap_err();
     for said in [look.to_string(), put.to_string(), fetch.to_string(), format!("{client:?}")] {
         assert!(said.contains("***") || said.contains("Sensitive"), "{said}");
         assert!(!said.contains("s3cret"), "{said}");
