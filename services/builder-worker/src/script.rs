@@ -10,15 +10,13 @@ mod toolchain;
 
 use std::{collections::BTreeMap, path::Path};
 
+use packline_npm::DEFAULT_REGISTRY;
 use serde_json::Value;
 
 use crate::npm::Npm;
 
 use package::{Package, Reading};
 pub use toolchain::{Question, Toolchain};
-
-/// The registry that npm uses where nobody names one: what is so by default it does not tell.
-const DEFAULT_REGISTRY: &str = "https://registry.npmjs.org";
 
 /// The names of these scripts.
 pub const SCRIPTS: [&str; 6] = ["prepublishOnly", "prepack", "prepare", "postpack", "publish", "postpublish"];
@@ -126,6 +124,7 @@ impl Script {
 
         let mut env = (*base).clone();
         for (name, value) in toolchain.exported(npm, &shown, base.get("HOME").map_or("", String::as_str)) {
+            // What is so by default npm does not tell.
             let default = name == "npm_config_registry" && npm.registry == DEFAULT_REGISTRY;
             if !default && !keeps(base, &name) {
                 env.insert(name, value);

@@ -211,7 +211,7 @@ impl Store {
 
     /// Writes what a scan found, all or nothing: new packages are to be built, and so are those that are done
     /// and have another version since, or failed and are in another folder since; other known ones are described
-    /// anew and stay where they stand.
+    /// again and stay where they stand.
     ///
     /// # Errors
     /// When the database fails.

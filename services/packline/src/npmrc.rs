@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(of(&variable, "registry=https://project.example"), format!("http://variable.example, {scope}"));
         let own = uplinks(&[], user, "").unwrap().scopes.remove("@user").unwrap();
         assert_eq!(own.credentials, Some(Credentials::Basic("bWU6aHVzaA==".to_owned())));
-        assert_eq!(uplinks(&[], "", "").unwrap().to_string(), "https://registry.npmjs.org");
+        assert_eq!(uplinks(&[], "", "").unwrap().to_string(), packline_npm::DEFAULT_REGISTRY);
     }
 
     #[test]

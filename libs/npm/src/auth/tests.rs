@@ -53,8 +53,7 @@ fn what_is_nearest_counts_and_of_that_the_token_first() {
 #[test]
 fn what_has_no_registry_in_front_opens_none() {
     let text = "_authToken=abc\n_auth=abc\nusername=me\n_password=abc";
-    let access =
-        settings(&[("npm_config__auth", "abc")], &[(USER, text)]).access("https://registry.npmjs.org").unwrap();
+    let access = settings(&[("npm_config__auth", "abc")], &[(USER, text)]).access(crate::DEFAULT_REGISTRY).unwrap();
     assert!(!access.has_credentials());
     assert_eq!(access.hints, ["`_authToken` without a registry in front is sent to none, as by npm"]);
 }

@@ -1,6 +1,6 @@
 //! What opens a registry goes to that registry only.
 
-use packline_npm::{Kind, Refusal};
+use packline_npm::{DEFAULT_REGISTRY, Kind, Refusal};
 
 use crate::{
     put::document,
@@ -79,7 +79,7 @@ async fn a_tarball_at_another_host_is_fetched_without_the_token() {
     assert_eq!(authorization(&registry), [token(), token()]);
     assert_eq!(authorization(&other), [None]);
     // The public registry in a document of another one means that one.
-    client.download("https://registry.npmjs.org/x/-/y.tgz", &folder.path().join("y"), 3, SOON).await.unwrap();
+    client.download(&format!("{DEFAULT_REGISTRY}/x/-/y.tgz"), &folder.path().join("y"), 3, SOON).await.unwrap();
     assert_eq!(registry.seen()[2].target, "/x/-/y.tgz");
 }
 

@@ -155,7 +155,7 @@ fn the_registry_is_told_unless_it_is_npms_own() {
     let manifest = json!({"scripts": {"prepack": "true"}});
     let of = |registry| script(&manifest, Event::Prepack, registry, &toolchain(&[])).unwrap().env;
     assert_eq!(of("https://r.example.com/npm")["npm_config_registry"], "https://r.example.com/npm/");
-    assert_eq!(of("https://registry.npmjs.org").get("npm_config_registry"), None);
+    assert_eq!(of(packline_npm::DEFAULT_REGISTRY).get("npm_config_registry"), None);
 }
 
 #[test]
