@@ -18,6 +18,7 @@ use crate::{
     access::Access,
     packument::Packument,
     refusal::{Answer, Asked, Refusal},
+    settings::DEFAULT_REGISTRY,
     trouble::{self, Sent},
 };
 
@@ -32,9 +33,6 @@ const WORDS: usize = 64 << 10;
 
 /// Redirects that are followed, as many as by npm.
 const REDIRECTS: usize = 20;
-
-/// Where the place of a tarball says that it is at the public registry, it is asked for at the one that named it.
-const PUBLIC: &str = "registry.npmjs.org";
 
 /// What needs no escape in a name.
 const NAME: AsciiSet =
@@ -175,12 +173,14 @@ impl Client {
         url.ok_or_else(|| Refusal::permanent(format!("`{}` is not a package name", name.escape_debug())))
     }
 
-    /// Where a tarball is to be had: a registry behind `https` may say `http`, and a mirror the public registry.
+    /// Where a tarball is to be had: a registry behind `https` may say `http`, and a mirror the public registry, which
+    /// then means the mirror.
     fn tarball(&self, said: &str) -> Option<Url> {
         let mut url = self.registry.join(said).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
         url.set_username("").ok()?;
         url.set_password(None).ok()?;
-        if url.host_str() == Some(PUBLIC) && url.port().is_none() {
+        let is_public = DEFAULT_REGISTRY.split_once("://").is_some_and(|(_, host)| url.host_str() == Some(host));
+        if is_public && url.port().is_none() {
             return self.registry.join(url.path()).ok();
         }
         let is_same_host = url.host_str() == self.registry.host_str() && url.port() == self.registry.port();

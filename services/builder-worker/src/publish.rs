@@ -58,7 +58,7 @@ pub struct Publish<'a> {
     pub npm: &'a Npm,
     /// The phase that this is.
     pub phase: &'a Phase,
-    /// Where a folder of a name that no build can know is made.
+    /// Where a folder to pack in is made.
     pub beside: PathBuf,
     /// The package's folder in the copy.
     pub package: &'a Path,
