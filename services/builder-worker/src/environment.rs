@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use packline_domain::BuildOrder;
 
-use crate::workspace::BuildFolder;
+use crate::folder::BuildFolder;
 
 /// Passed on as they are: where programs and certificates are, and how text is written.
 const PASSED_ON: [&str; 8] =
@@ -60,7 +60,7 @@ pub fn of_build(
     } else {
         tracing::warn!("{} has too many dependencies for one variable; DEPENDENCIES is left out", order.package_name);
     }
-    set("WORKSPACE_ROOT", shown(&folder.root()));
+    set("WORKSPACE_ROOT", shown(&folder.root));
     if let Some(registry) = registry {
         set("NPM_REGISTRY", registry.to_owned());
     }
@@ -74,6 +74,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::*;
+    use crate::isolated;
     use serde_json::json;
 
     #[test]
@@ -118,7 +119,7 @@ mod tests {
 
     fn prepare(scratch: &Path, root: &Path, order: &BuildOrder) -> BuildFolder {
         let stop = AtomicBool::new(false);
-        BuildFolder::prepare(scratch, root, &order.package_path, &order.build_id, &stop).unwrap()
+        isolated::prepare(scratch, root, &order.package_path, &order.build_id, &stop).unwrap()
     }
 
     fn order(dependencies: &[String]) -> serde_json::Value {

@@ -11,9 +11,11 @@ mod dependency;
 pub mod document;
 pub mod entry;
 pub mod environment;
+pub mod folder;
 mod git;
 pub mod guard;
 mod heartbeat;
+pub mod isolated;
 mod life;
 pub mod log;
 pub mod manifest;
@@ -38,7 +40,6 @@ mod tag;
 mod upload;
 mod work;
 mod worker;
-pub mod workspace;
 
 use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 

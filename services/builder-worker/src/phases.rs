@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use packline_npm::Settings;
 
 use crate::{
+    folder::BuildFolder,
     log::Journal,
     manifest::Manifest,
     npm::{self, Npm},
@@ -18,7 +19,6 @@ use crate::{
     registry,
     table::Build,
     worker::Worker,
-    workspace::BuildFolder,
 };
 
 /// How a build ended.

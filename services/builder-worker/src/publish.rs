@@ -20,6 +20,7 @@ use crate::{
     document::Document,
     entry::Findings,
     guard::Input,
+    isolated,
     manifest::{self, Manifest, Tarball},
     npm::Npm,
     pack,
@@ -28,7 +29,6 @@ use crate::{
     script::{Context, Event, Script, Toolchain},
     tag,
     upload::{Request, Upload},
-    workspace,
 };
 
 /// How many lines a check says that are no reason to refuse.
@@ -209,7 +209,7 @@ impl Publish<'_> {
         let manifest = Manifest::of_folder(&packs, self.name).map_err(Failure::permanent)?;
         check_version(&manifest)?;
         let looked = packs.clone();
-        for link in blocking(move || Ok(workspace::not_packed(&looked))).await? {
+        for link in blocking(move || Ok(isolated::not_packed(&looked))).await? {
             runner.say(&self.phase.name, &link);
         }
         let packs = packs.display().to_string();

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::workspace::remove_tree;
+use crate::folder::remove_tree;
 
 const PREFIX: &str = "packline-worker-";
 const LOCK: &str = "lock";

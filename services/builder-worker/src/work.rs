@@ -17,7 +17,9 @@ use tokio::sync::watch;
 
 use crate::{
     dependency, environment,
+    folder::BuildFolder,
     guard::{Guard, Protected},
+    isolated::{self, WorkspaceError},
     log::{Journal, Redactor, Sink},
     manifest::Manifest,
     metrics,
@@ -31,7 +33,6 @@ use crate::{
     script::SCRIPTS,
     table::{Build, Kill, now},
     worker::{Outgoing, Slot, Worker, token},
-    workspace::{BuildFolder, WorkspaceError},
 };
 
 /// What a build leaves to be cleared up once its result is on its way.
@@ -119,7 +120,8 @@ async fn run_apart(worker: &Arc<Worker>, build: &Arc<Build>, slot: u32) -> (Ende
     done
 }
 
-/// Copies, checks, and runs the phases. A failure comes with its phase, where it has one.
+/// Makes the build's folder and its guard, and runs the phases below it. A failure comes with its phase, where it has
+/// one.
 async fn run(
     worker: &Arc<Worker>,
     build: &Arc<Build>,
@@ -141,45 +143,68 @@ async fn run(
     if by_npm && registry.is_none() {
         return Err(early(Failure::infrastructure("npm is not on PATH of this worker")));
     }
-    let folder = prepare(worker, build).await.map_err(early)?;
-    let folder = &*remains.folder.insert(folder);
-    let permanent = |error| early(Failure::permanent(error));
-    let manifest = manifest(folder, build, by_npm).map_err(permanent)?;
-    ended.version.clone_from(&manifest.version);
-    if let Some(registry) = &registry {
-        let config = &manifest.publish_config;
-        let checked = match by_npm {
-            // Its warnings come with the publish, which checks what the build made of it.
-            true => worker.config.publish_config.check(config, registry, &mut Vec::new()).map(drop),
-            false => publish_config::check_registries(config, registry),
-        };
-        checked.map_err(early)?;
-    }
-    if of_file.is_none() {
-        dependency::check(&manifest).map_err(permanent)?;
-    }
+    let folder = remains.folder.insert(create(worker, build).map_err(early)?);
     let npm = registry.map(|registry| npm(worker, build, folder, registry, slot)).transpose().map_err(early)?;
-    let phases = match (of_file, &npm) {
-        (Some(phases), _) => phases.to_vec(),
-        (None, npm) => npm.as_ref().map(Npm::phases).unwrap_or_default(),
-    };
     let redactor = redactor(worker, &settings);
     let (mut runner, stop) =
         runner(worker, build, folder, npm.as_ref(), Arc::clone(&journal), redactor).map_err(early)?;
     let supervised = tokio::spawn(supervise(Arc::clone(build), stop));
-    if by_npm && !manifest.private && SCRIPTS.iter().any(|script| manifest.has_script(script)) {
-        // Before the phases: that of publishing starts npm once. What goes wrong is said when a script is to run.
-        let _ = runner.toolchain(&worker.toolchain, &folder.beside()).await;
-    }
-    let done = {
-        let (npm, runner) = (npm.as_ref(), &mut runner);
-        let journal = &*journal;
-        let settings = &settings;
-        Phases { worker, build, folder, manifest: &manifest, npm, settings, runner, journal, ended }.run(&phases).await
-    };
+    let (npm, journal) = (npm.as_ref(), &*journal);
+    let site = Site { worker, build, npm, settings: &settings, by_npm };
+    let done = site.run(folder, &mut runner, journal, ended).await;
     supervised.abort();
     runner.guard.finish().await;
     done
+}
+
+/// What all steps of one build know.
+struct Site<'a> {
+    worker: &'a Arc<Worker>,
+    build: &'a Arc<Build>,
+    npm: Option<&'a Npm>,
+    settings: &'a Settings,
+    by_npm: bool,
+}
+
+impl Site<'_> {
+    /// Copies, checks, and runs the phases.
+    async fn run(
+        &self,
+        folder: &mut BuildFolder,
+        runner: &mut Runner,
+        journal: &Journal,
+        ended: &mut Ended,
+    ) -> Result<(), (Option<String>, Failure)> {
+        let Self { worker, build, npm, settings, by_npm } = *self;
+        let early = |failure| (None, failure);
+        let permanent = |error| early(Failure::permanent(error));
+        copy(worker, build, folder).await.map_err(early)?;
+        let folder = &*folder;
+        let of_file = worker.recipe.of_file(&build.order);
+        let manifest = manifest(folder, build, by_npm).map_err(permanent)?;
+        ended.version.clone_from(&manifest.version);
+        if let Some(npm) = npm {
+            let config = &manifest.publish_config;
+            let checked = match by_npm {
+                // Its warnings come with the publish, which checks what the build made of it.
+                true => worker.config.publish_config.check(config, &npm.registry, &mut Vec::new()).map(drop),
+                false => publish_config::check_registries(config, &npm.registry),
+            };
+            checked.map_err(early)?;
+        }
+        if of_file.is_none() {
+            dependency::check(&manifest).map_err(permanent)?;
+        }
+        let phases = match (of_file, npm) {
+            (Some(phases), _) => phases.to_vec(),
+            (None, npm) => npm.map(Npm::phases).unwrap_or_default(),
+        };
+        if by_npm && !manifest.private && SCRIPTS.iter().any(|script| manifest.has_script(script)) {
+            // Before the phases: that of publishing starts npm once. What goes wrong is said when a script is to run.
+            let _ = runner.toolchain(&worker.toolchain, &folder.beside()).await;
+        }
+        Phases { worker, build, folder, manifest: &manifest, npm, settings, runner, journal, ended }.run(&phases).await
+    }
 }
 
 async fn settings() -> Result<Settings, Failure> {
@@ -197,32 +222,41 @@ fn manifest(folder: &BuildFolder, build: &Build, by_npm: bool) -> Result<Manifes
     }
 }
 
-async fn prepare(worker: &Arc<Worker>, build: &Arc<Build>) -> Result<BuildFolder, Failure> {
+fn create(worker: &Worker, build: &Build) -> Result<BuildFolder, Failure> {
     let Some(scratch) = &worker.scratch else {
         return Err(Failure::infrastructure("this worker has no scratch folder"));
     };
-    let (scratch, root) = (scratch.builds(), worker.config.workspace_root.clone());
-    let (id, path) = (build.order.build_id.clone(), build.order.package_path.clone());
+    BuildFolder::create(&scratch.builds(), &build.order.package_path, &build.order.build_id)
+        .map_err(|error| Failure::infrastructure(format!("failed to make the folder of the build: {error}")))
+}
+
+/// Copies what the package needs from the workspace to the folder of its build.
+async fn copy(worker: &Worker, build: &Build, folder: &mut BuildFolder) -> Result<(), Failure> {
+    let (root, name) = (worker.config.workspace_root.clone(), build.order.package_name.clone());
+    let path = build.order.package_path.clone();
     let stop = Arc::new(AtomicBool::new(false));
     let mut copying = tokio::task::spawn_blocking({
-        let stop = Arc::clone(&stop);
-        move || BuildFolder::prepare(&scratch, &root, &path, &id, &stop)
+        let (stop, mut folder) = (Arc::clone(&stop), folder.clone());
+        move || isolated::copy(&mut folder, &root, &path, &name, &stop).map(|()| folder)
     });
     let copied = tokio::select! {
         copied = &mut copying => copied,
         () = build.to_be_killed() => {
             stop.store(true, Ordering::Relaxed);
             // Not waited for: it may hang in a file system that is away. What it has made is removed.
+            let folder = folder.clone();
             tokio::spawn(async move {
-                if let Ok(Ok(folder)) = copying.await {
-                    let _ = tokio::task::spawn_blocking(move || folder.remove()).await;
-                }
+                let _ = copying.await;
+                let _ = tokio::task::spawn_blocking(move || folder.remove()).await;
             });
             return Err(Failure::killed());
         }
     };
     match copied {
-        Ok(Ok(folder)) => Ok(folder),
+        Ok(Ok(copied)) => {
+            *folder = copied;
+            Ok(())
+        }
         Ok(Err(WorkspaceError::Refused(why))) => Err(Failure::permanent(why)),
         Ok(Err(WorkspaceError::BrokenOff)) => Err(Failure::killed()),
         Ok(Err(error)) => Err(Failure::infrastructure(error.to_string())),

@@ -2,12 +2,12 @@
 
 use std::{fs, os::unix::fs::symlink, path::PathBuf, time::Duration};
 
-use packline_builder_worker::workspace::{links, not_packed};
+use packline_builder_worker::isolated::{links, not_packed};
 use packline_domain::Outcome;
 
 use crate::{
     foreman::Foreman,
-    workspace::{Place, files},
+    isolated::{Place, files},
 };
 
 /// The copy has no `link`, and says so.
@@ -127,11 +127,11 @@ fn a_link_to_what_is_shared_leads_to_the_copy_of_it() {
     }
     let copy = place.prepare().unwrap();
     fs::write(copy.package.join("LICENSE"), "altered").unwrap();
-    assert_eq!(fs::read_to_string(copy.root().join("LICENSE")).unwrap(), "altered");
+    assert_eq!(fs::read_to_string(copy.root.join("LICENSE")).unwrap(), "altered");
     assert_eq!(fs::read_to_string(place.root().join("LICENSE")).unwrap(), "free");
-    assert!(copy.package.join("src/tsconfig.json").is_file() && copy.root().join("tsconfig.json").is_file());
+    assert!(copy.package.join("src/tsconfig.json").is_file() && copy.root.join("tsconfig.json").is_file());
     for link in ["outside", "sibling", "config/up"] {
-        assert!(fs::symlink_metadata(copy.root().join(link)).is_err(), "{link}");
+        assert!(fs::symlink_metadata(copy.root.join(link)).is_err(), "{link}");
     }
     assert_eq!(copy.left_out.len(), 3, "{:?}", copy.left_out);
 }

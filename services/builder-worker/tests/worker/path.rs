@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{
     foreman::{Foreman, until},
-    workspace::{Place, files},
+    isolated::{Place, files},
 };
 
 const CLAIM: Duration = Duration::from_secs(60);
@@ -45,9 +45,9 @@ fn a_package_has_the_same_around_it_wherever_it_is() {
             ["package.json", "plans/core.md", "scripts/build.js", "tsconfig.base.json"].map(str::to_owned).into();
         expected.extend([format!("{path}/package.json"), format!("{path}/src/index.js")]);
         expected.sort();
-        assert_eq!(files(&copy.root()), expected, "{path} of {patterns}");
-        assert_eq!(copy.package, copy.root().join(path));
-        let root = fs::read_to_string(copy.root().join("package.json")).unwrap();
+        assert_eq!(files(&copy.root), expected, "{path} of {patterns}");
+        assert_eq!(copy.package, copy.root.join(path));
+        let root = fs::read_to_string(copy.root.join("package.json")).unwrap();
         assert!(!root.contains("workspaces"), "npm would link siblings: {root}");
         assert!(copy.left_out.is_empty(), "{:?}", copy.left_out);
     }
@@ -62,7 +62,7 @@ fn what_is_beside_the_folders_above_a_package_is_shared() {
     symlink("../web/other/index.js", place.root().join("libs/tools/other.js")).unwrap();
     let copy = place.prepare_at("libs/web/app").unwrap();
     assert_eq!(
-        files(&copy.root()),
+        files(&copy.root),
         ["libs/tools/lint/run.js", "libs/tsconfig.json", "libs/web/app/index.js", "package.json"]
     );
     assert_eq!(copy.left_out, ["libs/tools/other.js is a link to what is not copied"]);
@@ -154,7 +154,7 @@ fn the_root_itself_is_a_package_without_its_members_and_secrets() {
     let mut expected: Vec<&str> = own.into_iter().chain(["main.js", "package.json"]).collect();
     expected.sort_unstable();
     assert_eq!(files(&copy.package), expected);
-    assert_eq!(copy.package, copy.root());
+    assert_eq!(copy.package, copy.root);
     let manifest = |folder: &std::path::Path| fs::read(folder.join("package.json")).unwrap();
     assert_eq!(manifest(&copy.package), manifest(&place.root()), "it is the package's own");
     assert_eq!(copy.left_out, ["core.js is a link that leads out of the package"]);
@@ -208,7 +208,7 @@ fn links_on_the_way_to_a_package_are_folders_in_the_copy() {
     for path in ["link/deep/group/app", "real/short/group/app", "link/short/group/app"] {
         let copy = place.prepare_at(path).unwrap();
         assert_eq!(files(&copy.package), ["index.js"], "{path}");
-        assert!(copy.package.canonicalize().unwrap().starts_with(copy.root().canonicalize().unwrap()));
+        assert!(copy.package.canonicalize().unwrap().starts_with(copy.root.canonicalize().unwrap()));
         copy.remove();
     }
 }
@@ -238,7 +238,7 @@ fn in_a_workspace_of_2000_packages_no_sibling_is_looked_at() {
             .collect();
         let own = looks.add_watch(&place.root().join(path), AddWatchFlags::IN_OPEN).unwrap();
         let copy = place.prepare_at(path).unwrap();
-        assert!(!files(&copy.root()).iter().any(|file| file.contains("/p1")), "{path}");
+        assert!(!files(&copy.root).iter().any(|file| file.contains("/p1")), "{path}");
         let mut seen = Vec::new();
         while let Ok(more) = looks.read_events() {
             seen.extend(more);

@@ -8,7 +8,7 @@ use std::{
     sync::atomic::AtomicBool,
 };
 
-use packline_builder_worker::workspace::BuildFolder;
+use packline_builder_worker::isolated;
 use packline_domain::{BuildId, PackagePath};
 use tempfile::TempDir;
 
@@ -72,7 +72,7 @@ fn where_the_file_system_can_a_copy_takes_no_space_of_its_own_and_is_one_all_the
     let before = xfs.free();
     let build = BuildId { package: "@acme/core".parse().unwrap(), serial: 1 };
     let copy =
-        BuildFolder::prepare(&scratch, &root, &PackagePath::of_name(&build.package), &build, &AtomicBool::new(false))
+        isolated::prepare(&scratch, &root, &PackagePath::of_name(&build.package), &build, &AtomicBool::new(false))
             .unwrap();
     let taken = before.saturating_sub(xfs.free());
     assert!(taken < HUGE / 10, "{taken} bytes were taken for a copy of {HUGE}");

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use packline_builder_worker::workspace::{BuildFolder, WorkspaceError, remove_tree};
+use packline_builder_worker::{
+    folder::{BuildFolder, remove_tree},
+    isolated::{self, WorkspaceError},
+};
 use packline_domain::{BuildId, PackagePath};
 use tempfile::TempDir;
 
@@ -60,7 +63,7 @@ impl Place {
     fn prepare_in(&self, scratch: &Path, path: &str, stop: &AtomicBool) -> Result<BuildFolder, WorkspaceError> {
         let build = BuildId { package: "@acme/core".parse().unwrap(), serial: 1 };
         let path: PackagePath = path.parse().unwrap();
-        BuildFolder::prepare(scratch, &self.root(), &path, &build, stop)
+        isolated::prepare(scratch, &self.root(), &path, &build, stop)
     }
 
     fn refusal(&self) -> String {
@@ -127,7 +130,7 @@ fn the_copy_has_what_the_package_needs_and_no_more() {
     }
     let copy = place.prepare().unwrap();
     assert_eq!(
-        files(&copy.root()),
+        files(&copy.root),
         [
             ".config/format.json",
             "package.json",
@@ -139,7 +142,7 @@ fn the_copy_has_what_the_package_needs_and_no_more() {
             "tsconfig.base.json"
         ]
     );
-    let root: serde_json::Value = serde_json::from_slice(&fs::read(copy.root().join("package.json")).unwrap()).unwrap();
+    let root: serde_json::Value = serde_json::from_slice(&fs::read(copy.root.join("package.json")).unwrap()).unwrap();
     assert_eq!(root, serde_json::json!({"name": "root", "private": true, "type": "module"}));
     copy.remove();
     assert_eq!(fs::read_dir(place.scratch()).unwrap().count(), 0);
@@ -204,7 +207,7 @@ fn a_folder_beside_the_packages_that_is_large_is_left_out_and_that_is_said() {
     place.write("scripts/build.js", "");
     let mut copy = place.prepare().unwrap();
     assert_eq!(
-        files(&copy.root()),
+        files(&copy.root),
         ["package.json", "packages/core/package.json", "packages/core/src/index.js", "scripts/build.js"]
     );
     copy.left_out.sort();
@@ -220,7 +223,7 @@ fn scratch_inside_the_workspace_is_not_copied_into_itself() {
         place.write(&format!("{within}/others.1/workspace/x"), "");
         let copy = place.prepare_in(&scratch, "packages/core", &AtomicBool::new(false)).unwrap();
         assert_eq!(
-            files(&copy.root()),
+            files(&copy.root),
             ["package.json", "packages/core/package.json", "packages/core/src/index.js"],
             "{within}"
         );

@@ -1,0 +1,106 @@
+//! The folders of one build, on this machine.
+
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use packline_domain::{BuildId, PackagePath};
+
+/// The folders of one build. [`BuildFolder::remove`] them when it is over.
+#[derive(Clone, Debug)]
+pub struct BuildFolder {
+    base: PathBuf,
+    /// The root of the workspace, as its commands see it.
+    pub root: PathBuf,
+    /// The package's folder in it.
+    pub package: PathBuf,
+    /// What was left out of it, for the log.
+    pub left_out: Vec<String>,
+    /// The commit that the workspace was at.
+    pub commit: Option<String>,
+}
+
+impl BuildFolder {
+    /// Makes a new folder below `scratch` for a build of the package at `path`. The workspace is not in it yet. Blocks.
+    ///
+    /// # Errors
+    /// When it cannot be made; nothing is left behind.
+    pub fn create(scratch: &Path, path: &PackagePath, build: &BuildId) -> io::Result<Self> {
+        let base = scratch.join(format!("{}.{}", build.package.key().replace('/', "+"), build.serial));
+        fs::create_dir(&base)?;
+        let root = base.join("workspace");
+        let package = root.join(path.below_root());
+        let folder = Self { package, root, base, left_out: Vec::new(), commit: None };
+        let own = [folder.home(), folder.temporary(), folder.tarball(), folder.settings()];
+        match own.iter().try_for_each(fs::create_dir) {
+            Ok(()) => Ok(folder),
+            Err(error) => {
+                folder.remove();
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether the package has this file or folder now.
+    pub fn has(&self, file: &str) -> bool {
+        let there = |path: &Path| path.canonicalize().ok();
+        there(&self.package.join(file)).zip(there(&self.package)).is_some_and(|(file, folder)| file.starts_with(folder))
+    }
+
+    /// HOME of the build.
+    pub fn home(&self) -> PathBuf {
+        self.base.join("home")
+    }
+
+    /// TMPDIR of the build.
+    pub fn temporary(&self) -> PathBuf {
+        self.base.join("tmp")
+    }
+
+    /// Where the packed tarball goes.
+    pub fn tarball(&self) -> PathBuf {
+        self.base.join("tarball")
+    }
+
+    /// For npm's configuration files.
+    pub fn settings(&self) -> PathBuf {
+        self.base.join("settings")
+    }
+
+    /// Where other builds and the worker itself have their folders.
+    pub fn beside(&self) -> PathBuf {
+        self.base.parent().map_or_else(|| self.base.clone(), Path::to_owned)
+    }
+
+    /// Removes all of it, whatever the build did to it. Blocks.
+    pub fn remove(&self) {
+        if let Err(error) = remove_tree(&self.base) {
+            tracing::warn!("failed to remove {}: {error}", self.base.display());
+        }
+    }
+}
+
+/// Removes a folder, also where folders in it were closed to their owner. Links are removed, never followed.
+///
+/// # Errors
+/// When something in it cannot be removed.
+pub fn remove_tree(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(_) => {
+            let mut closed = vec![folder.to_owned()];
+            while let Some(folder) = closed.pop() {
+                let _ = fs::set_permissions(&folder, fs::Permissions::from_mode(0o700));
+                for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                    if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                        closed.push(entry.path());
+                    }
+                }
+            }
+            fs::remove_dir_all(folder)
+        }
+        Ok(()) => Ok(()),
+    }
+}
