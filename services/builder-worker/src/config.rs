@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, path::PathBuf, str::FromStr, time::Duration};
 
+use bytesize::ByteSize;
 use clap::Parser;
 use packline_service::{HealthSettings, LogSettings, duration};
 use secrecy::SecretString;
@@ -37,6 +38,16 @@ pub struct Config {
     /// Folder for the private copies that builds work in [default: a temporary folder]
     #[arg(long, env = "SCRATCH")]
     pub scratch: Option<PathBuf>,
+    /// Folder for what the builds of this machine share: sources, installed packages, outputs [default: `packline` in
+    /// the user's cache folder]
+    #[arg(long, env = "CACHE")]
+    pub cache: Option<PathBuf>,
+    /// The most that this folder holds; what was not used for the longest time goes first
+    #[arg(long, env = "CACHE_SIZE", default_value = "20GiB", value_parser = size)]
+    pub cache_size: u64,
+    /// What was not used for so long goes
+    #[arg(long, env = "CACHE_AGE", default_value = "7d", value_parser = duration)]
+    pub cache_age: Duration,
     /// Where it says how it is.
     #[command(flatten)]
     pub health: HealthSettings,
@@ -75,6 +86,12 @@ impl FromStr for RecipeSetting {
             file => Self::File(file.into()),
         })
     }
+}
+
+/// A size as people type it.
+fn size(text: &str) -> Result<u64, String> {
+    let bytes = text.parse::<ByteSize>().map_err(|_| "a size is a number with a unit, like 20GiB".to_owned())?;
+    Ok(bytes.as_u64())
 }
 
 /// An address that is handed to npm as part of an argument and of a key in its configuration.

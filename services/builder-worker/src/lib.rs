@@ -40,6 +40,7 @@ mod tag;
 mod upload;
 mod work;
 mod worker;
+pub mod workspace;
 
 use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 

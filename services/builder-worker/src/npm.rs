@@ -9,33 +9,29 @@ use packline_recipe::{Limits, Phase, Step, When};
 pub struct Npm {
     /// Where to install from and publish to, without a slash at the end.
     pub registry: String,
-    /// `@scope` of the package, where it has one.
-    pub scope: Option<String>,
+    /// The scopes (`@acme`) that come from there, too, whatever other settings say.
+    pub scopes: Vec<String>,
     /// A configuration file that is not the user's own.
     pub userconfig: PathBuf,
     /// Kept from build to build.
     pub cache: PathBuf,
+    /// Whether npm sees the workspace that the package belongs to, with its settings.
+    pub in_workspace: bool,
 }
 
 impl Npm {
-    /// An npm command. Nothing of the user's or the project's own settings reaches it, and retrying is left
-    /// to the orchestrator: npm itself would hold a slot for minutes.
+    /// An npm command. Nothing of the user's own settings reaches it, and of a project's only those of the workspace
+    /// that it is to see. Retrying is left to the orchestrator: npm itself would hold a slot for minutes.
     pub fn command(&self, arguments: &[&str]) -> Vec<String> {
         let mut command: Vec<String> = ["npm"].iter().chain(arguments).map(|&argument| argument.to_owned()).collect();
         command.push(format!("--registry={}/", self.registry));
-        if let Some(scope) = &self.scope {
-            command.push(format!("--{scope}:registry={}/", self.registry));
-        }
+        command.extend(self.scopes.iter().map(|scope| format!("--{scope}:registry={}/", self.registry)));
         command.push(format!("--userconfig={}", self.userconfig.display()));
         command.push(format!("--cache={}", self.cache.display()));
-        let flags = [
-            "--workspaces=false",
-            "--no-update-notifier",
-            "--no-audit",
-            "--no-fund",
-            "--fetch-retries=0",
-            "--loglevel=warn",
-        ];
+        if !self.in_workspace {
+            command.push("--workspaces=false".to_owned());
+        }
+        let flags = ["--no-update-notifier", "--no-audit", "--no-fund", "--fetch-retries=0", "--loglevel=warn"];
         command.extend(flags.map(str::to_owned));
         command
     }
@@ -43,11 +39,12 @@ impl Npm {
     /// The same as a file of settings, for the npm of a recipe's commands and of scripts.
     pub fn settings(&self) -> String {
         let registry = &self.registry;
-        let of_scope = self.scope.as_ref().map(|scope| format!("{scope}:registry={registry}/\n")).unwrap_or_default();
+        let of_scopes: String = self.scopes.iter().map(|scope| format!("{scope}:registry={registry}/\n")).collect();
+        let workspaces = if self.in_workspace { "" } else { "workspaces=false\n" };
         // In quotes npm reads it as JSON.
         let cache = serde_json::Value::from(self.cache.display().to_string());
         format!(
-            "registry={registry}/\n{of_scope}cache={cache}\nworkspaces=false\nupdate-notifier=false\naudit=false\n\
+            "registry={registry}/\n{of_scopes}cache={cache}\n{workspaces}update-notifier=false\naudit=false\n\
              fund=false\nfetch-retries=0\nloglevel=warn\n"
         )
     }
@@ -139,7 +136,8 @@ mod tests {
     fn npm() -> Npm {
         Npm {
             registry: "http://127.0.0.1:4873".into(),
-            scope: Some("@acme".into()),
+            scopes: vec!["@acme".into()],
+            in_workspace: false,
             userconfig: "/s/npmrc".into(),
             cache: "/s/cache".into(),
         }

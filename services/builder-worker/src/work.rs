@@ -267,8 +267,8 @@ async fn copy(worker: &Worker, build: &Build, folder: &mut BuildFolder) -> Resul
 fn npm(worker: &Worker, build: &Build, folder: &BuildFolder, registry: String, slot: u32) -> Result<Npm, Failure> {
     let userconfig = folder.settings().join("npmrc");
     let cache = worker.scratch.as_ref().map_or_else(PathBuf::new, |scratch| scratch.cache(slot));
-    let scope = build.order.package_name.scope().map(str::to_owned);
-    let npm = Npm { registry, scope, userconfig, cache };
+    let scopes = build.order.package_name.scope().map(str::to_owned).into_iter().collect();
+    let npm = Npm { registry, scopes, userconfig, cache, in_workspace: false };
     std::fs::write(&npm.userconfig, npm.settings())
         .map_err(|error| Failure::infrastructure(format!("failed to write npm's settings: {error}")))?;
     Ok(npm)

@@ -32,7 +32,13 @@ fn toolchain(more: &[(&str, &str)]) -> Toolchain {
 
 fn npm(registry: &str, folder: &str) -> Npm {
     let folder = Path::new(folder);
-    Npm { registry: registry.into(), scope: None, userconfig: folder.join("npmrc"), cache: folder.join("cache") }
+    Npm {
+        registry: registry.into(),
+        scopes: Vec::new(),
+        userconfig: folder.join("npmrc"),
+        cache: folder.join("cache"),
+        in_workspace: false,
+    }
 }
 
 fn script(manifest: &Value, event: Event<'_>, registry: &str, toolchain: &Toolchain) -> Option<Script> {

@@ -72,7 +72,8 @@ impl Question {
         let root = place.path();
         let npm = Npm {
             registry: REGISTRY.to_owned(),
-            scope: None,
+            scopes: Vec::new(),
+            in_workspace: false,
             userconfig: root.join("npmrc"),
             cache: root.join("cache"),
         };

@@ -50,7 +50,8 @@ impl Place {
         let npm = Npm {
             userconfig: folder.path().join("npmrc"),
             cache: folder.path().join("cache"),
-            scope: Some("@acme".into()),
+            scopes: vec!["@acme".into()],
+            in_workspace: false,
             registry,
         };
         let auth = format!("{}:_authToken={TOKEN}\n", npm.registry.replace("http:", "") + "/");

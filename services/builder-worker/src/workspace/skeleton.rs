@@ -1,0 +1,300 @@
+//! What an install reads of a workspace: manifests without what an install does not read, the lock file, settings.
+//!
+//! Installed from this, and not from the sources, node_modules depend on nothing else, so its digest is the key of the
+//! installed layer. The scripts of the root and of members do not run, since no manifest has them; those of
+//! dependencies do.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Component, Path, PathBuf},
+};
+
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+/// What an install reads of a `package.json`.
+const READ: [&str; 24] = [
+    "name",
+    "version",
+    "private",
+    "workspaces",
+    "dependencies",
+    "devDependencies",
+    "optionalDependencies",
+    "peerDependencies",
+    "peerDependenciesMeta",
+    "bundleDependencies",
+    "bundledDependencies",
+    "dependenciesMeta",
+    "overrides",
+    "resolutions",
+    "bin",
+    "directories",
+    "engines",
+    "devEngines",
+    "os",
+    "cpu",
+    "libc",
+    "packageManager",
+    "allowScripts",
+    "installConfig",
+];
+
+/// npm takes the first that is there.
+const LOCKS: [&str; 2] = ["npm-shrinkwrap.json", "package-lock.json"];
+
+/// Stands for a program that is not built yet: managers link no program that is not there.
+const STUB: &[u8] = b"#!/usr/bin/env node\n";
+
+/// The longest lock file or vendored tarball that is read, in bytes.
+const LONGEST: u64 = 256 * 1024 * 1024;
+
+/// The files of one install, as paths below the root of the workspace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Skeleton {
+    files: BTreeMap<PathBuf, Vec<u8>>,
+    programs: BTreeSet<PathBuf>,
+    /// In which folder the manager is started.
+    pub folder: PathBuf,
+    /// Whether it installs what a lock file says.
+    pub locked: bool,
+    key: Input,
+}
+
+/// What the digest is made of, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Input(Vec<u8>);
+
+impl Input {
+    /// Each part with its length before it, so that no two lists of parts are one text.
+    fn add(&mut self, part: &[u8]) {
+        self.0.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        self.0.extend_from_slice(part);
+    }
+}
+
+/// A member of the workspace, or its root.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    /// Below the root; empty for the root.
+    pub folder: &'a Path,
+    /// Its `package.json`.
+    pub manifest: &'a Value,
+}
+
+impl Skeleton {
+    /// The skeleton for an install in `folder` of the workspace whose sources are at `sources`. `parts` are those that
+    /// this install is for, `links` what the manager links to what of them: who, whom. Blocks.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn of(sources: &Path, folder: &Path, parts: &[Part<'_>], links: &[(String, String)]) -> io::Result<Self> {
+        let mut skeleton = Self { folder: folder.to_owned(), ..Self::default() };
+        for part in parts {
+            skeleton.add_part(sources, part)?;
+        }
+        for (who, whom) in links {
+            skeleton.key.add(who.as_bytes());
+            skeleton.key.add(whom.as_bytes());
+        }
+        for name in LOCKS {
+            if skeleton.add_file(sources, &folder.join(name))? {
+                skeleton.locked = true;
+                break;
+            }
+        }
+        skeleton.add_file(sources, &folder.join(".npmrc"))?;
+        Ok(skeleton)
+    }
+
+    /// The key of the layer: the same for all states of the sources from which this is installed. `also` says what else
+    /// the layer depends on: versions, platform, place.
+    pub fn digest(&self, also: &[&str]) -> String {
+        let mut input = self.key.clone();
+        input.add(&[u8::from(self.locked)]);
+        input.add(self.folder.as_os_str().as_encoded_bytes());
+        for part in also {
+            input.add(part.as_bytes());
+        }
+        hex::encode(Sha256::digest(&input.0))
+    }
+
+    /// Writes it to an empty folder. Blocks.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn write(&self, to: &Path) -> io::Result<()> {
+        for (path, contents) in &self.files {
+            write(&to.join(path), contents, 0o644)?;
+        }
+        for path in self.programs.iter().filter(|path| !self.files.contains_key(*path)) {
+            write(&to.join(path), STUB, 0o755)?;
+        }
+        Ok(())
+    }
+
+    fn add_part(&mut self, sources: &Path, part: &Part<'_>) -> io::Result<()> {
+        let reduced = reduced(part.manifest);
+        let mut of_key = reduced.clone();
+        // A version that no range rejects changes nothing: which links there are is in the key.
+        of_key.remove("version");
+        self.key.add(part.folder.as_os_str().as_encoded_bytes());
+        self.key.add(Value::Object(of_key).to_string().as_bytes());
+        let text = serde_json::to_vec_pretty(&Value::Object(reduced))?;
+        self.files.insert(part.folder.join("package.json"), text);
+        for program in programs(part.manifest) {
+            if let Some(path) = below(part.folder, &program) {
+                self.programs.insert(path);
+            }
+        }
+        for target in file_targets(part.manifest) {
+            let Some(path) = below(part.folder, &target) else { continue };
+            match fs::symlink_metadata(sources.join(&path)) {
+                Ok(there) if there.is_file() => drop(self.add_file(sources, &path)?),
+                Ok(there) if there.is_dir() && !self.files.contains_key(&path.join("package.json")) => {
+                    self.add_file(sources, &path.join("package.json"))?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn add_file(&mut self, sources: &Path, path: &Path) -> io::Result<bool> {
+        let place = sources.join(path);
+        match fs::symlink_metadata(&place) {
+            Ok(there) if there.is_file() && there.len() <= LONGEST => {
+                let contents = fs::read(&place)?;
+                self.key.add(path.as_os_str().as_encoded_bytes());
+                self.key.add(&contents);
+                self.files.insert(path.to_owned(), contents);
+                Ok(true)
+            }
+            Ok(_) => Ok(false),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn reduced(manifest: &Value) -> Map<String, Value> {
+    let fields = manifest.as_object().into_iter().flatten();
+    fields.filter(|(key, _)| READ.contains(&key.as_str())).map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// The files of its programs.
+fn programs(manifest: &Value) -> Vec<String> {
+    match manifest.get("bin") {
+        Some(Value::String(path)) => vec![path.clone()],
+        Some(Value::Object(programs)) => programs.values().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// What it takes from files or folders in the workspace.
+fn file_targets(manifest: &Value) -> Vec<String> {
+    let kinds = ["dependencies", "devDependencies", "optionalDependencies"];
+    let specs = kinds.iter().filter_map(|kind| manifest.get(kind)?.as_object()).flatten();
+    let path = |spec: &str| {
+        let is_path = ["./", "../"].iter().any(|start| spec.starts_with(start));
+        spec.strip_prefix("file:").or_else(|| is_path.then_some(spec)).map(str::to_owned)
+    };
+    specs.filter_map(|(_, spec)| path(spec.as_str()?)).collect()
+}
+
+/// The path of what `target` names in `folder`; `None` where that is not below the root.
+fn below(folder: &Path, target: &str) -> Option<PathBuf> {
+    let mut path = folder.to_owned();
+    for component in Path::new(target).components() {
+        match component {
+            Component::Normal(part) => path.push(part),
+            Component::CurDir => {}
+            Component::ParentDir => {
+                if !path.pop() {
+                    return None;
+                }
+            }
+            Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    (path != folder).then_some(path)
+}
+
+fn write(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
+    io::Write::write_all(&mut file, contents)?;
+    // Whatever the umask says.
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+    use serde_json::json;
+
+    fn place(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let place = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            write(&place.path().join(path), text.as_bytes(), 0o644).unwrap();
+        }
+        place
+    }
+
+    fn of(place: &tempfile::TempDir, root: &Value, member: &Value) -> Skeleton {
+        let links = [("a".to_owned(), "b".to_owned())];
+        let parts = [
+            Part { folder: Path::new(""), manifest: root },
+            Part { folder: Path::new("packages/a"), manifest: member },
+        ];
+        Skeleton::of(place.path(), Path::new(""), &parts, &links).unwrap()
+    }
+
+    #[test]
+    fn an_install_reads_no_scripts_and_finds_every_program() {
+        let place =
+            place(&[("package-lock.json", "{}"), ("packages/vendor/x.tgz", "tar"), ("vendor/y/package.json", "{}")]);
+        let root = json!({"private": true, "workspaces": ["packages/*"], "scripts": {"prepare": "exit 1"}});
+        let member = json!({
+            "name": "a", "version": "1.0.0", "main": "dist/index.js", "bin": {"a": "./dist/cli.js", "out": "../../../x"},
+            "dependencies": {"x": "file:../vendor/x.tgz", "y": "../../vendor/y", "z": "file:../../../../etc/passwd"},
+        });
+        let skeleton = of(&place, &root, &member);
+        let to = tempfile::tempdir().unwrap();
+        skeleton.write(to.path()).unwrap();
+        let read = |path: &str| fs::read_to_string(to.path().join(path)).unwrap();
+        assert!(skeleton.locked && !read("package.json").contains("scripts"));
+        assert!(!read("packages/a/package.json").contains("main"));
+        assert_eq!((read("packages/vendor/x.tgz"), read("vendor/y/package.json")), ("tar".into(), "{}".into()));
+        let stub = to.path().join("packages/a/dist/cli.js");
+        assert_eq!((fs::read(&stub).unwrap(), fs::metadata(&stub).unwrap().mode() & 0o777), (STUB.to_vec(), 0o755));
+    }
+
+    #[test]
+    fn the_key_changes_with_what_an_install_reads_and_with_nothing_else() {
+        let place = place(&[("package-lock.json", "{}")]);
+        let root = json!({"workspaces": ["packages/*"]});
+        let digest = |member: Value| of(&place, &root, &member).digest(&["npm 11", "linux"]);
+        let first = digest(json!({"name": "a", "version": "1.0.0", "scripts": {"build": "tsc"}, "license": "MIT"}));
+        assert_eq!(digest(json!({"name": "a", "version": "1.0.1", "scripts": {}, "files": ["dist"]})), first);
+        for other in [
+            json!({"name": "a", "dependencies": {"b": "^1.0.0"}}),
+            json!({"name": "a", "bin": "cli.js"}),
+            json!({"name": "a", "engines": {"node": ">=22"}}),
+        ] {
+            assert_ne!(digest(other.clone()), first, "{other}");
+        }
+        let member = json!({"name": "a"});
+        assert_ne!(of(&place, &root, &member).digest(&["npm 12", "linux"]), first);
+        fs::write(place.path().join("package-lock.json"), "{ }").unwrap();
+        assert_ne!(digest(member.clone()), first);
+        fs::remove_file(place.path().join("package-lock.json")).unwrap();
+        assert!(!of(&place, &root, &member).locked);
+    }
+}
