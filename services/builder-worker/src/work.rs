@@ -136,8 +136,10 @@ async fn run(
     };
     let registry = registry::of_order(&worker.config, &build.order, &settings).map_err(early)?;
     let of_file = worker.recipe.of_file(&build.order);
-    // What npm is to publish by our hand has to be a package of npm.
-    let by_npm = of_file.is_none_or(|phases| phases.iter().any(|phase| phase.step == Step::NpmPublish));
+    // What is built in is for packages of npm.
+    let has = |is_meant: fn(&Step) -> bool| of_file.is_none_or(|all| all.iter().any(|phase| is_meant(&phase.step)));
+    let by_npm = has(|step| !matches!(step, Step::Run(_)));
+    let publishes = has(|step| *step == Step::Publish);
     if by_npm && registry.is_none() {
         return Err(early(Failure::infrastructure("npm is not on PATH of this worker")));
     }
@@ -148,7 +150,7 @@ async fn run(
     ended.version.clone_from(&manifest.version);
     if let Some(registry) = &registry {
         let config = &manifest.publish_config;
-        let checked = match by_npm {
+        let checked = match publishes {
             // Its warnings come with the publish, which checks what the build made of it.
             true => worker.config.publish_config.check(config, registry, &mut Vec::new()).map(drop),
             false => publish_config::check_registries(config, registry),
@@ -167,7 +169,7 @@ async fn run(
     let (mut runner, stop) =
         runner(worker, build, folder, npm.as_ref(), Arc::clone(&journal), redactor).map_err(early)?;
     let supervised = tokio::spawn(supervise(Arc::clone(build), stop));
-    if by_npm && !manifest.private && SCRIPTS.iter().any(|script| manifest.has_script(script)) {
+    if publishes && !manifest.private && SCRIPTS.iter().any(|script| manifest.has_script(script)) {
         // Before the phases: that of publishing starts npm once. What goes wrong is said when a script is to run.
         let _ = runner.toolchain(&worker.toolchain, &folder.beside()).await;
     }
