@@ -7,6 +7,7 @@ use toml::de::{DeTable, DeValue};
 use crate::{
     Limits, Phase, Problem, Recipe, Step,
     value::{self, Placed, Wrong},
+    workspace::{self, WorkspaceOptions},
 };
 
 /// The most phases of one list: results name each, and have a largest size.
@@ -49,30 +50,42 @@ impl Reader {
     }
 
     fn recipe(&mut self, document: &DeTable<'_>, text: &str) -> Option<Recipe> {
-        let mut recipe = Recipe { max_fix_attempts: 0, phases: None, categories: BTreeMap::new() };
-        let mut has_phases = false;
+        let mut recipe = Recipe {
+            max_fix_attempts: 0,
+            phases: None,
+            categories: BTreeMap::new(),
+            workspace: WorkspaceOptions::default(),
+        };
+        let mut says_how = false;
         for (key, value) in document.iter() {
             match key.get_ref().as_ref() {
                 "max_fix_attempts" => {
                     recipe.max_fix_attempts = self.take(value::fix_attempts(value)).unwrap_or_default();
                 }
+                "workspace" => {
+                    says_how = true;
+                    recipe.workspace = self.take(workspace::read(value)).unwrap_or_default();
+                }
                 "phase" => {
-                    has_phases = true;
+                    says_how = true;
                     recipe.phases = self.phases(value, "[[phase]]", text);
                 }
                 "category" => {
-                    has_phases = true;
+                    says_how = true;
                     self.categories(value, &mut recipe, text);
                 }
                 other => self.unknown(
                     key.span().start,
                     other,
-                    "a recipe has max_fix_attempts, [[phase]] and [[category.NAME.phase]]",
+                    "a recipe has max_fix_attempts, [workspace], [[phase]] and [[category.NAME.phase]]",
                 ),
             }
         }
-        if !has_phases {
-            self.complain(0, "a recipe without phases; write [[phase]], or [[category.NAME.phase]] for some packages");
+        if !says_how {
+            self.complain(
+                0,
+                "a recipe without phases; write [[phase]], [[category.NAME.phase]] for some packages, or [workspace]",
+            );
         }
         Some(recipe)
     }
@@ -193,8 +206,8 @@ impl Reader {
         if !has("run") && !has("builtin") {
             self.complain(at, "a phase without a command; write run = [\"npm\", \"test\"]");
         }
-        if fix.is_some() && step == Some(Step::NpmPublish) {
-            self.complain(at, "a fix of npm-publish; only what is run can be fixed and run again");
+        if fix.is_some() && step == Some(Step::Publish) {
+            self.complain(at, "a fix of publish; what may be in the registry already is not fixed and published again");
         }
         Some(Phase { name: name?, step: step?, when, limits, fix, env })
     }

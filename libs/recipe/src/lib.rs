@@ -13,25 +13,33 @@
 //! env = { NODE_ENV = "test" }       # added to the environment
 //! [[phase]]
 //! name = "publish"
-//! builtin = "npm-publish"           # in place of `run`: the guarded publish of the built-in recipe
+//! builtin = "publish"               # in place of `run`: a phase of the built-in recipe; or "install", "prepare"
 //! [[category.docs.phase]]           # packages of category "docs" use these phases instead
 //! name = "build"
 //! run = ["mdbook", "build"]
+//! [workspace]                       # how packages of a workspace are built; first values are defaults
+//! mode = "workspace"                # or "isolated": each package in a copy of its own
+//! root_build = "auto"               # or "always", "never": whether a script of the root builds the members
+//! root_build_script = "build"       # that script; by default found from the root's scripts
+//! root_test = "report"              # or "gate": tests of the root run before anything is published
+//! lint = "warn"                     # or "fail": what a `lint` that fails does to a build
 //! ```
 //!
-//! A file that has `[[phase]]` replaces the phases of all packages; one that has categories alone replaces
-//! theirs, and leaves the built-in recipe for npm to all others. The worker and `packline recipe check` read
+//! A file that has `[[phase]]` replaces the phases of all packages; one that has categories or `[workspace]` alone
+//! replaces those of its categories, and leaves the built-in recipe for npm to all others. The worker and `packline recipe check` read
 //! files by [`Recipe::read`], so what one accepts the other does.
 
 mod document;
 mod phase;
 mod problem;
 mod value;
+mod workspace;
 
 use std::{collections::BTreeMap, fs::File, io::Read, path::Path};
 
 pub use phase::{Limits, Phase, Step, When};
 pub use problem::Problem;
+pub use workspace::{LintFailure, RootBuild, RootTest, WorkspaceMode, WorkspaceOptions};
 
 /// The variables that Packline itself tells each phase; a recipe cannot set them.
 pub const OWN_VARIABLES: [&str; 11] = [
@@ -63,6 +71,8 @@ pub struct Recipe {
     pub phases: Option<Vec<Phase>>,
     /// The phases of categories that have their own.
     pub categories: BTreeMap<String, Vec<Phase>>,
+    /// How packages of a workspace are built.
+    pub workspace: WorkspaceOptions,
 }
 
 /// Why there is no recipe.
@@ -124,6 +134,7 @@ impl Recipe {
     pub fn warnings(&self) -> Vec<String> {
         let phases = self.phases.iter().chain(self.categories.values()).flatten();
         let idle = phases.filter(|phase| phase.fix.is_some() && self.max_fix_attempts == 0);
-        idle.map(|phase| format!("the fix of phase {} never runs; max_fix_attempts is 0", phase.name)).collect()
+        let idle = idle.map(|phase| format!("the fix of phase {} never runs; max_fix_attempts is 0", phase.name));
+        idle.chain(self.workspace.idle()).collect()
     }
 }

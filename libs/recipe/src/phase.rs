@@ -24,9 +24,13 @@ pub struct Phase {
 pub enum Step {
     /// Runs a program with these arguments, without a shell.
     Run(Vec<String>),
+    /// Installs what the package needs, by the workspace's manager or by npm.
+    Install,
+    /// Runs the package's own install scripts, from `preinstall` to `prepare`.
+    Prepare,
     /// Packs the package, notes the tarball's integrity in the permit, and publishes that tarball; nothing
     /// where `package.json` says private.
-    NpmPublish,
+    Publish,
 }
 
 /// What must be there for a phase to run.

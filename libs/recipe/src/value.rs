@@ -201,10 +201,45 @@ pub(crate) fn size(value: &Placed<'_>, key: &str) -> Result<u64, Wrong> {
 
 /// `builtin`.
 pub(crate) fn builtin(value: &Placed<'_>) -> Result<Step, Wrong> {
-    match text(value, "builtin", "\"npm-publish\"")? {
-        "npm-publish" => Ok(Step::NpmPublish),
-        other => wrong(value, format!("`{}` is not built in; \"npm-publish\" is", shown(other))),
+    match text(value, "builtin", "\"install\", \"prepare\" or \"publish\"")? {
+        "install" => Ok(Step::Install),
+        "prepare" => Ok(Step::Prepare),
+        // The second one is the name that it had when it was the only one.
+        "publish" | "npm-publish" => Ok(Step::Publish),
+        other => {
+            wrong(value, format!("`{}` is not built in; \"install\", \"prepare\" and \"publish\" are", shown(other)))
+        }
     }
+}
+
+/// One of a few words.
+pub(crate) fn choice<T: Copy>(value: &Placed<'_>, key: &str, choices: &[(&str, T)]) -> Result<T, Wrong> {
+    let words: Vec<String> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+    let right = match words.split_last() {
+        Some((last, first)) if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        _ => words.concat(),
+    };
+    let typed = text(value, key, &right)?;
+    match choices.iter().find(|(word, _)| *word == typed) {
+        Some((_, choice)) => Ok(*choice),
+        None => wrong(value, format!("`{}` is not known; {key} is {right}", shown(typed))),
+    }
+}
+
+/// The name of a script of `package.json`.
+pub(crate) fn script(value: &Placed<'_>, key: &str) -> Result<String, Wrong> {
+    let name = text(value, key, "like \"build\"")?;
+    if name.is_empty() {
+        return wrong(value, format!("{key} names nothing; it is a script of the root, like \"build\""));
+    }
+    // npm would read the name of a script that begins so as an option.
+    if name.starts_with('-') {
+        return wrong(
+            value,
+            format!("`{}` begins with `-`; {key} is a script of the root, like \"build\"", shown(name)),
+        );
+    }
+    handed_over(value, key, name)
 }
 
 /// `env`.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use packline_recipe::{Limits, Phase, Step, When};
+use packline_recipe::{Limits, PUBLISH, Phase, Step, When};
 
 /// What all npm commands of one build are told.
 #[derive(Clone, Debug)]
@@ -55,20 +55,30 @@ impl Npm {
         Self { userconfig: folder.join(crate::pack::USERCONFIG), cache: folder.join("cache"), ..self.clone() }
     }
 
-    /// install, build, lint, test, publish.
+    /// The built-in recipe in isolated mode.
     pub fn phases(&self) -> Vec<Phase> {
-        let script = |name: &str| Phase {
-            when: Some(When::Script(name.to_owned())),
-            ..phase(name, Step::Run(self.command(&["run", name])))
-        };
-        vec![
-            phase("install", Step::Run(self.command(&["install"]))),
-            script("build"),
-            script("lint"),
-            script("test"),
-            phase("publish", Step::NpmPublish),
-        ]
+        built_in([("install", Step::Install)], &["build", "lint", "test"], |script| self.command(&["run", script]))
     }
+}
+
+/// The built-in recipe in workspace mode; `run` is the command that runs a script of the package.
+pub fn workspace_phases(run: impl Fn(&str) -> Vec<String>) -> Vec<Phase> {
+    let before = [("install", Step::Install), ("prepare", Step::Prepare)];
+    built_in(before, &["build", "typecheck", "lint", "test"], run)
+}
+
+/// Steps, then scripts where the package has them, then `publish`.
+fn built_in<const N: usize>(
+    before: [(&str, Step); N],
+    scripts: &[&str],
+    run: impl Fn(&str) -> Vec<String>,
+) -> Vec<Phase> {
+    let before = before.into_iter().map(|(name, step)| phase(name, step));
+    let scripts = scripts.iter().map(|&script| {
+        let when = Some(When::Script(script.to_owned()));
+        Phase { when, ..phase(script, Step::Run(run(script))) }
+    });
+    before.chain(scripts).chain([phase(PUBLISH, Step::Publish)]).collect()
 }
 
 fn phase(name: &str, step: Step) -> Phase {
@@ -159,6 +169,22 @@ mod tests {
         let phases = npm().phases();
         let named: Vec<_> = phases.iter().map(|phase| (phase.name.as_str(), phase.when.is_some())).collect();
         assert_eq!(named, [("install", false), ("build", true), ("lint", true), ("test", true), ("publish", false)]);
+        let phases = workspace_phases(|script| vec!["pnpm".into(), "run".into(), script.into()]);
+        let steps: Vec<_> = phases.iter().map(|phase| (phase.name.as_str(), &phase.when, &phase.step)).collect();
+        let when = |script: &str| Some(When::Script(script.to_owned()));
+        let run = |script: &str| Step::Run(vec!["pnpm".into(), "run".into(), script.into()]);
+        assert_eq!(
+            steps,
+            [
+                ("install", &None, &Step::Install),
+                ("prepare", &None, &Step::Prepare),
+                ("build", &when("build"), &run("build")),
+                ("typecheck", &when("typecheck"), &run("typecheck")),
+                ("lint", &when("lint"), &run("lint")),
+                ("test", &when("test"), &run("test")),
+                ("publish", &None, &Step::Publish),
+            ]
+        );
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Phases<'_> {
             self.runner.say(first, &format!("left out of the copy: {left_out}"));
         }
         // `skips` leaves the built-in publish out; only a command of one's own may publish a private package.
-        let own_publish = |phase: &Phase| phase.name == PUBLISH && !matches!(phase.step, Step::NpmPublish);
+        let own_publish = |phase: &Phase| phase.name == PUBLISH && matches!(phase.step, Step::Run(_));
         self.ended.private = self.manifest.private && !phases.iter().any(own_publish);
         for phase in phases {
             if is_ended(self.build) {
@@ -81,7 +81,10 @@ impl Phases<'_> {
             let started = Instant::now();
             let (done, exit_code) = match &phase.step {
                 Step::Run(argv) => self.run_and_fix(phase, argv).await,
-                Step::NpmPublish => (self.publish(phase).await, None),
+                Step::Install => self.install(phase).await,
+                // Left out by `skips`.
+                Step::Prepare => (Ok(()), None),
+                Step::Publish => (self.publish(phase).await, None),
             };
             self.report(phase::report(&phase.name, started, exit_code, &done));
             done.map_err(|failure| (Some(phase.name.clone()), failure))?;
@@ -100,8 +103,16 @@ impl Phases<'_> {
                 Some(format!("package.json has no script {script}"))
             }
             (Some(When::File(file)), _) if !self.folder.has(file) => Some(format!("the package has no {file}")),
-            (_, Step::NpmPublish) if self.manifest.private => Some("package.json says private".to_owned()),
+            (_, Step::Publish) if self.manifest.private => Some("package.json says private".to_owned()),
+            (_, Step::Prepare) => Some("in isolated mode npm install runs these scripts".to_owned()),
             _ => None,
+        }
+    }
+
+    async fn install(&mut self, phase: &Phase) -> (Result<(), Failure>, Option<i32>) {
+        match self.npm {
+            Some(npm) => self.run_and_fix(phase, &npm.command(&["install"])).await,
+            None => (Err(Failure::infrastructure("this machine has no npm to install by")), None),
         }
     }
 
@@ -146,7 +157,7 @@ impl Phases<'_> {
         const USERCONFIG: &str = "npm_config_userconfig";
         let mut env = phase.env.clone();
         let mut of_publish = None;
-        let publishes = phase.name == PUBLISH;
+        let publishes = phase.name == PUBLISH && matches!(phase.step, Step::Run(_));
         let registry = self.npm.map(|npm| npm.registry.as_str()).filter(|_| publishes);
         let token = registry.and_then(|registry| registry::token(&self.worker.config, self.settings, registry));
         if let Some(token) = token {

@@ -138,8 +138,10 @@ async fn run(
     };
     let registry = registry::of_order(&worker.config, &build.order, &settings).map_err(early)?;
     let of_file = worker.recipe.of_file(&build.order);
-    // What npm is to publish by our hand has to be a package of npm.
-    let by_npm = of_file.is_none_or(|phases| phases.iter().any(|phase| phase.step == Step::NpmPublish));
+    // What is built in is for packages of npm.
+    let has = |is_meant: fn(&Step) -> bool| of_file.is_none_or(|all| all.iter().any(|phase| is_meant(&phase.step)));
+    let by_npm = has(|step| !matches!(step, Step::Run(_)));
+    let publishes = has(|step| *step == Step::Publish);
     if by_npm && registry.is_none() {
         return Err(early(Failure::infrastructure("npm is not on PATH of this worker")));
     }
@@ -150,7 +152,7 @@ async fn run(
         runner(worker, build, folder, npm.as_ref(), Arc::clone(&journal), redactor).map_err(early)?;
     let supervised = tokio::spawn(supervise(Arc::clone(build), stop));
     let (npm, journal) = (npm.as_ref(), &*journal);
-    let site = Site { worker, build, npm, settings: &settings, by_npm };
+    let site = Site { worker, build, npm, settings: &settings, by_npm, publishes };
     let done = site.run(folder, &mut runner, journal, ended).await;
     supervised.abort();
     runner.guard.finish().await;
@@ -163,7 +165,10 @@ struct Site<'a> {
     build: &'a Arc<Build>,
     npm: Option<&'a Npm>,
     settings: &'a Settings,
+    /// Whether phases of the built-in recipe run.
     by_npm: bool,
+    /// Whether that of publishing is among them.
+    publishes: bool,
 }
 
 impl Site<'_> {
@@ -175,7 +180,7 @@ impl Site<'_> {
         journal: &Journal,
         ended: &mut Ended,
     ) -> Result<(), (Option<String>, Failure)> {
-        let Self { worker, build, npm, settings, by_npm } = *self;
+        let Self { worker, build, npm, settings, by_npm, publishes } = *self;
         let early = |failure| (None, failure);
         let permanent = |error| early(Failure::permanent(error));
         copy(worker, build, folder).await.map_err(early)?;
@@ -185,7 +190,7 @@ impl Site<'_> {
         ended.version.clone_from(&manifest.version);
         if let Some(npm) = npm {
             let config = &manifest.publish_config;
-            let checked = match by_npm {
+            let checked = match publishes {
                 // Its warnings come with the publish, which checks what the build made of it.
                 true => worker.config.publish_config.check(config, &npm.registry, &mut Vec::new()).map(drop),
                 false => publish_config::check_registries(config, &npm.registry),
@@ -199,7 +204,7 @@ impl Site<'_> {
             (Some(phases), _) => phases.to_vec(),
             (None, npm) => npm.map(Npm::phases).unwrap_or_default(),
         };
-        if by_npm && !manifest.private && SCRIPTS.iter().any(|script| manifest.has_script(script)) {
+        if publishes && !manifest.private && SCRIPTS.iter().any(|script| manifest.has_script(script)) {
             // Before the phases: that of publishing starts npm once. What goes wrong is said when a script is to run.
             let _ = runner.toolchain(&worker.toolchain, &folder.beside()).await;
         }

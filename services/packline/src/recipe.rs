@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use clap::{Args, Subcommand};
 use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use humantime::format_duration;
-use packline_recipe::{Limits, Phase, Recipe, RecipeError, Step, When};
+use packline_recipe::{Limits, Phase, Recipe, RecipeError, Step, When, WorkspaceMode};
 use packline_service::Unusable;
 
 /// Room that most terminals have.
@@ -65,7 +65,12 @@ fn shown(recipe: &Recipe) -> String {
         table.add_row(row(if recipe.categories.is_empty() { "(all)" } else { "(all others)" }, phase));
     }
     if recipe.phases.is_none() {
-        table.add_row(["(all others)", "", "built in for npm: install, build, lint, test, publish", "", "", "", ""]);
+        let all = if recipe.categories.is_empty() { "(all)" } else { "(all others)" };
+        let phases = match recipe.workspace.mode {
+            WorkspaceMode::Workspace => "install, prepare, build, typecheck, lint, test, publish",
+            WorkspaceMode::Isolated => "install, build, lint, test, publish",
+        };
+        table.add_row([all, "", &format!("built in for npm: {phases}"), "", "", "", ""]);
     }
     for (category, phases) in &recipe.categories {
         for phase in phases {
@@ -77,13 +82,15 @@ fn shown(recipe: &Recipe) -> String {
         1 => "one fix".to_owned(),
         most => format!("up to {most} fixes"),
     };
-    format!("{table}\nIn a build {fixes}.")
+    format!("{table}\nIn a workspace: {}.\nIn a build {fixes}.", recipe.workspace)
 }
 
 fn row(category: &str, phase: &Phase) -> [String; 7] {
     let runs = match &phase.step {
         Step::Run(argv) => words(argv),
-        Step::NpmPublish => "npm-publish (built in)".to_owned(),
+        Step::Install => "install (built in)".to_owned(),
+        Step::Prepare => "prepare (built in)".to_owned(),
+        Step::Publish => "publish (built in)".to_owned(),
     };
     let when = match &phase.when {
         None => String::new(),

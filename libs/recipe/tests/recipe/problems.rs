@@ -18,6 +18,12 @@ env = { NODE_ENV = "test" }
 [[category.docs.phase]]
 name = "build"
 builtin = "npm-publish"
+[workspace]
+mode = "isolated"
+root_build = "always"
+root_build_script = "compile"
+root_test = "gate"
+lint = "fail"
 "#;
 
 fn problems(text: &str) -> Vec<String> {
@@ -39,8 +45,8 @@ fn unknown_keys_are_refused_with_their_place() {
     assert_eq!(
         problems("max_fixes = 1\n[[phases]]\nname = \"a\"\n[[phase]]\nname = \"a\"\nrun = [\"a\"]\n  Run = [\"b\"]\n"),
         [
-            "1:1: unknown key `max_fixes`; a recipe has max_fix_attempts, [[phase]] and [[category.NAME.phase]]",
-            "2:3: unknown key `phases`; a recipe has max_fix_attempts, [[phase]] and [[category.NAME.phase]]",
+            "1:1: unknown key `max_fixes`; a recipe has max_fix_attempts, [workspace], [[phase]] and [[category.NAME.phase]]",
+            "2:3: unknown key `phases`; a recipe has max_fix_attempts, [workspace], [[phase]] and [[category.NAME.phase]]",
             "7:3: unknown key `Run`; a phase has name, run or builtin, when, timeout, silence, output_limit, fix and env",
         ]
     );
@@ -57,7 +63,8 @@ fn unknown_keys_are_refused_with_their_place() {
 
 #[test]
 fn a_recipe_without_phases_is_refused() {
-    let none = "1:1: a recipe without phases; write [[phase]], or [[category.NAME.phase]] for some packages";
+    let none =
+        "1:1: a recipe without phases; write [[phase]], [[category.NAME.phase]] for some packages, or [workspace]";
     for text in ["", "# nothing\n", "max_fix_attempts = 3\n"] {
         assert_eq!(problems(text), [none], "{text}");
     }
@@ -83,11 +90,20 @@ fn a_phase_has_a_name_and_one_command() {
     let command = "3:1: a phase without a command; write run = [\"npm\", \"test\"]";
     assert_eq!(problems("# of ours\n\n[[phase]]\n"), [command, name]);
     assert_eq!(in_phase("builtin = \"npm-publish\""), ["4:1: both run and builtin; a phase has one of them"]);
-    assert_eq!(as_command("builtin = \"npm\""), ["3:11: `npm` is not built in; \"npm-publish\" is"]);
     assert_eq!(
-        as_command("builtin = \"npm-publish\"\nfix = [\"a\"]"),
-        ["1:1: a fix of npm-publish; only what is run can be fixed and run again"]
+        as_command("builtin = \"npm\""),
+        ["3:11: `npm` is not built in; \"install\", \"prepare\" and \"publish\" are"]
     );
+    assert_eq!(
+        as_command("builtin = 1"),
+        ["3:11: builtin is a number; it is text, \"install\", \"prepare\" or \"publish\""]
+    );
+    for publish in ["publish", "npm-publish"] {
+        assert_eq!(
+            as_command(&format!("builtin = \"{publish}\"\nfix = [\"a\"]")),
+            ["1:1: a fix of publish; what may be in the registry already is not fixed and published again"]
+        );
+    }
 }
 
 #[test]
@@ -235,6 +251,42 @@ fn the_environment_is_text_under_names_that_are_not_ours() {
     ] {
         assert_eq!(in_phase(line), [said], "{line}");
     }
+}
+
+#[test]
+fn the_options_of_a_workspace_are_words_of_a_list() {
+    let said = |line: &str| problems(&format!("[workspace]\n{line}\n"));
+    for (line, expected) in [
+        ("mode = \"shared\"", "2:8: `shared` is not known; mode is \"workspace\" or \"isolated\""),
+        ("mode = true", "2:8: mode is true or false; it is text, \"workspace\" or \"isolated\""),
+        ("mode = \"Isolated\"", "2:8: `Isolated` is not known; mode is \"workspace\" or \"isolated\""),
+        ("root_build = \"yes\"", "2:14: `yes` is not known; root_build is \"auto\", \"always\" or \"never\""),
+        ("root_build = false", "2:14: root_build is true or false; it is text, \"auto\", \"always\" or \"never\""),
+        ("root_build_script = 1", "2:21: root_build_script is a number; it is text, like \"build\""),
+        (
+            "root_build_script = \"\"",
+            "2:21: root_build_script names nothing; it is a script of the root, like \"build\"",
+        ),
+        (
+            "root_build_script = \"--if-present\"",
+            "2:21: `--if-present` begins with `-`; root_build_script is a script of the root, like \"build\"",
+        ),
+        (
+            "root_build_script = \"a\\u0000\"",
+            "2:21: root_build_script has a zero byte in it, which no process can be given; leave it out",
+        ),
+        ("root_test = \"fail\"", "2:13: `fail` is not known; root_test is \"report\" or \"gate\""),
+        ("lint = \"off\"", "2:8: `off` is not known; lint is \"warn\" or \"fail\""),
+        (
+            "modes = \"isolated\"",
+            "2:1: unknown key `modes`; a workspace has mode, root_build, root_build_script, root_test and lint",
+        ),
+    ] {
+        assert_eq!(said(line), [expected], "{line}");
+    }
+    assert_eq!(said("mode = 1\nlint = 2").len(), 2, "all of them are said");
+    assert_eq!(problems("workspace = \"isolated\""), ["1:13: workspace is text; it is a table, write [workspace]"]);
+    assert_eq!(problems("[[workspace]]"), ["1:1: workspace is an array; it is a table, write [workspace]"]);
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use packline_recipe::{Limits, Phase, Recipe, Step, When};
+use packline_recipe::{
+    Limits, LintFailure, Phase, Recipe, RootBuild, RootTest, Step, When, WorkspaceMode, WorkspaceOptions,
+};
 
 /// The example of the contract with its users, and of this crate's first page.
 const EXAMPLE: &str = r#"
@@ -18,10 +20,16 @@ fix = ["./fix.sh"]
 env = { NODE_ENV = "test" }
 [[phase]]
 name = "publish"
-builtin = "npm-publish"
+builtin = "publish"
 [[category.docs.phase]]
 name = "build"
 run = ["mdbook", "build"]
+[workspace]
+mode = "isolated"
+root_build = "always"
+root_build_script = "compile"
+root_test = "gate"
+lint = "fail"
 "#;
 
 fn words(words: &[&str]) -> Vec<String> {
@@ -54,15 +62,25 @@ fn every_key_is_read() {
             env: BTreeMap::from([("NODE_ENV".into(), "test".into())]),
         }
     );
-    assert_eq!((publish.name.as_str(), &publish.step), ("publish", &Step::NpmPublish));
+    assert_eq!((publish.name.as_str(), &publish.step), ("publish", &Step::Publish));
     let [build] = recipe.phases("docs").unwrap() else { panic!() };
     assert_eq!(build.step, Step::Run(words(&["mdbook", "build"])));
+    assert_eq!(
+        recipe.workspace,
+        WorkspaceOptions {
+            mode: WorkspaceMode::Isolated,
+            root_build: RootBuild::Always,
+            root_build_script: Some("compile".into()),
+            root_test: RootTest::Gate,
+            lint: LintFailure::Fail,
+        }
+    );
 }
 
 #[test]
 fn what_is_left_out_has_its_default() {
     let recipe = Recipe::parse("[[phase]]\nname = \"a\"\nrun = [\"a\"]\n").unwrap();
-    assert_eq!(recipe.max_fix_attempts, 0);
+    assert_eq!((recipe.max_fix_attempts, &recipe.workspace), (0, &WorkspaceOptions::default()));
     let [a] = recipe.phases("unknown").unwrap() else { panic!() };
     assert_eq!((&a.when, &a.fix, a.env.len()), (&None, &None, 0));
     // The limits that are written in the example.
@@ -74,6 +92,36 @@ fn a_file_of_categories_alone_leaves_the_built_in_phases_to_all_others() {
     let recipe = Recipe::parse("[[category.docs.phase]]\nname = \"a\"\nrun = [\"a\"]\n").unwrap();
     assert_eq!(recipe.phases("docs").map(<[Phase]>::len), Some(1));
     assert_eq!(recipe.phases("unknown"), None);
+}
+
+#[test]
+fn a_file_of_workspace_options_alone_leaves_the_built_in_phases_to_all() {
+    let first = "mode = 'workspace'\nroot_build = 'auto'\nroot_test = 'report'\nlint = 'warn'\n";
+    for options in ["", first] {
+        let recipe = Recipe::parse(&format!("[workspace]\n{options}")).unwrap();
+        assert_eq!(recipe.phases("unknown"), None);
+        assert_eq!(recipe.workspace, WorkspaceOptions::default(), "the first values are the defaults");
+    }
+    let never = Recipe::parse("[workspace]\nroot_build = 'never'\n").unwrap().workspace;
+    assert_eq!(never, WorkspaceOptions { root_build: RootBuild::Never, ..WorkspaceOptions::default() });
+}
+
+#[test]
+fn phases_of_the_built_in_recipe_are_named_and_have_limits_conditions_and_fixes_as_others() {
+    let step = |builtin: &str| {
+        let text = format!("[[phase]]\nname = \"a\"\nbuiltin = \"{builtin}\"\nwhen = \"file:b\"\ntimeout = \"1s\"\n");
+        let phase = Recipe::parse(&text).unwrap().phases.unwrap().remove(0);
+        assert_eq!(phase.when, Some(When::File("b".into())));
+        assert_eq!(phase.limits.timeout, Duration::from_secs(1));
+        phase.step
+    };
+    let steps = ["install", "prepare", "publish", "npm-publish"].map(step);
+    assert_eq!(steps, [Step::Install, Step::Prepare, Step::Publish, Step::Publish]);
+    for builtin in ["install", "prepare"] {
+        let text = format!("[[category.a.phase]]\nname = \"a\"\nbuiltin = \"{builtin}\"\nfix = [\"b\"]\n");
+        let recipe = Recipe::parse(&text).unwrap();
+        assert_eq!(recipe.phases("a").unwrap()[0].fix, Some(words(&["b"])), "{builtin}");
+    }
 }
 
 #[test]

@@ -80,6 +80,40 @@ async fn a_recipe_keeps_the_guarded_publish_by_naming_it() {
 }
 
 #[tokio::test]
+async fn a_recipe_names_the_other_phases_of_the_built_in_recipe_too() {
+    let (mut foreman, registry) = place().await;
+    let scripts = json!({"prepare": "echo prepared > prepared"});
+    let mut manifest = json!({"name": "@acme/core", "version": "1.0.0", "scripts": scripts});
+    foreman.package("@acme/core", manifest.clone(), &[]);
+    manifest["name"] = "@acme/stuck".into();
+    manifest["dependencies"] = json!({"@acme/none": "1"});
+    foreman.package("@acme/stuck", manifest, &[]);
+    foreman.crate_of("thing", &[("here", "")]);
+    // A phase of this name gets the token only with a command of its own.
+    let recipe = foreman.recipe(
+        "max_fix_attempts = 1\n[[phase]]\nname = \"publish\"\nbuiltin = \"install\"\n\
+         fix = [\"sh\", \"-c\", \"echo token: $NPM_TOKEN.\"]\n\
+         [[phase]]\nname = \"prepare\"\nbuiltin = \"prepare\"\n\
+         [[phase]]\nname = \"check\"\nrun = [\"test\", \"-f\", \"prepared\"]\n\
+         [[phase]]\nname = \"put\"\nbuiltin = \"publish\"\n",
+    );
+    let url = registry.url();
+    let _worker = foreman.worker("one", &[("RECIPE", &recipe), ("NPM_REGISTRY", &url), ("NPM_TOKEN", TOKEN)]);
+    let result = foreman.build("@acme/core").await;
+    assert_eq!(result.outcome, Outcome::Published, "{result:?}");
+    let phases: Vec<_> = result.phases.iter().map(|phase| (phase.name.as_str(), phase.status)).collect();
+    let (passed, skipped) = (PhaseStatus::Passed, PhaseStatus::Skipped);
+    assert_eq!(phases, [("publish", passed), ("prepare", skipped), ("check", passed), ("put", passed)]);
+    assert!(registry.view("@acme/core").await.unwrap().unwrap().versions.contains_key("1.0.0"));
+    foreman.log_until(&result.build_id, "prepare| skipped: in isolated mode npm install runs these scripts").await;
+    let stuck = foreman.build("@acme/stuck").await;
+    assert_eq!((stuck.outcome, stuck.fix_attempts), (Outcome::Failed, Some(1)), "{stuck:?}");
+    foreman.log_until(&stuck.build_id, "publish| token: .").await;
+    let thing = foreman.build("thing").await;
+    assert_eq!((thing.outcome, thing.retry), (Outcome::Failed, false), "{thing:?}");
+}
+
+#[tokio::test]
 async fn categories_alone_leave_the_built_in_phases_to_all_others() {
     let (mut foreman, registry) = place().await;
     foreman.package("@acme/core", json!({"name": "@acme/core", "version": "1.0.0"}), &[("i.js", "1")]);

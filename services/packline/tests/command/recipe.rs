@@ -1,4 +1,4 @@
-//! `packline recipe check`, and the recipe for cargo crates that stands in README.md.
+//! `packline recipe check`, and the recipes that stand in the documentation.
 
 use std::{
     fs,
@@ -57,7 +57,7 @@ fn a_recipe_that_is_right_is_shown_as_a_table() {
     let checked = check(&file);
     let (shown, said) = (text(&checked.stdout), text(&checked.stderr));
     assert_eq!(checked.status.code(), Some(0), "{said}");
-    for expected in ["(all others)", "docs", "mdbook build", "npm-publish", "64.0 MB", "SECRET", "./fix.sh"] {
+    for expected in ["(all others)", "docs", "mdbook build", "publish (built", "64.0 MB", "SECRET", "./fix.sh"] {
         assert!(shown.contains(expected), "{expected} in {shown}");
     }
     assert!(shown.ends_with("In a build nothing is fixed.\n"), "{shown}");
@@ -66,16 +66,47 @@ fn a_recipe_that_is_right_is_shown_as_a_table() {
     let (_folder, file) = recipe("max_fix_attempts = 2\n[[category.docs.phase]]\nname = \"a\"\nrun = [\"a\"]\n");
     let shown = text(&check(&file).stdout);
     assert!(shown.contains("built in for npm") && shown.contains("In a build up to 2 fixes."), "{shown}");
+    assert!(
+        shown.contains("\nIn a workspace: mode workspace, root_build auto, root_test report, lint warn.\n"),
+        "{shown}"
+    );
 }
 
 #[test]
-fn the_recipes_of_the_readme_are_right() {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md")).unwrap();
-    let recipes: Vec<&str> = readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert!(!recipes.is_empty());
-    for text_of_recipe in recipes {
-        let (_folder, file) = recipe(text_of_recipe);
+fn the_options_of_a_workspace_are_shown_and_what_is_without_effect_is_warned_of() {
+    let checked = |options: &str| {
+        let (_folder, file) = recipe(&format!("[workspace]\n{options}\n"));
         let checked = check(&file);
         assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));
+        (text(&checked.stdout), text(&checked.stderr))
+    };
+    let (shown, said) = checked("root_build_script = \"compile\"\nroot_test = \"gate\"\nlint = \"fail\"");
+    let options = "mode workspace, root_build auto, root_build_script compile, root_test gate, lint fail";
+    assert!(shown.contains(&format!("\nIn a workspace: {options}.\n")) && shown.contains("typecheck"), "{shown}");
+    assert_eq!(said, "");
+    let (shown, said) = checked("mode = \"isolated\"\nlint = \"fail\"");
+    assert!(shown.contains("mode isolated") && !shown.contains("typecheck"), "{shown}");
+    assert!(said.ends_with("warning: [workspace] has options without effect; mode is \"isolated\"\n"), "{said}");
+    let (_, said) = checked("root_build = \"never\"\nroot_build_script = \"compile\"");
+    assert!(said.ends_with("warning: root_build_script never runs; root_build is \"never\"\n"), "{said}");
+    let (_folder, file) = recipe("[workspace]\nlint = \"off\"\n");
+    let checked = check(&file);
+    assert_eq!(checked.status.code(), Some(1));
+    let problem = ":2:8: `off` is not known; lint is \"warn\" or \"fail\"";
+    assert!(text(&checked.stderr).contains(problem), "{}", text(&checked.stderr));
+}
+
+#[test]
+fn the_recipes_of_the_documentation_are_right() {
+    for page in ["README.md", "docs/reference/builder.md"] {
+        let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(page)).unwrap();
+        let recipes: Vec<&str> =
+            page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+        assert!(!recipes.is_empty());
+        for text_of_recipe in recipes {
+            let (_folder, file) = recipe(text_of_recipe);
+            let checked = check(&file);
+            assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));
+        }
     }
 }
