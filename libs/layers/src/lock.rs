@@ -1,0 +1,79 @@
+//! Locks on files. A lock ends with the process that holds it, however that ends.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::MetadataExt,
+    path::Path,
+    thread,
+    time::Duration,
+};
+
+/// Between two looks at a lock that somebody else holds.
+pub(crate) const POLL: Duration = Duration::from_millis(50);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Shared,
+    Exclusive,
+}
+
+#[derive(Debug)]
+pub(crate) enum Locked {
+    /// Ours until the file is dropped.
+    Got(File),
+    /// Somebody else has it.
+    Held,
+    /// There is no such file.
+    Missing,
+}
+
+/// Locks a file that is there, without waiting.
+pub(crate) fn existing(path: &Path, mode: Mode) -> io::Result<Locked> {
+    lock(path, mode, OpenOptions::new().read(true).write(true))
+}
+
+/// Locks a file, without waiting; creates it where it is missing.
+pub(crate) fn created(path: &Path, mode: Mode) -> io::Result<Locked> {
+    lock(path, mode, OpenOptions::new().read(true).write(true).create(true).truncate(false))
+}
+
+/// Locks a file for a moment's work; creates it where it is missing. Waits as long as others have it.
+pub(crate) fn waited(path: &Path, mode: Mode) -> io::Result<File> {
+    loop {
+        match created(path, mode)? {
+            Locked::Got(file) => return Ok(file),
+            Locked::Held | Locked::Missing => thread::sleep(POLL),
+        }
+    }
+}
+
+fn lock(path: &Path, mode: Mode, open: &OpenOptions) -> io::Result<Locked> {
+    loop {
+        let file = match open.open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Locked::Missing),
+            Err(error) => return Err(error),
+        };
+        let locked = match mode {
+            Mode::Shared => file.try_lock_shared(),
+            Mode::Exclusive => file.try_lock(),
+        };
+        match locked {
+            Ok(()) if is_at(&file, path)? => return Ok(Locked::Got(file)),
+            // Removed between opening and locking: the lock of a file without a name guards nothing.
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(Locked::Held),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let opened = file.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok((found.dev(), found.ino()) == (opened.dev(), opened.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}

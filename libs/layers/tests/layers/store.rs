@@ -1,0 +1,160 @@
+//! What a store promises to several makers at once.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    sync::{Arc, Barrier, atomic::AtomicBool},
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use packline_layers::{Begin, Bounds, Draft, Key, Layer, MEMORY, Store, Waited};
+
+const WIDE: Bounds = Bounds { bytes: 1 << 40, age: Duration::from_secs(86_400 * 365) };
+
+fn key(name: &str) -> Key {
+    Key::of("test", [name]).unwrap()
+}
+
+fn begun(store: &Store, name: &str) -> Draft {
+    match store.begin(&key(name)).unwrap() {
+        Begin::Make(draft) => draft,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A layer with one file of that many bytes.
+fn made(store: &Store, name: &str, bytes: usize) -> Layer {
+    let draft = begun(store, name);
+    fs::write(draft.path().join("file"), vec![b'x'; bytes]).unwrap();
+    draft.finish().unwrap()
+}
+
+/// The names of all drafts.
+fn drafts(folder: &Path) -> Vec<String> {
+    let drafts = fs::read_dir(folder.join(".store/drafts")).unwrap();
+    drafts.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn a_layer_is_there_for_everybody_once_it_is_finished() {
+    let place = tempfile::tempdir().unwrap();
+    let (one, other) = (Store::open(place.path(), WIDE).unwrap(), Store::open(place.path(), WIDE).unwrap());
+    let mut draft = begun(&one, "a");
+    fs::write(draft.path().join("file"), "content").unwrap();
+    draft.note(b"noted".to_vec());
+    assert!(other.find(&key("a")).unwrap().is_none(), "it is not finished");
+    assert!(matches!(other.begin(&key("a")).unwrap(), Begin::Busy));
+    let layer = draft.finish().unwrap();
+    assert_eq!(layer.path(), one.folder().join(key("a").to_string()));
+    let found = other.find(&key("a")).unwrap().unwrap();
+    assert_eq!(fs::read_to_string(found.path().join("file")).unwrap(), "content");
+    assert_eq!(found.note().unwrap(), b"noted");
+    assert!(matches!(other.begin(&key("a")).unwrap(), Begin::Found(_)));
+    assert!(drafts(place.path()).is_empty());
+}
+
+#[test]
+fn a_draft_that_is_dropped_is_gone_and_the_next_one_makes_the_layer() {
+    let place = tempfile::tempdir().unwrap();
+    let store = Store::open(place.path(), WIDE).unwrap();
+    let draft = begun(&store, "a");
+    let closed = draft.path().join("closed/in");
+    fs::create_dir_all(&closed).unwrap();
+    fs::write(closed.join("file"), "").unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
+    drop(draft);
+    assert!(drafts(place.path()).is_empty());
+    begun(&store, "a");
+}
+
+#[test]
+fn one_of_many_makes_a_layer_and_the_others_wait_for_it() {
+    let place = tempfile::tempdir().unwrap();
+    let start = Arc::new(Barrier::new(8));
+    let makers: Vec<_> = (0..8)
+        .map(|_| {
+            let (folder, start) = (place.path().to_owned(), Arc::clone(&start));
+            thread::spawn(move || {
+                let store = Store::open(folder, WIDE).unwrap();
+                start.wait();
+                let mut was_maker = false;
+                let layer = loop {
+                    match store.begin(&key("a")).unwrap() {
+                        Begin::Found(layer) => break layer,
+                        Begin::Make(draft) => {
+                            was_maker = true;
+                            fs::write(draft.path().join("file"), "").unwrap();
+                            break draft.finish().unwrap();
+                        }
+                        Begin::Busy => {
+                            let waited = store.wait(&key("a"), &AtomicBool::new(false)).unwrap();
+                            assert_eq!(waited, Waited::Over);
+                        }
+                    }
+                };
+                assert!(layer.path().join("file").exists());
+                was_maker
+            })
+        })
+        .collect();
+    let makers = makers.into_iter().map(|maker| maker.join().unwrap());
+    assert_eq!(makers.filter(|was_maker| *was_maker).count(), 1);
+}
+
+#[test]
+fn waiting_stops_when_it_is_told_to() {
+    let place = tempfile::tempdir().unwrap();
+    let store = Store::open(place.path(), WIDE).unwrap();
+    let _draft = begun(&store, "a");
+    assert_eq!(store.wait(&key("a"), &AtomicBool::new(true)).unwrap(), Waited::Stopped);
+    assert_eq!(store.wait(&key("b"), &AtomicBool::new(true)).unwrap(), Waited::Over, "nobody makes it");
+}
+
+#[test]
+fn what_was_used_longest_ago_is_evicted_and_what_is_in_use_stays() {
+    let place = tempfile::tempdir().unwrap();
+    let store = Store::open(place.path(), Bounds { bytes: 250_000, ..WIDE }).unwrap();
+    let leased = made(&store, "leased", 100_000);
+    drop(made(&store, "old", 100_000));
+    set_used(&store, "leased", 3);
+    set_used(&store, "old", 2);
+    drop(made(&store, "new", 100_000));
+    assert!(store.find(&key("old")).unwrap().is_none());
+    assert!(leased.path().join("file").exists());
+    assert!(store.find(&key("new")).unwrap().is_some());
+    drop(leased);
+    set_used(&store, "leased", 3);
+    drop(Store::open(place.path(), Bounds { age: Duration::from_secs(7200), ..WIDE }).unwrap());
+    assert!(store.find(&key("leased")).unwrap().is_none(), "it was used three hours ago");
+    assert!(store.find(&key("new")).unwrap().is_some());
+}
+
+/// Dates the last use of a layer back.
+fn set_used(store: &Store, name: &str, hours: u32) {
+    let stamp = store.folder().join(".store/stamps").join(key(name).to_string().replace('/', "."));
+    let used = SystemTime::now() - Duration::from_secs(3600) * hours;
+    fs::File::options().write(true).open(stamp).unwrap().set_modified(used).unwrap();
+}
+
+#[test]
+fn a_failure_is_remembered_for_ten_minutes() {
+    let place = tempfile::tempdir().unwrap();
+    let (one, other) = (Store::open(place.path(), WIDE).unwrap(), Store::open(place.path(), WIDE).unwrap());
+    let now = SystemTime::now();
+    assert_eq!(one.failed(&key("a"), now).unwrap(), None);
+    one.note_failed_package(&key("a"), "early").unwrap();
+    one.remember_failure(&key("a"), "E404 left-pad", now).unwrap();
+    for package in ["@acme/core", "@acme/web", "@acme/core"] {
+        other.note_failed_package(&key("a"), package).unwrap();
+    }
+    let failed = other.failed(&key("a"), now + MEMORY - Duration::from_secs(1)).unwrap().unwrap();
+    assert_eq!((failed.reason.as_str(), failed.packages.join(" ")), ("E404 left-pad", "@acme/core @acme/web".into()));
+    assert_eq!(other.failed(&key("a"), now + MEMORY).unwrap(), None);
+    assert_eq!(other.failed(&key("b"), now).unwrap(), None);
+    one.remember_failure(&key("a"), "again", now).unwrap();
+    assert!(one.failed(&key("a"), now).unwrap().unwrap().packages.is_empty(), "it is another failure");
+    other.forget_failure(&key("a")).unwrap();
+    assert_eq!(one.failed(&key("a"), now).unwrap(), None);
+}
