@@ -69,6 +69,26 @@ impl BuildFolder {
         self.base.join("settings")
     }
 
+    /// Takes what its commands write to a view of the workspace.
+    pub fn upper(&self) -> PathBuf {
+        self.base.join("upper")
+    }
+
+    /// Beside [`Self::upper`], for the kernel.
+    pub fn work(&self) -> PathBuf {
+        self.base.join("work")
+    }
+
+    /// The published files of other members, which lie over their sources.
+    pub fn siblings(&self) -> PathBuf {
+        self.base.join("siblings")
+    }
+
+    /// Published files of other members, of older versions, which lie below their sources.
+    pub fn fallback(&self) -> PathBuf {
+        self.base.join("fallback")
+    }
+
     /// Where other builds and the worker itself have their folders.
     pub fn beside(&self) -> PathBuf {
         self.base.parent().map_or_else(|| self.base.clone(), Path::to_owned)

@@ -36,6 +36,14 @@ impl Npm {
         command
     }
 
+    /// Installs a workspace, or a member that has a lock file of its own. It only reads, and takes minutes, so npm itself
+    /// tries again where an answer of the registry was cut off.
+    pub fn install_workspace(&self, locked: bool) -> Vec<String> {
+        let mut command = self.command(&[if locked { "ci" } else { "install" }]);
+        command.push("--fetch-retries=2".to_owned());
+        command
+    }
+
     /// The same as a file of settings, for the npm of a recipe's commands and of scripts.
     pub fn settings(&self) -> String {
         let registry = &self.registry;

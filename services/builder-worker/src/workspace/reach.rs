@@ -25,7 +25,7 @@ impl<'a> Installed<'a> {
 
     /// The folders of the members that are reached from these, each a folder and its `package.json`: by what they
     /// need to be built, and from there by what runs. A member that is reached counts with what it needs to run.
-    pub fn reached(&self, from: &[(&Path, &Value)]) -> BTreeSet<PathBuf> {
+    pub fn reached(&self, from: &[(&Path, &Map<String, Value>)]) -> BTreeSet<PathBuf> {
         let mut members = BTreeSet::new();
         let mut seen = BTreeSet::new();
         let mut open: Vec<String> = Vec::new();
@@ -43,6 +43,7 @@ impl<'a> Installed<'a> {
                 open.push(folder.to_owned());
                 continue;
             }
+            let Some(entry) = entry.as_object() else { continue };
             open.extend(names(entry, &RUNTIME).filter_map(|name| self.resolve(&key, name)));
         }
         members
@@ -73,7 +74,7 @@ fn link(entry: &Value) -> Option<&str> {
     entry.get("resolved")?.as_str()
 }
 
-fn names<'a>(manifest: &'a Value, kinds: &'a [&str]) -> impl Iterator<Item = &'a str> {
+fn names<'a>(manifest: &'a Map<String, Value>, kinds: &'a [&str]) -> impl Iterator<Item = &'a str> {
     kinds.iter().filter_map(|kind| manifest.get(*kind)?.as_object()).flat_map(Map::keys).map(String::as_str)
 }
 
@@ -96,9 +97,9 @@ mod tests {
         }});
         let installed = Installed::of(&lock).unwrap();
         let manifest = json!({"devDependencies": {"eslint": "*", "gone": "*"}});
-        let reached = installed.reached(&[(Path::new("packages/a"), &manifest)]);
+        let reached = installed.reached(&[(Path::new("packages/a"), manifest.as_object().unwrap())]);
         assert_eq!(reached, ["packages/config", "packages/schema"].map(PathBuf::from).into());
         let of_root = json!({"dependencies": {"@x/far": "*"}});
-        assert!(installed.reached(&[(Path::new(""), &of_root)]).contains(Path::new("packages/far")));
+        assert!(installed.reached(&[(Path::new(""), of_root.as_object().unwrap())]).contains(Path::new("packages/far")));
     }
 }

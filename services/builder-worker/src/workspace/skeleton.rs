@@ -81,7 +81,7 @@ pub struct Part<'a> {
     /// Below the root; empty for the root.
     pub folder: &'a Path,
     /// Its `package.json`.
-    pub manifest: &'a Value,
+    pub manifest: &'a Map<String, Value>,
 }
 
 impl Skeleton {
@@ -179,13 +179,12 @@ impl Skeleton {
     }
 }
 
-fn reduced(manifest: &Value) -> Map<String, Value> {
-    let fields = manifest.as_object().into_iter().flatten();
-    fields.filter(|(key, _)| READ.contains(&key.as_str())).map(|(key, value)| (key.clone(), value.clone())).collect()
+fn reduced(manifest: &Map<String, Value>) -> Map<String, Value> {
+    manifest.iter().filter(|(key, _)| READ.contains(&key.as_str())).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// The files of its programs.
-fn programs(manifest: &Value) -> Vec<String> {
+fn programs(manifest: &Map<String, Value>) -> Vec<String> {
     match manifest.get("bin") {
         Some(Value::String(path)) => vec![path.clone()],
         Some(Value::Object(programs)) => programs.values().filter_map(Value::as_str).map(str::to_owned).collect(),
@@ -194,7 +193,7 @@ fn programs(manifest: &Value) -> Vec<String> {
 }
 
 /// What it takes from files or folders in the workspace.
-fn file_targets(manifest: &Value) -> Vec<String> {
+fn file_targets(manifest: &Map<String, Value>) -> Vec<String> {
     let kinds = ["dependencies", "devDependencies", "optionalDependencies"];
     let specs = kinds.iter().filter_map(|kind| manifest.get(kind)?.as_object()).flatten();
     let path = |spec: &str| {
@@ -250,8 +249,8 @@ mod tests {
     fn of(place: &tempfile::TempDir, root: &Value, member: &Value) -> Skeleton {
         let links = [("a".to_owned(), "b".to_owned())];
         let parts = [
-            Part { folder: Path::new(""), manifest: root },
-            Part { folder: Path::new("packages/a"), manifest: member },
+            Part { folder: Path::new(""), manifest: root.as_object().unwrap() },
+            Part { folder: Path::new("packages/a"), manifest: member.as_object().unwrap() },
         ];
         Skeleton::of(place.path(), Path::new(""), &parts, &links).unwrap()
     }

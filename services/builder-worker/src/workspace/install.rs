@@ -1,0 +1,191 @@
+//! `install`: the installed layer, and the scripts of the root that belong to an install.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use packline_layers::{Draft, Key};
+use packline_recipe::Phase;
+use packline_workspace::{Kind, Member, Workspace};
+
+use crate::{
+    guard::View,
+    npm::Npm,
+    phase::{Command, Failure, Runner, verdict},
+    script::Toolchain,
+};
+
+use super::{
+    making::{Needs, machine},
+    skeleton::{Part, Skeleton},
+    stack::Stack,
+};
+
+/// The scripts that `npm install` runs in the folder that it installs, in their order.
+pub(crate) const SCRIPTS: [&str; 5] = ["preinstall", "install", "postinstall", "prepublish", "prepare"];
+
+/// How a phase of one build runs commands.
+pub(crate) struct Means<'a> {
+    pub(crate) npm: &'a Npm,
+    pub(crate) toolchain: &'a Toolchain,
+    pub(crate) phase: &'a Phase,
+    /// Beside that of the build.
+    pub(crate) env: &'a BTreeMap<String, String>,
+}
+
+impl Means<'_> {
+    /// Runs a command in a view, to a good end.
+    pub(crate) async fn run(
+        &self,
+        runner: &mut Runner,
+        argv: Vec<String>,
+        cwd: &Path,
+        view: View,
+    ) -> Result<(), Failure> {
+        let limits = self.phase.limits.clone();
+        let npm = crate::npm::is_npm_itself(&argv);
+        let command = Command::new(&self.phase.name, limits.clone());
+        let command = Command { argv, env: self.env, cwd: Some(cwd), view: Some(view), ..command };
+        let (end, printed) = runner.command(command).await?;
+        verdict(&end, &printed, &limits, npm)
+    }
+}
+
+/// Adds what the workspace's manager installs for `member` to the stack; true where this build had to make a layer.
+///
+/// # Errors
+/// See [`Failure`].
+pub(crate) async fn install(
+    stack: &mut Stack,
+    member: &Member,
+    means: &Means<'_>,
+    needs: &Needs<'_>,
+    runner: &mut Runner,
+) -> Result<bool, Failure> {
+    let mut is_new = false;
+    for unit in units(&stack.workspace, member) {
+        let skeleton = skeleton(stack, &unit).await?;
+        let key = key(&skeleton, stack, means)?;
+        let what = match unit.folder.as_os_str().is_empty() {
+            true => "the install of the workspace".to_owned(),
+            false => format!("the install in {}", unit.folder.display()),
+        };
+        let (at, cwd) = (stack.at.clone(), stack.seen(&unit.folder));
+        let found = needs.layer(&key, &what, runner, async |runner, draft| {
+            let view = lay_out(skeleton.clone(), draft, at).await?;
+            let upper = view.upper.clone();
+            let argv = means.npm.install_workspace(skeleton.locked);
+            means.run(runner, argv, &cwd, view).await?;
+            harvest(upper, draft.path()).await
+        });
+        let found = found.await?;
+        is_new |= found.is_new;
+        stack.installed.push(found.layer);
+    }
+    Ok(is_new)
+}
+
+/// One run of the manager.
+struct Unit {
+    folder: PathBuf,
+    members: Vec<PathBuf>,
+}
+
+/// What has to be installed for a member.
+fn units(workspace: &Workspace, member: &Member) -> Vec<Unit> {
+    let of_root = || Unit { folder: PathBuf::new(), members: Vec::new() };
+    match workspace.kind() {
+        Kind::Npm => {
+            let members = workspace.members().iter().map(|member| member.real_folder().to_owned()).collect();
+            vec![Unit { folder: PathBuf::new(), members }]
+        }
+        Kind::Single => vec![of_root()],
+        // Each by its own lock file; the tools are at the root.
+        Kind::Lerna => {
+            let own = member.real_folder().to_owned();
+            let own = Unit { folder: own.clone(), members: vec![own] };
+            vec![own, of_root()]
+        }
+    }
+}
+
+async fn skeleton(stack: &Stack, unit: &Unit) -> Result<Skeleton, Failure> {
+    let (workspace, sources) = (std::sync::Arc::clone(&stack.workspace), stack.sources.path().to_owned());
+    let (folder, members) = (unit.folder.clone(), unit.members.clone());
+    let read = tokio::task::spawn_blocking(move || {
+        let mut parts = Vec::new();
+        if folder.as_os_str().is_empty() {
+            parts.push(Part { folder: Path::new(""), manifest: workspace.manifest().fields() });
+        }
+        let is_in = |member: &&Member| members.iter().any(|folder| folder == member.real_folder());
+        let of_unit: Vec<&Member> = workspace.members().iter().filter(is_in).collect();
+        parts.extend(of_unit.iter().filter(|member| !member.real_folder().as_os_str().is_empty()).map(|member| Part {
+            folder: member.real_folder(),
+            manifest: member.manifest().fields(),
+        }));
+        Skeleton::of(&sources, &folder, &parts, &links(&workspace, &of_unit))
+    });
+    read.await.map_err(io::Error::other).flatten().map_err(|error| machine(&error))
+}
+
+/// Who has a link to whom: a version that a range rejects turns a link into a package of the registry.
+fn links(workspace: &Workspace, members: &[&Member]) -> Vec<(String, String)> {
+    let shown = |member: &Member| member.folder().display().to_string();
+    let of_root = workspace.linked_by_root().iter().map(|id| (String::new(), *id));
+    let of_members = members.iter().flat_map(|member| {
+        let linked = workspace.linked(member.id());
+        linked.into_iter().map(|id| (shown(member), id))
+    });
+    let all = of_root.chain(of_members);
+    all.filter_map(|(who, id)| Some((who, shown(workspace.member(id)?)))).collect()
+}
+
+fn key(skeleton: &Skeleton, stack: &Stack, means: &Means<'_>) -> Result<Key, Failure> {
+    let at = stack.at.display().to_string();
+    let platform = [std::env::consts::OS, std::env::consts::ARCH].join("-");
+    let also =
+        ["npm", means.toolchain.npm_version(), means.toolchain.node_version(), &platform, &at];
+    Key::of("installed", [skeleton.digest(&also)]).map_err(|error| Failure::infrastructure(error.to_string()))
+}
+
+/// Writes the skeleton below a draft, and answers the view in which to install.
+async fn lay_out(skeleton: Skeleton, draft: &Draft, at: PathBuf) -> Result<View, Failure> {
+    let base = draft.work();
+    let written = tokio::task::spawn_blocking(move || {
+        let view =
+            View { at, lower: vec![base.join("skeleton")], upper: base.join("upper"), work: base.join("work") };
+        for folder in view.lower.iter().chain([&view.upper, &view.work]) {
+            fs::create_dir(folder)?;
+        }
+        let [lower] = view.lower.as_slice() else { return Ok(view) };
+        skeleton.write(lower)?;
+        Ok(view)
+    });
+    written.await.map_err(io::Error::other).flatten().map_err(|error: io::Error| machine(&error))
+}
+
+/// Moves node_modules of the root and of members, and nothing else: manifests, lock files and stubs are the
+/// skeleton's.
+async fn harvest(upper: PathBuf, to: PathBuf) -> Result<(), Failure> {
+    let moved = tokio::task::spawn_blocking(move || harvest_folder(&upper, &to));
+    moved.await.map_err(io::Error::other).flatten().map_err(|error| machine(&error))
+}
+
+fn harvest_folder(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        if !entry.file_type()?.is_dir() {
+            continue;
+        }
+        let target = to.join(entry.file_name());
+        if entry.file_name() == "node_modules" {
+            fs::create_dir_all(to)?;
+            fs::rename(entry.path(), target)?;
+        } else {
+            harvest_folder(&entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}

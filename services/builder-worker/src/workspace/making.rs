@@ -1,0 +1,137 @@
+//! Finding a layer, waiting for whoever makes it, or making it.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::SystemTime,
+};
+
+use packline_domain::Outcome;
+use packline_layers::{Begin, Draft, Key, Layer, Store};
+
+use crate::phase::{Failure, Runner};
+
+/// Who needs a layer.
+pub(crate) struct Needs<'a> {
+    pub(crate) store: &'a Store,
+    /// The package that is built.
+    pub(crate) package: &'a str,
+    /// Counted since it was requeued or announced.
+    pub(crate) attempt: u32,
+    /// The phase, for the log.
+    pub(crate) phase: &'a str,
+}
+
+/// A layer, and whether this build made it.
+pub(crate) struct Found {
+    pub(crate) layer: Layer,
+    pub(crate) is_new: bool,
+}
+
+impl Needs<'_> {
+    /// The layer of `key`; `what` names it for people. `make` fills a draft, below the guard of the build. A failure of
+    /// the layer's own is remembered for a while, and is permanent for each package that needs it meanwhile.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub(crate) async fn layer(
+        &self,
+        key: &Key,
+        what: &str,
+        runner: &mut Runner,
+        make: impl AsyncFnOnce(&mut Runner, &Draft) -> Result<(), Failure>,
+    ) -> Result<Found, Failure> {
+        self.check_failed(key, what).await?;
+        let mut waited = false;
+        let draft = loop {
+            match self.blocking(key, Store::begin).await? {
+                Begin::Found(layer) => return Ok(Found { layer, is_new: false }),
+                Begin::Make(draft) => break draft,
+                Begin::Busy => {}
+            }
+            if !waited {
+                runner.say(self.phase, &format!("waiting for another build, which makes {what}"));
+                waited = true;
+            }
+            self.wait(key, runner).await?;
+            self.check_failed(key, what).await?;
+        };
+        match make(runner, &draft).await {
+            Ok(()) => {}
+            Err(failure) if is_own(&failure) => {
+                let reason = format!("{what} failed: {}", failure.error);
+                let package = self.package.to_owned();
+                let remembered = self.blocking(key, move |store, key| {
+                    store.remember_failure(key, &reason, SystemTime::now())?;
+                    store.note_failed_package(key, &package)
+                });
+                remembered.await?;
+                drop_draft(draft).await;
+                return Err(Failure { error: format!("{what} failed: {}", failure.error), retry: false, ..failure });
+            }
+            Err(failure) => {
+                drop_draft(draft).await;
+                return Err(failure);
+            }
+        }
+        let finished = tokio::task::spawn_blocking(move || draft.finish()).await;
+        let layer = finished.map_err(io::Error::other).flatten().map_err(|error| machine(&error))?;
+        Ok(Found { layer, is_new: true })
+    }
+
+    /// Refuses what failed a moment ago, unless somebody asked for this package again.
+    async fn check_failed(&self, key: &Key, what: &str) -> Result<(), Failure> {
+        let Some(failed) = self.blocking(key, |store, key| store.failed(key, SystemTime::now())).await? else {
+            return Ok(());
+        };
+        let package = self.package.to_owned();
+        if self.attempt == 1 && failed.packages.contains(&package) {
+            tracing::info!(package, "trying {what} again, although it failed");
+            return self.blocking(key, Store::forget_failure).await;
+        }
+        self.blocking(key, move |store, key| store.note_failed_package(key, &package)).await?;
+        Err(Failure::permanent(failed.reason))
+    }
+
+    async fn wait(&self, key: &Key, runner: &mut Runner) -> Result<(), Failure> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let waiting = self.blocking(key, {
+            let stop = Arc::clone(&stop);
+            move |store, key| store.wait(key, &stop)
+        });
+        match runner.unless_stopped(waiting).await {
+            Some(waited) => waited.map(drop),
+            None => {
+                stop.store(true, Ordering::Relaxed);
+                Err(Failure::killed())
+            }
+        }
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        key: &Key,
+        work: impl FnOnce(&Store, &Key) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let (store, key) = (self.store.clone(), key.clone());
+        let done = tokio::task::spawn_blocking(move || work(&store, &key)).await;
+        done.map_err(io::Error::other).flatten().map_err(|error| machine(&error))
+    }
+}
+
+async fn drop_draft(draft: Draft) {
+    let _ = tokio::task::spawn_blocking(move || drop(draft)).await;
+}
+
+/// Whether a layer failed by its own fault: not by this machine's, and nobody stopped the build.
+fn is_own(failure: &Failure) -> bool {
+    !failure.killed && matches!(failure.outcome, Outcome::Failed | Outcome::TimedOut)
+}
+
+/// The cache folder cannot be used.
+pub(crate) fn machine(error: &io::Error) -> Failure {
+    Failure::infrastructure(format!("the cache of this machine failed: {error}"))
+}

@@ -1,0 +1,197 @@
+//! The published files of the members that a build needs, laid over their sources.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use packline_layers::{Key, Layer};
+use packline_npm::{Access, Client, Packument};
+use packline_workspace::{EdgeKind, Member, MemberId, Workspace};
+use serde_json::Value;
+
+use crate::{
+    folder::BuildFolder,
+    manifest,
+    phase::{Failure, Runner},
+    publish::user_agent,
+};
+
+use super::{
+    making::{Needs, machine},
+    reach::Installed,
+    stack::Stack,
+};
+
+/// The longest answer of a registry.
+const WITHIN: Duration = Duration::from_secs(60);
+/// The largest tarball of a member, packed, in bytes.
+const LARGEST: u64 = 1024 * 1024 * 1024;
+/// The same, unpacked.
+const UNPACKED: u64 = 4 * 1024 * 1024 * 1024;
+/// Requests at a time.
+const AT_A_TIME: usize = 8;
+/// The most bytes of npm's list of what it has installed.
+const LIST: u64 = 256 * 1024 * 1024;
+
+/// What is laid for one member.
+struct Laid {
+    folder: PathBuf,
+    layer: Layer,
+    /// The version that stands in the workspace; otherwise an older one.
+    is_current: bool,
+}
+
+/// Lays what `member` needs of its siblings: what is published of their versions over their sources; where a version is
+/// not published yet, what the registry has of an older one below them.
+///
+/// # Errors
+/// See [`Failure`].
+pub(crate) async fn lay(
+    stack: &mut Stack,
+    member: &Member,
+    folder: &BuildFolder,
+    access: &Access,
+    needs: &Needs<'_>,
+    runner: &mut Runner,
+) -> Result<(), Failure> {
+    let needed = needed(stack, member).await?;
+    let client = Client::new(access, &user_agent()).map_err(|unusable| Failure::infrastructure(unusable.to_string()))?;
+    let public: Vec<(MemberId, String)> = needed
+        .iter()
+        .filter_map(|id| Some((*id, stack.workspace.member(*id)?)))
+        .filter(|(_, member)| !member.manifest().is_private() && member.manifest().version().is_some())
+        .filter_map(|(id, member)| Some((id, member.manifest().name()?.to_owned())))
+        .collect();
+    let looks = stream::iter(public).map(|(id, name)| {
+        let client = &client;
+        async move { Ok::<_, Failure>((id, look(client, &name).await?)) }
+    });
+    let looked = runner.unless_stopped(looks.buffered(AT_A_TIME).try_collect::<Vec<_>>()).await;
+    let looked = looked.ok_or_else(Failure::killed)??;
+    let mut laid = Vec::new();
+    for (id, found) in looked {
+        let Some(sibling) = stack.workspace.member(id) else { continue };
+        let Some(chosen) = found.as_ref().and_then(|found| Chosen::of(sibling, found)) else { continue };
+        let layer = published(&client, &chosen, needs, runner).await?;
+        if !chosen.is_current {
+            let name = sibling.manifest().name().unwrap_or_default();
+            let says = format!("{name} is not published yet; what its sources lack comes from version {}", chosen.version);
+            runner.say(needs.phase, &says);
+        }
+        laid.push(Laid { folder: sibling.real_folder().to_owned(), layer, is_current: chosen.is_current });
+    }
+    let (over, below) = (folder.siblings(), folder.fallback());
+    let done = tokio::task::spawn_blocking(move || {
+        fs::create_dir_all(&over)?;
+        fs::create_dir_all(&below)?;
+        for one in &laid {
+            let to = if one.is_current { &over } else { &below };
+            packline_layers::link_tree(one.layer.path(), &to.join(&one.folder))?;
+        }
+        Ok(())
+    });
+    done.await.map_err(io::Error::other).flatten().map_err(|error| machine(&error))?;
+    stack.has_siblings = true;
+    Ok(())
+}
+
+/// The members that a build of `member` may load: what it names, what these need when they run, and what installed
+/// tools lead to.
+async fn needed(stack: &Stack, member: &Member) -> Result<BTreeSet<MemberId>, Failure> {
+    let workspace = &stack.workspace;
+    let mut needed = declared(workspace, member.id());
+    for layer in &stack.installed {
+        let file = layer.path().join("node_modules/.package-lock.json");
+        let read = tokio::task::spawn_blocking(move || manifest::read_plain(&file, LIST)).await;
+        // Another manager's, or nothing is installed there.
+        let Ok(Ok(list)) = read else { continue };
+        let Ok(list) = serde_json::from_slice::<Value>(&list) else { continue };
+        let Some(installed) = Installed::of(&list) else { continue };
+        let from = [
+            (member.real_folder(), member.manifest().fields()),
+            (Path::new(""), workspace.manifest().fields()),
+        ];
+        let reached = installed.reached(&from);
+        let in_folder = |folder: &PathBuf| workspace.members().iter().find(|member| member.real_folder() == folder);
+        needed.extend(reached.iter().filter_map(in_folder).map(Member::id));
+    }
+    needed.remove(&member.id());
+    Ok(needed)
+}
+
+/// What a member names, with what that needs when it runs. A private one is built from its sources, so what its build
+/// needs counts.
+fn declared(workspace: &Workspace, member: MemberId) -> BTreeSet<MemberId> {
+    let mut found = BTreeSet::new();
+    let mut open: Vec<MemberId> = workspace.edges(member).iter().map(|edge| edge.to()).collect();
+    while let Some(id) = open.pop() {
+        if !found.insert(id) {
+            continue;
+        }
+        let is_private = workspace.member(id).is_some_and(|member| member.manifest().is_private());
+        let edges = workspace.edges(id).iter();
+        open.extend(edges.filter(|edge| is_private || edge.kind() != EdgeKind::Development).map(|edge| edge.to()));
+    }
+    found
+}
+
+async fn look(client: &Client, name: &str) -> Result<Option<Packument>, Failure> {
+    let looked = client.look(name, WITHIN).await;
+    looked.map_err(|refusal| Failure::infrastructure(format!("failed to look {name} up: {}", refusal.message)))
+}
+
+/// A version of a member at the registry.
+struct Chosen {
+    name: String,
+    version: String,
+    integrity: String,
+    tarball: String,
+    is_current: bool,
+}
+
+impl Chosen {
+    /// The version that stands in the workspace, else the one that is installed by default.
+    fn of(sibling: &Member, found: &Packument) -> Option<Self> {
+        let (name, current) = (sibling.manifest().name()?, sibling.manifest().version()?);
+        let of = |version: &str| {
+            let there = found.versions.get(version)?;
+            let (integrity, tarball) = (there.integrity.clone()?, there.tarball.clone()?);
+            let (name, version) = (name.to_owned(), version.to_owned());
+            Some(Self { name, is_current: version == current, version, integrity, tarball })
+        };
+        of(current).or_else(|| of(found.tags.get("latest")?))
+    }
+}
+
+/// The unpacked tarball.
+async fn published(
+    client: &Client,
+    chosen: &Chosen,
+    needs: &Needs<'_>,
+    runner: &mut Runner,
+) -> Result<Layer, Failure> {
+    let Chosen { name, version, integrity, tarball, .. } = chosen;
+    let key = Key::of("published", [name, version, integrity]).map_err(|error| Failure::infrastructure(error.to_string()))?;
+    let what = format!("the published {name}@{version}");
+    let found = needs.layer(&key, &what, runner, async |runner, draft| {
+        let file = draft.work().join("package.tgz");
+        let download = runner.unless_stopped(client.download(tarball, &file, LARGEST, WITHIN)).await;
+        let failed = |why: String| Failure::infrastructure(format!("failed to fetch {name}@{version}: {why}"));
+        download.ok_or_else(Failure::killed)?.map_err(|refusal| failed(refusal.message))?;
+        let (to, integrity) = (draft.path(), integrity.clone());
+        let unpacked = tokio::task::spawn_blocking(move || {
+            let is = manifest::integrity(&file)?;
+            if is != integrity {
+                return Err(io::Error::other(format!("its integrity is {is}, not {integrity}")));
+            }
+            packline_layers::unpack(&file, &to, UNPACKED)
+        });
+        unpacked.await.map_err(io::Error::other).flatten().map(drop).map_err(|error| failed(error.to_string()))
+    });
+    Ok(found.await?.layer)
+}
+

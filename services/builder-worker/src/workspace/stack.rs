@@ -1,0 +1,52 @@
+//! The layers that a build in workspace mode sees.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use packline_layers::{Layer, Store};
+use packline_workspace::Workspace;
+
+use crate::{folder::BuildFolder, guard::View};
+
+/// What one build sees, from the bottom up. It grows as the phases go on.
+pub(crate) struct Stack {
+    pub(crate) store: Store,
+    /// Where views are mounted: the same folder for all builds, since managers write absolute paths.
+    pub(crate) at: PathBuf,
+    pub(crate) workspace: Arc<Workspace>,
+    pub(crate) sources: Layer,
+    /// What managers installed.
+    pub(crate) installed: Vec<Layer>,
+    /// What scripts of the root wrote, the last one first.
+    pub(crate) root: Vec<Layer>,
+    /// Whether files of siblings lie in the folder of the build.
+    pub(crate) has_siblings: bool,
+}
+
+impl Stack {
+    /// What the build's own commands see.
+    pub(crate) fn view(&self, folder: &BuildFolder) -> View {
+        let siblings = self.has_siblings.then(|| folder.siblings());
+        let fallback = self.has_siblings.then(|| folder.fallback());
+        let paths = |layers: &[Layer]| layers.iter().map(|layer| layer.path().to_owned()).collect::<Vec<_>>();
+        let mut lower: Vec<PathBuf> = siblings.into_iter().collect();
+        lower.extend(paths(&self.root));
+        lower.push(self.sources.path().to_owned());
+        lower.extend(fallback);
+        lower.extend(paths(&self.installed));
+        View { at: self.at.clone(), lower, upper: folder.upper(), work: folder.work() }
+    }
+
+    /// What a script of the root sees: no build's files.
+    pub(crate) fn root_view(&self, upper: PathBuf, work: PathBuf) -> View {
+        let layers = self.root.iter().chain([&self.sources]).chain(&self.installed);
+        View { at: self.at.clone(), lower: layers.map(|layer| layer.path().to_owned()).collect(), upper, work }
+    }
+
+    /// A folder of the workspace as commands see it.
+    pub(crate) fn seen(&self, folder: &Path) -> PathBuf {
+        if folder == Path::new("") { self.at.clone() } else { self.at.join(folder) }
+    }
+}
