@@ -130,10 +130,7 @@ impl Tarball {
     /// # Errors
     /// One line that says what is wrong.
     pub fn read(path: &Path, name: &PackageName) -> Result<Self, String> {
-        let mut file = open_plain(path).map_err(unreadable)?;
-        let mut hash = Hashing(Sha512::new());
-        io::copy(&mut file, &mut hash).map_err(unreadable)?;
-        let integrity = format!("sha512-{}", STANDARD.encode(hash.0.finalize()));
+        let integrity = integrity(path).map_err(unreadable)?;
         let (packed, files) = packed_files(open_plain(path).map_err(unreadable)?)?;
         let manifest = Manifest::parse(&packed, name)?;
         Ok(Self { integrity, manifest, json: json_of(&packed), files })
@@ -243,6 +240,14 @@ fn note(files: &mut Files, path: &[u8], mut entry: Entry<'_, Unpacked>) -> io::R
 fn is_below_package(path: &[u8]) -> bool {
     let mut parts = path.strip_suffix(b"/").unwrap_or(path).split(|byte| *byte == b'/');
     parts.next() == Some(b"package") && parts.all(|part| !matches!(part, b"" | b"." | b".."))
+}
+
+/// The hash of a file as npm writes it. Blocks.
+pub(crate) fn integrity(path: &Path) -> io::Result<String> {
+    let mut file = open_plain(path)?;
+    let mut hash = Hashing(Sha512::new());
+    io::copy(&mut file, &mut hash)?;
+    Ok(format!("sha512-{}", STANDARD.encode(hash.0.finalize())))
 }
 
 /// What stands in a file, up to a limit in bytes; not what a link points to.

@@ -365,7 +365,7 @@ fn check_version(manifest: &Manifest) -> Result<(), Failure> {
 }
 
 /// What the worker says that it is.
-fn user_agent() -> String {
+pub(crate) fn user_agent() -> String {
     format!("packline/{}", env!("CARGO_PKG_VERSION"))
 }
 

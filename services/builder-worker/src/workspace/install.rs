@@ -121,10 +121,12 @@ async fn skeleton(stack: &Stack, unit: &Unit) -> Result<Skeleton, Failure> {
         }
         let is_in = |member: &&Member| members.iter().any(|folder| folder == member.real_folder());
         let of_unit: Vec<&Member> = workspace.members().iter().filter(is_in).collect();
-        parts.extend(of_unit.iter().filter(|member| !member.real_folder().as_os_str().is_empty()).map(|member| Part {
-            folder: member.real_folder(),
-            manifest: member.manifest().fields(),
-        }));
+        parts.extend(
+            of_unit
+                .iter()
+                .filter(|member| !member.real_folder().as_os_str().is_empty())
+                .map(|member| Part { folder: member.real_folder(), manifest: member.manifest().fields() }),
+        );
         Skeleton::of(&sources, &folder, &parts, &links(&workspace, &of_unit))
     });
     read.await.map_err(io::Error::other).flatten().map_err(|error| machine(&error))
@@ -145,8 +147,7 @@ fn links(workspace: &Workspace, members: &[&Member]) -> Vec<(String, String)> {
 fn key(skeleton: &Skeleton, stack: &Stack, means: &Means<'_>) -> Result<Key, Failure> {
     let at = stack.at.display().to_string();
     let platform = [std::env::consts::OS, std::env::consts::ARCH].join("-");
-    let also =
-        ["npm", means.toolchain.npm_version(), means.toolchain.node_version(), &platform, &at];
+    let also = ["npm", means.toolchain.npm_version(), means.toolchain.node_version(), &platform, &at];
     Key::of("installed", [skeleton.digest(&also)]).map_err(|error| Failure::infrastructure(error.to_string()))
 }
 
@@ -154,8 +155,7 @@ fn key(skeleton: &Skeleton, stack: &Stack, means: &Means<'_>) -> Result<Key, Fai
 async fn lay_out(skeleton: Skeleton, draft: &Draft, at: PathBuf) -> Result<View, Failure> {
     let base = draft.work();
     let written = tokio::task::spawn_blocking(move || {
-        let view =
-            View { at, lower: vec![base.join("skeleton")], upper: base.join("upper"), work: base.join("work") };
+        let view = View { at, lower: vec![base.join("skeleton")], upper: base.join("upper"), work: base.join("work") };
         for folder in view.lower.iter().chain([&view.upper, &view.work]) {
             fs::create_dir(folder)?;
         }

@@ -100,6 +100,8 @@ mod tests {
         let reached = installed.reached(&[(Path::new("packages/a"), manifest.as_object().unwrap())]);
         assert_eq!(reached, ["packages/config", "packages/schema"].map(PathBuf::from).into());
         let of_root = json!({"dependencies": {"@x/far": "*"}});
-        assert!(installed.reached(&[(Path::new(""), of_root.as_object().unwrap())]).contains(Path::new("packages/far")));
+        assert!(
+            installed.reached(&[(Path::new(""), of_root.as_object().unwrap())]).contains(Path::new("packages/far"))
+        );
     }
 }

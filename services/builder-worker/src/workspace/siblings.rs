@@ -59,7 +59,8 @@ pub(crate) async fn lay(
     runner: &mut Runner,
 ) -> Result<(), Failure> {
     let needed = needed(stack, member).await?;
-    let client = Client::new(access, &user_agent()).map_err(|unusable| Failure::infrastructure(unusable.to_string()))?;
+    let client =
+        Client::new(access, &user_agent()).map_err(|unusable| Failure::infrastructure(unusable.to_string()))?;
     let public: Vec<(MemberId, String)> = needed
         .iter()
         .filter_map(|id| Some((*id, stack.workspace.member(*id)?)))
@@ -79,7 +80,8 @@ pub(crate) async fn lay(
         let layer = published(&client, &chosen, needs, runner).await?;
         if !chosen.is_current {
             let name = sibling.manifest().name().unwrap_or_default();
-            let says = format!("{name} is not published yet; what its sources lack comes from version {}", chosen.version);
+            let says =
+                format!("{name} is not published yet; what its sources lack comes from version {}", chosen.version);
             runner.say(needs.phase, &says);
         }
         laid.push(Laid { folder: sibling.real_folder().to_owned(), layer, is_current: chosen.is_current });
@@ -111,10 +113,7 @@ async fn needed(stack: &Stack, member: &Member) -> Result<BTreeSet<MemberId>, Fa
         let Ok(Ok(list)) = read else { continue };
         let Ok(list) = serde_json::from_slice::<Value>(&list) else { continue };
         let Some(installed) = Installed::of(&list) else { continue };
-        let from = [
-            (member.real_folder(), member.manifest().fields()),
-            (Path::new(""), workspace.manifest().fields()),
-        ];
+        let from = [(member.real_folder(), member.manifest().fields()), (Path::new(""), workspace.manifest().fields())];
         let reached = installed.reached(&from);
         let in_folder = |folder: &PathBuf| workspace.members().iter().find(|member| member.real_folder() == folder);
         needed.extend(reached.iter().filter_map(in_folder).map(Member::id));
@@ -168,14 +167,10 @@ impl Chosen {
 }
 
 /// The unpacked tarball.
-async fn published(
-    client: &Client,
-    chosen: &Chosen,
-    needs: &Needs<'_>,
-    runner: &mut Runner,
-) -> Result<Layer, Failure> {
+async fn published(client: &Client, chosen: &Chosen, needs: &Needs<'_>, runner: &mut Runner) -> Result<Layer, Failure> {
     let Chosen { name, version, integrity, tarball, .. } = chosen;
-    let key = Key::of("published", [name, version, integrity]).map_err(|error| Failure::infrastructure(error.to_string()))?;
+    let key =
+        Key::of("published", [name, version, integrity]).map_err(|error| Failure::infrastructure(error.to_string()))?;
     let what = format!("the published {name}@{version}");
     let found = needs.layer(&key, &what, runner, async |runner, draft| {
         let file = draft.work().join("package.tgz");
@@ -194,4 +189,3 @@ async fn published(
     });
     Ok(found.await?.layer)
 }
-

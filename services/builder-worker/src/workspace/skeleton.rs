@@ -180,7 +180,11 @@ impl Skeleton {
 }
 
 fn reduced(manifest: &Map<String, Value>) -> Map<String, Value> {
-    manifest.iter().filter(|(key, _)| READ.contains(&key.as_str())).map(|(key, value)| (key.clone(), value.clone())).collect()
+    manifest
+        .iter()
+        .filter(|(key, _)| READ.contains(&key.as_str()))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
 }
 
 /// The files of its programs.
@@ -195,7 +199,7 @@ fn programs(manifest: &Map<String, Value>) -> Vec<String> {
 /// What it takes from files or folders in the workspace.
 fn file_targets(manifest: &Map<String, Value>) -> Vec<String> {
     let kinds = ["dependencies", "devDependencies", "optionalDependencies"];
-    let specs = kinds.iter().filter_map(|kind| manifest.get(kind)?.as_object()).flatten();
+    let specs = kinds.iter().filter_map(|kind| manifest.get(*kind)?.as_object()).flatten();
     let path = |spec: &str| {
         let is_path = ["./", "../"].iter().any(|start| spec.starts_with(start));
         spec.strip_prefix("file:").or_else(|| is_path.then_some(spec)).map(str::to_owned)
