@@ -122,6 +122,11 @@ impl Settings {
         scopes.filter_map(|key| key.strip_suffix(":registry")).collect()
     }
 
+    /// Whether a setting that is on or off is on.
+    pub fn is_on(&self, key: &str) -> bool {
+        self.value(key) == Some(&Value::Flag(true))
+    }
+
     /// What a setting is set to where it counts most.
     pub(crate) fn value(&self, key: &str) -> Option<&Value> {
         let mut found = self.layers.iter().filter_map(|layer| layer.iter().find(|(known, _)| known == key));

@@ -43,12 +43,6 @@ impl BuildFolder {
         }
     }
 
-    /// Whether the package has this file or folder now.
-    pub fn has(&self, file: &str) -> bool {
-        let there = |path: &Path| path.canonicalize().ok();
-        there(&self.package.join(file)).zip(there(&self.package)).is_some_and(|(file, folder)| file.starts_with(folder))
-    }
-
     /// HOME of the build.
     pub fn home(&self) -> PathBuf {
         self.base.join("home")

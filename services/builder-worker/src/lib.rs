@@ -18,6 +18,7 @@ mod heartbeat;
 pub mod isolated;
 mod life;
 pub mod log;
+pub mod look;
 pub mod manifest;
 mod metrics;
 pub mod npm;
@@ -42,10 +43,12 @@ mod work;
 mod worker;
 pub mod workspace;
 
-use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{path::{Path, PathBuf}, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use packline_broker::{Broker, ConnectError};
+use packline_layers::Bounds;
+use packline_recipe::WorkspaceMode;
 use packline_service::{Health, Shutdown, Unusable};
 use tokio::{
     sync::mpsc,
@@ -58,6 +61,7 @@ use recipe::Recipe;
 use scratch::Scratch;
 use table::Kill;
 use worker::Worker;
+use workspace::Ground;
 
 /// For handing back what was killed, after GRACE.
 const HAND_BACK: Duration = Duration::from_secs(10);
@@ -69,6 +73,8 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub(crate) const PACK: &str = "pack";
 /// Makes the request that publishes, as a command of a phase.
 pub(crate) const PUT: &str = "put";
+/// Takes the sources of a workspace, as a command of a build.
+pub(crate) const SOURCES: &str = "sources";
 
 /// Plays the part that the arguments of this process name: a guard or a link below one, or what a phase runs
 /// of this program. Call it first in `main`, before any thread is started.
@@ -76,6 +82,7 @@ pub fn subcommand() -> Option<ExitCode> {
     guard::subcommand().or_else(|| match std::env::args_os().nth(1)?.to_str()? {
         PACK => Some(pack::run()),
         PUT => Some(put::run()),
+        SOURCES => Some(workspace::sources::run()),
         _ => None,
     })
 }
@@ -95,8 +102,9 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         () = shutdown.requested() => return Ok(()),
     };
     let scratch = scratch(&config)?;
+    let ground = ground(&config, &recipe)?;
     let (results, waiting) = mpsc::unbounded_channel();
-    let worker = Arc::new(Worker::new(config, recipe, broker, scratch, results));
+    let worker = Arc::new(Worker::new(config, recipe, broker, scratch, ground, results));
     tracing::info!("{} takes up to {} builds at a time", worker.life().name, worker.config.slots);
     let (ready, shown) = (Arc::clone(&worker), Arc::clone(&worker));
     health.ready_when(move || metrics::ready(&ready));
@@ -178,6 +186,26 @@ fn scratch(config: &Config) -> anyhow::Result<Option<Scratch>> {
         Ok(scratch) => Ok(Some(scratch)),
         Err(error) => unusable(format!("SCRATCH is a folder that can be written to; {}: {error}", shown(&base))),
     }
+}
+
+/// What workspace mode needs; `None` where the recipe wants isolated mode, or this machine can have no views.
+fn ground(config: &Config, recipe: &Recipe) -> anyhow::Result<Option<Arc<Ground>>> {
+    if config.recipe == RecipeSetting::None || recipe.workspace().mode == WorkspaceMode::Isolated {
+        return Ok(None);
+    }
+    let cache = config.cache.clone().unwrap_or_else(default_cache);
+    let bounds = Bounds { bytes: config.cache_size, age: config.cache_age };
+    match Ground::open(&cache, bounds, &config.workspace_root) {
+        Ok(ground) => Ok(Some(Arc::new(ground))),
+        Err(error) => unusable(format!("CACHE is a folder that can be written to; {}: {error}", shown(&cache))),
+    }
+}
+
+/// In the user's cache folder, as the XDG base directory specification has it.
+fn default_cache() -> PathBuf {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let of_user = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
+    of_user.unwrap_or_else(std::env::temp_dir).join("packline")
 }
 
 fn shown(path: &Path) -> String {

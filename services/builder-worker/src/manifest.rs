@@ -16,7 +16,10 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha512};
 use tar::Entry;
 
-use crate::entry::{self, Files, Findings};
+use crate::{
+    entry::{self, Files, Findings},
+    look::Look,
+};
 
 /// No honest `package.json` is larger.
 const MANIFEST_LIMIT: u64 = 1024 * 1024;
@@ -58,12 +61,12 @@ pub struct Tarball {
 }
 
 impl Manifest {
-    /// Reads the `package.json` of `folder`, which must be that of `name`.
+    /// Reads the `package.json` of a folder of the package, which must be that of `name`.
     ///
     /// # Errors
     /// One line that says what is wrong.
-    pub fn of_folder(folder: &Path, name: &PackageName) -> Result<Self, String> {
-        Self::in_folder(folder)
+    pub fn of_folder(look: &Look, folder: &Path, name: &PackageName) -> Result<Self, String> {
+        Self::in_folder(look, folder)
             .map_err(|error| format!("package.json cannot be read: {error}"))
             .and_then(|bytes| Self::parse(&bytes, name))
     }
@@ -72,8 +75,8 @@ impl Manifest {
     ///
     /// # Errors
     /// One line that says what is wrong.
-    pub fn of_folder_if_there(folder: &Path, name: &PackageName) -> Result<Option<Self>, String> {
-        let manifest = match Self::in_folder(folder) {
+    pub fn of_folder_if_there(look: &Look, name: &PackageName) -> Result<Option<Self>, String> {
+        let manifest = match Self::in_folder(look, Path::new("")) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             read => Self::understood(&read.map_err(|error| format!("package.json cannot be read: {error}"))?)?,
         };
@@ -83,17 +86,18 @@ impl Manifest {
         Ok(Some(manifest))
     }
 
-    /// The `package.json` of `folder`, with everything in it.
+    /// The `package.json` of the package, with everything in it.
     ///
     /// # Errors
     /// One line that says what is wrong.
-    pub fn json_of_folder(folder: &Path) -> Result<Value, String> {
-        let bytes = Self::in_folder(folder).map_err(|error| format!("package.json cannot be read: {error}"))?;
+    pub fn json_of_folder(look: &Look) -> Result<Value, String> {
+        let bytes =
+            Self::in_folder(look, Path::new("")).map_err(|error| format!("package.json cannot be read: {error}"))?;
         serde_json::from_slice(without_mark(&bytes)).map_err(|error| format!("package.json is not understood: {error}"))
     }
 
-    fn in_folder(folder: &Path) -> io::Result<Vec<u8>> {
-        read_plain(&folder.join("package.json"), MANIFEST_LIMIT)
+    fn in_folder(look: &Look, folder: &Path) -> io::Result<Vec<u8>> {
+        look.read(&folder.join("package.json"), MANIFEST_LIMIT)
     }
 
     /// Reads a `package.json`, which must be that of `name`.

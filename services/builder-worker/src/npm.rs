@@ -17,6 +17,8 @@ pub struct Npm {
     pub cache: PathBuf,
     /// Whether npm sees the workspace that the package belongs to, with its settings.
     pub in_workspace: bool,
+    /// Whether the settings of the workspace switch scripts off that nobody asked for by name.
+    pub ignore_scripts: bool,
 }
 
 impl Npm {
@@ -156,6 +158,7 @@ mod tests {
             registry: "http://127.0.0.1:4873".into(),
             scopes: vec!["@acme".into()],
             in_workspace: false,
+            ignore_scripts: false,
             userconfig: "/s/npmrc".into(),
             cache: "/s/cache".into(),
         }

@@ -1,16 +1,20 @@
 //! The phases of one build, in order: skipped, run, fixed and run again, published.
 
-use std::{collections::BTreeMap, fs, io, sync::OnceLock, time::Instant};
+mod workspace;
+
+use std::{collections::BTreeMap, fs, io, path::Path, sync::OnceLock, time::Instant};
 
 use packline_domain::message::PhaseReport;
 use packline_recipe::{PUBLISH, Phase, Step, When};
 use tempfile::TempDir;
 
 use packline_npm::Settings;
+use packline_workspace::MemberId;
 
 use crate::{
     folder::BuildFolder,
     log::Journal,
+    look::Look,
     manifest::Manifest,
     npm::{self, Npm},
     permit::{self, Noted},
@@ -19,6 +23,7 @@ use crate::{
     registry,
     table::Build,
     worker::Worker,
+    workspace::{self as mode, Stack},
 };
 
 /// How a build ended.
@@ -45,6 +50,8 @@ pub(crate) struct Phases<'a> {
     pub(crate) worker: &'a Worker,
     pub(crate) build: &'a Build,
     pub(crate) folder: &'a BuildFolder,
+    /// What the build sees, and the member that it is of; `None` in isolated mode.
+    pub(crate) stack: Option<(Stack, MemberId)>,
     /// Empty where the package has no `package.json`.
     pub(crate) manifest: &'a Manifest,
     /// `None` where this machine has no npm and nobody named a registry.
@@ -61,7 +68,10 @@ impl Phases<'_> {
     pub(crate) async fn run(&mut self, phases: &[Phase]) -> Result<(), (Option<String>, Failure)> {
         let first = phases.first().map_or("", |phase| phase.name.as_str());
         for left_out in &self.folder.left_out {
-            self.runner.say(first, &format!("left out of the copy: {left_out}"));
+            match self.stack {
+                Some(_) => self.runner.say(first, left_out),
+                None => self.runner.say(first, &format!("left out of the copy: {left_out}")),
+            }
         }
         // `skips` leaves the built-in publish out; only a command of one's own may publish a private package.
         let own_publish = |phase: &Phase| phase.name == PUBLISH && matches!(phase.step, Step::Run(_));
@@ -70,7 +80,9 @@ impl Phases<'_> {
             if is_ended(self.build) {
                 return Err((None, Failure::killed()));
             }
-            if let Some(why) = self.skips(phase) {
+            let root_build = self.root_build(phase);
+            let skipped = self.skips(phase);
+            if let Some(why) = skipped.as_ref().filter(|_| root_build.is_none()) {
                 self.runner.say(&phase.name, &format!("skipped: {why}"));
                 self.report(phase::skipped(&phase.name));
                 continue;
@@ -79,15 +91,31 @@ impl Phases<'_> {
             self.worker.changed.notify_one();
             self.journal.began(&phase.name);
             let started = Instant::now();
-            let (done, exit_code) = match &phase.step {
-                Step::Run(argv) => self.run_and_fix(phase, argv).await,
-                Step::Install => self.install(phase).await,
-                // Left out by `skips`.
-                Step::Prepare => (Ok(()), None),
-                Step::Publish => (self.publish(phase).await, None),
+            let mut made = match &root_build {
+                Some(script) => self.build_by_root(phase, script).await,
+                None => Ok(true),
             };
-            self.report(phase::report(&phase.name, started, exit_code, &done));
-            done.map_err(|failure| (Some(phase.name.clone()), failure))?;
+            let mut exit_code = None;
+            if made.is_ok() && skipped.is_none() {
+                made = match &phase.step {
+                    Step::Run(argv) => self.run_and_fix(phase, argv, &mut exit_code).await.map(|()| true),
+                    Step::Install => self.install(phase, &mut exit_code).await,
+                    Step::Prepare => self.prepare(phase, &mut exit_code).await.map(|()| true),
+                    Step::Publish => self.publish(phase).await.map(|()| true),
+                };
+            }
+            match made {
+                // Other builds have done it.
+                Ok(false) => {
+                    self.runner.say(&phase.name, "nothing to do: the cache of this machine has it");
+                    self.report(phase::skipped(&phase.name));
+                }
+                made => {
+                    let done = made.map(drop);
+                    self.report(phase::report(&phase.name, started, exit_code, &done));
+                    done.map_err(|failure| (Some(phase.name.clone()), failure))?;
+                }
+            }
         }
         Ok(())
     }
@@ -102,36 +130,50 @@ impl Phases<'_> {
             (Some(When::Script(script)), _) if !self.manifest.has_script(script) => {
                 Some(format!("package.json has no script {script}"))
             }
-            (Some(When::File(file)), _) if !self.folder.has(file) => Some(format!("the package has no {file}")),
+            (Some(When::File(file)), _) if !self.look().has(Path::new(file)) => {
+                Some(format!("the package has no {file}"))
+            }
             (_, Step::Publish) if self.manifest.private => Some("package.json says private".to_owned()),
-            (_, Step::Prepare) => Some("in isolated mode npm install runs these scripts".to_owned()),
+            (_, Step::Prepare) if self.stack.is_none() => {
+                Some("in isolated mode npm install runs these scripts".to_owned())
+            }
+            (_, Step::Prepare) if self.npm.is_some_and(|npm| npm.ignore_scripts) => {
+                Some("the settings of the workspace say ignore-scripts".to_owned())
+            }
+            (_, Step::Prepare) if !mode::SCRIPTS.iter().any(|script| self.manifest.has_script(script)) => {
+                Some("package.json has no scripts of an install".to_owned())
+            }
             _ => None,
         }
     }
 
-    async fn install(&mut self, phase: &Phase) -> (Result<(), Failure>, Option<i32>) {
-        match self.npm {
-            Some(npm) => self.run_and_fix(phase, &npm.command(&["install"])).await,
-            None => (Err(Failure::infrastructure("this machine has no npm to install by")), None),
+    /// The package's folder, as it is now.
+    fn look(&self) -> Look {
+        match &self.stack {
+            Some((stack, _)) => stack.look(self.folder, &self.build.order.package_path),
+            None => Look::Folder(self.folder.package.clone()),
         }
     }
 
     /// Runs a phase; where it fails and has a fix, runs that and the phase again, as often as the build may.
-    async fn run_and_fix(&mut self, phase: &Phase, argv: &[String]) -> (Result<(), Failure>, Option<i32>) {
-        let (env, _settings) = match self.env(phase).await {
-            Ok(env) => env,
-            Err(failure) => return (Err(failure), None),
-        };
+    async fn run_and_fix(
+        &mut self,
+        phase: &Phase,
+        argv: &[String],
+        exit_code: &mut Option<i32>,
+    ) -> Result<(), Failure> {
+        let (env, _settings) = self.env(phase).await?;
         let most = self.worker.recipe.max_fix_attempts();
         loop {
-            let (done, exit_code) = self.command(phase, argv, &env).await;
-            let (Some(fix), Err(failure)) = (&phase.fix, &done) else { return (done, exit_code) };
+            let done;
+            (done, *exit_code) = self.command(phase, argv, &env).await;
+            let (Some(fix), Err(failure)) = (&phase.fix, &done) else { return done };
             if !failure.may_be_fixed() {
-                return (done, exit_code);
+                return done;
             }
             if self.ended.fix_attempts >= most {
                 self.runner.say(&phase.name, &format!("not fixed: a build may try that {most} times"));
-                return (done, exit_code);
+                return done;
             }
             self.ended.fix_attempts += 1;
             let attempt = self.ended.fix_attempts;
@@ -143,9 +185,7 @@ impl Phases<'_> {
                 Err(failure) if failure.may_be_fixed() => {
                     format!("the fix {}; running the phase again", failure.first_line())
                 }
-                Err(failure) => {
-                    return (Err(Failure { error: format!("its fix {}", failure.error), ..failure }), exit_code);
-                }
+                Err(failure) => return Err(Failure { error: format!("its fix {}", failure.error), ..failure }),
             };
             self.runner.say(&phase.name, &again);
         }
@@ -208,12 +248,14 @@ impl Phases<'_> {
         let Some(npm) = self.npm else { return Err(Failure::infrastructure("this machine has no npm to publish by")) };
         let (worker, order) = (self.worker, &self.build.order);
         let (config, settings) = (&worker.config, self.settings);
+        let look = self.look();
         let publish = Publish {
             name: &order.package_name,
             npm,
             phase,
             beside: self.folder.beside(),
             package: &self.folder.package,
+            look: &look,
             manifest: self.manifest,
             publish_config: config.publish_config,
             access: &|registry| registry::access(config, settings, registry),

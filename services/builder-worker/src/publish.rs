@@ -20,7 +20,7 @@ use crate::{
     document::Document,
     entry::Findings,
     guard::Input,
-    isolated,
+    look::Look,
     manifest::{self, Manifest, Tarball},
     npm::Npm,
     pack,
@@ -60,8 +60,10 @@ pub struct Publish<'a> {
     pub phase: &'a Phase,
     /// Where a folder to pack in is made.
     pub beside: PathBuf,
-    /// The package's folder in the copy.
+    /// The package's folder, as commands see it.
     pub package: &'a Path,
+    /// The same, as this process reads it.
+    pub look: &'a Look,
     /// Its `package.json` as the phases found it.
     pub manifest: &'a Manifest,
     /// What its `publishConfig` may decide.
@@ -166,7 +168,7 @@ impl Publish<'_> {
 
     /// `package.json` as it is now.
     fn read(&self) -> Result<Value, Failure> {
-        Manifest::json_of_folder(self.package).map_err(Failure::permanent)
+        Manifest::json_of_folder(self.look).map_err(Failure::permanent)
     }
 
     /// One script, where the package has it, as npm runs it; it sees no token.
@@ -206,13 +208,16 @@ impl Publish<'_> {
             .map_err(|error| Failure::infrastructure(format!("failed to make a folder to pack in: {error}")))?;
         let npm = Npm { registry: pack::REGISTRY.to_owned(), ..self.npm.apart(folder.path()) };
         let packs = self.packs()?;
-        let manifest = Manifest::of_folder(&packs, self.name).map_err(Failure::permanent)?;
+        let manifest = Manifest::of_folder(self.look, &packs, self.name).map_err(Failure::permanent)?;
         check_version(&manifest)?;
-        let looked = packs.clone();
-        for link in blocking(move || Ok(isolated::not_packed(&looked))).await? {
+        let (look, looked) = (self.look.clone(), packs.clone());
+        for link in blocking(move || Ok(look.not_packed(&looked))).await? {
             runner.say(&self.phase.name, &link);
         }
-        let packs = packs.display().to_string();
+        // In its folder npm knows that a package is a member of a workspace, whose ignore files then count.
+        let as_member = npm.in_workspace && packs.as_os_str().is_empty();
+        let cwd = if as_member { self.package } else { folder.path() };
+        let packs = if as_member { ".".to_owned() } else { self.package.join(packs).display().to_string() };
         let mut command = npm.command(&[
             "publish",
             &packs,
@@ -235,7 +240,7 @@ impl Publish<'_> {
         let command = Command {
             argv: vec![crate::guard::OWN_PROGRAM.to_owned(), crate::PACK.to_owned()],
             input: Some(Input(line)),
-            cwd: Some(folder.path()),
+            cwd: Some(cwd),
             ..self.bare(started)
         };
         let (end, printed) = runner.command(command).await?;
@@ -263,22 +268,20 @@ impl Publish<'_> {
         config
     }
 
-    /// The folder that is packed: the package's, or the one in it that `publishConfig.directory` names.
+    /// The folder that is packed, in the package's: that itself, or the one that `publishConfig.directory` names.
     fn packs(&self) -> Result<PathBuf, Failure> {
-        let Some(directory) = self.manifest.publish_config.get("directory") else { return Ok(self.package.to_owned()) };
+        let Some(directory) = self.manifest.publish_config.get("directory") else { return Ok(PathBuf::new()) };
         let shown = directory.to_string();
         let named = directory.as_str().unwrap_or(&shown);
         let is_below = directory.is_string()
             && Path::new(named).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-        let folder = self.package.join(named);
-        let resolved = folder.canonicalize().ok().zip(self.package.canonicalize().ok());
-        match resolved {
-            Some((folder, package)) if is_below && folder.is_dir() && folder.starts_with(&package) => Ok(folder),
-            _ => Err(Failure::permanent(format!(
-                "publishConfig.directory is a folder in the package, such as `dist`; `{}` is none",
-                named.escape_debug()
-            ))),
+        if is_below && self.look.has_folder(Path::new(named)) {
+            return Ok(Path::new(named).components().filter(|part| *part != Component::CurDir).collect());
         }
+        Err(Failure::permanent(format!(
+            "publishConfig.directory is a folder in the package, such as `dist`; `{}` is none",
+            named.escape_debug()
+        )))
     }
 
     /// Refuses a tarball without the code that its `package.json` names, unless that was so before.

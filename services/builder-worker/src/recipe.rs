@@ -1,7 +1,7 @@
 //! Which phases a build has: the built-in ones for npm, those of a recipe file, or none.
 
 use packline_domain::BuildOrder;
-use packline_recipe::{Phase, RecipeError};
+use packline_recipe::{Phase, RecipeError, WorkspaceOptions};
 use packline_service::Unusable;
 
 use crate::RecipeSetting;
@@ -62,6 +62,14 @@ impl Recipe {
         match self {
             Self::File(recipe) => recipe.phases(&order.category),
             Self::Npm | Self::None => None,
+        }
+    }
+
+    /// How packages of a workspace are built.
+    pub(crate) fn workspace(&self) -> WorkspaceOptions {
+        match self {
+            Self::File(recipe) => recipe.workspace.clone(),
+            Self::Npm | Self::None => WorkspaceOptions::default(),
         }
     }
 

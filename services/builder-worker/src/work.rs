@@ -1,7 +1,8 @@
 //! One order: claimed, built below a guard, answered.
 
 use std::{
-    path::PathBuf,
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,8 +12,9 @@ use std::{
 
 use packline_broker::{Message, topology};
 use packline_domain::{BuildResult, Outcome, SCHEMA, message::cut_error, text::published, warning::cut_warnings};
-use packline_npm::Settings;
+use packline_npm::{Environment, Settings};
 use packline_recipe::Step;
+use packline_workspace::MemberId;
 use tokio::sync::watch;
 
 use crate::{
@@ -21,9 +23,10 @@ use crate::{
     guard::{Guard, Protected},
     isolated::{self, WorkspaceError},
     log::{Journal, Redactor, Sink},
+    look::Look,
     manifest::Manifest,
     metrics,
-    npm::Npm,
+    npm::{self, Npm},
     permit,
     phase::{Failure, Runner},
     phases::{Ended, Phases, is_ended},
@@ -33,6 +36,7 @@ use crate::{
     script::SCRIPTS,
     table::{Build, Kill, now},
     worker::{Outgoing, Slot, Worker, token},
+    workspace::{Ground, Stack},
 };
 
 /// What a build leaves to be cleared up once its result is on its way.
@@ -146,14 +150,12 @@ async fn run(
         return Err(early(Failure::infrastructure("npm is not on PATH of this worker")));
     }
     let folder = remains.folder.insert(create(worker, build).map_err(early)?);
-    let npm = registry.map(|registry| npm(worker, build, folder, registry, slot)).transpose().map_err(early)?;
     let redactor = redactor(worker, &settings);
     let (mut runner, stop) =
-        runner(worker, build, folder, npm.as_ref(), Arc::clone(&journal), redactor).map_err(early)?;
+        runner(worker, build, folder, registry.as_deref(), Arc::clone(&journal), redactor).map_err(early)?;
     let supervised = tokio::spawn(supervise(Arc::clone(build), stop));
-    let (npm, journal) = (npm.as_ref(), &*journal);
-    let site = Site { worker, build, npm, settings: &settings, by_npm, publishes };
-    let done = site.run(folder, &mut runner, journal, ended).await;
+    let site = Site { worker, build, registry, settings: &settings, slot, by_npm, publishes };
+    let done = site.run(folder, &mut runner, &journal, ended).await;
     supervised.abort();
     runner.guard.finish().await;
     done
@@ -163,8 +165,9 @@ async fn run(
 struct Site<'a> {
     worker: &'a Arc<Worker>,
     build: &'a Arc<Build>,
-    npm: Option<&'a Npm>,
+    registry: Option<String>,
     settings: &'a Settings,
+    slot: u32,
     /// Whether phases of the built-in recipe run.
     by_npm: bool,
     /// Whether that of publishing is among them.
@@ -180,15 +183,20 @@ impl Site<'_> {
         journal: &Journal,
         ended: &mut Ended,
     ) -> Result<(), (Option<String>, Failure)> {
-        let Self { worker, build, npm, settings, by_npm, publishes } = *self;
+        let Self { worker, build, settings, by_npm, publishes, .. } = *self;
         let early = |failure| (None, failure);
         let permanent = |error| early(Failure::permanent(error));
-        copy(worker, build, folder).await.map_err(early)?;
+        let stack = self.take(folder, runner).await.map_err(early)?;
         let folder = &*folder;
         let of_file = worker.recipe.of_file(&build.order);
-        let manifest = manifest(folder, build, by_npm).map_err(permanent)?;
+        let look = match &stack {
+            Some((stack, _)) => stack.look(folder, &build.order.package_path),
+            None => Look::Folder(folder.package.clone()),
+        };
+        let manifest = manifest(&look, build, by_npm).map_err(permanent)?;
         ended.version.clone_from(&manifest.version);
-        if let Some(npm) = npm {
+        let npm = self.npm(folder, stack.is_some()).await.map_err(early)?;
+        if let Some(npm) = &npm {
             let config = &manifest.publish_config;
             let checked = match publishes {
                 // Its warnings come with the publish, which checks what the build made of it.
@@ -197,18 +205,72 @@ impl Site<'_> {
             };
             checked.map_err(early)?;
         }
-        if of_file.is_none() {
+        if of_file.is_none() && stack.is_none() {
             dependency::check(&manifest).map_err(permanent)?;
         }
-        let phases = match (of_file, npm) {
+        let phases = match (of_file, &npm) {
             (Some(phases), _) => phases.to_vec(),
-            (None, npm) => npm.map(Npm::phases).unwrap_or_default(),
+            (None, Some(npm)) if stack.is_some() => npm::workspace_phases(|script| npm.run(script)),
+            (None, npm) => npm.as_ref().map(Npm::phases).unwrap_or_default(),
         };
         if publishes && !manifest.private && SCRIPTS.iter().any(|script| manifest.has_script(script)) {
             // Before the phases: that of publishing starts npm once. What goes wrong is said when a script is to run.
             let _ = runner.toolchain(&worker.toolchain, &folder.beside()).await;
         }
-        Phases { worker, build, folder, manifest: &manifest, npm, settings, runner, journal, ended }.run(&phases).await
+        let (npm, manifest) = (npm.as_ref(), &manifest);
+        Phases { worker, build, folder, stack, manifest, npm, settings, runner, journal, ended }.run(&phases).await
+    }
+
+    /// Takes the sources of the workspace, or copies what the package needs of them, where it is built in isolated mode.
+    async fn take(
+        &self,
+        folder: &mut BuildFolder,
+        runner: &mut Runner,
+    ) -> Result<Option<(Stack, MemberId)>, Failure> {
+        let Self { worker, build, .. } = *self;
+        if let Some(ground) = self.ground().await {
+            let scratch = worker.scratch.as_ref().map(|scratch| scratch.folder().to_owned()).unwrap_or_default();
+            let path = &build.order.package_path;
+            if let Some(taken) = ground.take(path, folder, &scratch, runner).await? {
+                folder.root = ground.at().to_owned();
+                folder.package = taken.0.seen(path.below_root());
+                runner.env = env(build, folder, self.registry.as_deref());
+                runner.cwd.clone_from(&folder.package);
+                return Ok(Some(taken));
+            }
+        }
+        copy(worker, build, folder).await.map(|()| None)
+    }
+
+    /// What workspace mode needs, where builds are in workspace mode.
+    async fn ground(&self) -> Option<Arc<Ground>> {
+        let ground = self.worker.ground.clone()?;
+        let looked = Arc::clone(&ground);
+        let is_workspace = tokio::task::spawn_blocking(move || looked.is_workspace()).await.unwrap_or(false);
+        is_workspace.then_some(ground)
+    }
+
+    /// How npm is called. In workspace mode it sees the settings of the workspace, but those that name registries.
+    async fn npm(&self, folder: &BuildFolder, in_workspace: bool) -> Result<Option<Npm>, Failure> {
+        let Some(registry) = self.registry.clone() else { return Ok(None) };
+        let (worker, build) = (self.worker, self.build);
+        let mut scopes: BTreeSet<String> = build.order.package_name.scope().map(str::to_owned).into_iter().collect();
+        let mut ignore_scripts = false;
+        if in_workspace {
+            let root = worker.config.workspace_root.clone();
+            let read = tokio::task::spawn_blocking(move || Settings::read_in(&root, Environment::default())).await;
+            let project = read.map_err(|error| Failure::infrastructure(error.to_string()))?;
+            let project = project.map_err(|error| Failure::infrastructure(error.to_string()))?;
+            scopes.extend(project.scopes().into_iter().map(str::to_owned));
+            ignore_scripts = project.is_on("ignore-scripts");
+        }
+        let userconfig = folder.settings().join("npmrc");
+        let cache = worker.scratch.as_ref().map_or_else(PathBuf::new, |scratch| scratch.cache(self.slot));
+        let scopes = scopes.into_iter().collect();
+        let npm = Npm { registry, scopes, userconfig, cache, in_workspace, ignore_scripts };
+        std::fs::write(&npm.userconfig, npm.settings())
+            .map_err(|error| Failure::infrastructure(format!("failed to write npm's settings: {error}")))?;
+        Ok(Some(npm))
     }
 }
 
@@ -218,12 +280,12 @@ async fn settings() -> Result<Settings, Failure> {
 }
 
 /// The rules of `package.json` hold where npm builds or publishes, and where there is one.
-fn manifest(folder: &BuildFolder, build: &Build, by_npm: bool) -> Result<Manifest, String> {
+fn manifest(look: &Look, build: &Build, by_npm: bool) -> Result<Manifest, String> {
     let name = &build.order.package_name;
     if by_npm {
-        Manifest::of_folder(&folder.package, name)
+        Manifest::of_folder(look, Path::new(""), name)
     } else {
-        Ok(Manifest::of_folder_if_there(&folder.package, name)?.unwrap_or_default())
+        Ok(Manifest::of_folder_if_there(look, name)?.unwrap_or_default())
     }
 }
 
@@ -269,16 +331,6 @@ async fn copy(worker: &Worker, build: &Build, folder: &mut BuildFolder) -> Resul
     }
 }
 
-fn npm(worker: &Worker, build: &Build, folder: &BuildFolder, registry: String, slot: u32) -> Result<Npm, Failure> {
-    let userconfig = folder.settings().join("npmrc");
-    let cache = worker.scratch.as_ref().map_or_else(PathBuf::new, |scratch| scratch.cache(slot));
-    let scopes = build.order.package_name.scope().map(str::to_owned).into_iter().collect();
-    let npm = Npm { registry, scopes, userconfig, cache, in_workspace: false };
-    std::fs::write(&npm.userconfig, npm.settings())
-        .map_err(|error| Failure::infrastructure(format!("failed to write npm's settings: {error}")))?;
-    Ok(npm)
-}
-
 /// Blanks the worker's own token, and what opens registries by npm's settings: a script may read it where npm does.
 fn redactor(worker: &Worker, settings: &Settings) -> Redactor {
     let secrets = settings.secrets();
@@ -289,7 +341,7 @@ fn runner(
     worker: &Worker,
     build: &Build,
     folder: &BuildFolder,
-    npm: Option<&Npm>,
+    registry: Option<&str>,
     journal: Arc<Journal>,
     redactor: Redactor,
 ) -> Result<(Runner, watch::Sender<bool>), Failure> {
@@ -298,10 +350,9 @@ fn runner(
         .map_err(|error| Failure::infrastructure(format!("failed to start a guard: {error}")))?;
     let (stop, stopped) = watch::channel(false);
     let sink: Sink = Box::new(move |phase, text| journal.lines(phase, &text));
-    let registry = npm.map(|npm| npm.registry.as_str());
     let runner = Runner {
         guard,
-        env: environment::of_build(&build.order, folder, registry, |name| std::env::var(name).ok()),
+        env: env(build, folder, registry),
         cwd: folder.package.clone(),
         protected: protected(worker),
         redactor,
@@ -309,6 +360,10 @@ fn runner(
         stop: stopped,
     };
     Ok((runner, stop))
+}
+
+fn env(build: &Build, folder: &BuildFolder, registry: Option<&str>) -> BTreeMap<String, String> {
+    environment::of_build(&build.order, folder, registry, |name| std::env::var(name).ok())
 }
 
 /// The source of all copies, but for what this worker itself has there.

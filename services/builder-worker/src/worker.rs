@@ -19,6 +19,7 @@ use crate::{
     scratch::Scratch,
     script::Toolchain,
     table::{Build, Kill, Table, now},
+    workspace::Ground,
 };
 
 /// A result on its way, with the slot that stays taken until it is stored.
@@ -42,6 +43,8 @@ pub(crate) struct Worker {
     pub(crate) guard_program: PathBuf,
     /// `None` where builds have no phases.
     pub(crate) scratch: Option<Scratch>,
+    /// `None` where builds are in isolated mode.
+    pub(crate) ground: Option<Arc<Ground>>,
     /// What npm tells scripts, asked when one is to be run.
     pub(crate) toolchain: OnceCell<Toolchain>,
     pub(crate) results: mpsc::UnboundedSender<Outgoing>,
@@ -66,6 +69,7 @@ impl Worker {
         recipe: Recipe,
         broker: Broker,
         scratch: Option<Scratch>,
+        ground: Option<Arc<Ground>>,
         results: mpsc::UnboundedSender<Outgoing>,
     ) -> Self {
         let host = host();
@@ -88,6 +92,7 @@ impl Worker {
             broker,
             host,
             scratch,
+            ground,
             results,
             acks: Acks::default(),
             last_words: RwLock::default(),

@@ -1,12 +1,16 @@
 //! Workspace mode: a build sees the whole workspace, with what its manager installed, as a stack of layers.
 
+mod ground;
 mod install;
 mod making;
 mod reach;
+pub(crate) mod root;
 mod siblings;
 mod skeleton;
+pub(crate) mod sources;
 mod stack;
 
+pub(crate) use ground::Ground;
 pub(crate) use install::{Means, SCRIPTS, install};
 pub(crate) use making::Needs;
 pub use reach::Installed;

@@ -38,6 +38,7 @@ fn npm(registry: &str, folder: &str) -> Npm {
         userconfig: folder.join("npmrc"),
         cache: folder.join("cache"),
         in_workspace: false,
+        ignore_scripts: false,
     }
 }
 

@@ -74,6 +74,7 @@ impl Question {
             registry: REGISTRY.to_owned(),
             scopes: Vec::new(),
             in_workspace: false,
+            ignore_scripts: false,
             userconfig: root.join("npmrc"),
             cache: root.join("cache"),
         };

@@ -42,11 +42,11 @@ impl Needs<'_> {
         key: &Key,
         what: &str,
         runner: &mut Runner,
-        make: impl AsyncFnOnce(&mut Runner, &Draft) -> Result<(), Failure>,
+        make: impl AsyncFnOnce(&mut Runner, &mut Draft) -> Result<(), Failure>,
     ) -> Result<Found, Failure> {
         self.check_failed(key, what).await?;
         let mut waited = false;
-        let draft = loop {
+        let mut draft = loop {
             match self.blocking(key, Store::begin).await? {
                 Begin::Found(layer) => return Ok(Found { layer, is_new: false }),
                 Begin::Make(draft) => break draft,
@@ -59,7 +59,7 @@ impl Needs<'_> {
             self.wait(key, runner).await?;
             self.check_failed(key, what).await?;
         };
-        match make(runner, &draft).await {
+        match make(runner, &mut draft).await {
             Ok(()) => {}
             Err(failure) if is_own(&failure) => {
                 let reason = format!("{what} failed: {}", failure.error);

@@ -5,10 +5,11 @@ use std::{
     sync::Arc,
 };
 
+use packline_domain::PackagePath;
 use packline_layers::{Layer, Store};
 use packline_workspace::Workspace;
 
-use crate::{folder::BuildFolder, guard::View};
+use crate::{folder::BuildFolder, guard::View, look::Look};
 
 /// What one build sees, from the bottom up. It grows as the phases go on.
 pub(crate) struct Stack {
@@ -43,6 +44,12 @@ impl Stack {
     pub(crate) fn root_view(&self, upper: PathBuf, work: PathBuf) -> View {
         let layers = self.root.iter().chain([&self.sources]).chain(&self.installed);
         View { at: self.at.clone(), lower: layers.map(|layer| layer.path().to_owned()).collect(), upper, work }
+    }
+
+    /// The package at `path`, as its build sees it now.
+    pub(crate) fn look(&self, folder: &BuildFolder, path: &PackagePath) -> Look {
+        let View { lower, upper, .. } = self.view(folder);
+        Look::Layers([upper].into_iter().chain(lower).collect(), path.below_root().to_owned())
     }
 
     /// A folder of the workspace as commands see it.

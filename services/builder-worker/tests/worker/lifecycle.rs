@@ -52,6 +52,7 @@ impl Place {
             cache: folder.path().join("cache"),
             scopes: vec!["@acme".into()],
             in_workspace: false,
+            ignore_scripts: false,
             registry,
         };
         let auth = format!("{}:_authToken={TOKEN}\n", npm.registry.replace("http:", "") + "/");

@@ -1,0 +1,102 @@
+//! Whether a build sees the whole workspace, and the first layer that it sees: the sources.
+
+use std::{fs, path::{Path, PathBuf}, sync::Arc};
+
+use packline_domain::PackagePath;
+use packline_layers::{Bounds, Store};
+use packline_workspace::{MemberId, Workspace};
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+use crate::{
+    folder::BuildFolder,
+    manifest,
+    phase::{Failure, Runner},
+};
+
+use super::{making::machine, sources, stack::Stack};
+
+/// The most bytes of a `package.json` that is looked into.
+const MANIFEST: u64 = 1024 * 1024;
+
+/// What workspace mode needs of this machine.
+pub(crate) struct Ground {
+    store: Store,
+    /// Where views are mounted.
+    at: PathBuf,
+    root: PathBuf,
+    /// The workspace of the sources that were read last: to read it again takes longer with each member.
+    last: Mutex<Option<(String, Arc<Workspace>)>>,
+}
+
+impl Ground {
+    /// Opens the cache in a folder. Blocks.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub(crate) fn open(cache: &Path, bounds: Bounds, root: &Path) -> std::io::Result<Self> {
+        let store = Store::open(cache, bounds)?;
+        let at = store.folder().join("view");
+        fs::create_dir_all(&at)?;
+        Ok(Self { store, at, root: root.canonicalize()?, last: Mutex::default() })
+    }
+
+    /// Whether there is a workspace now: one whose root says where its members are. Blocks.
+    pub(crate) fn is_workspace(&self) -> bool {
+        let manifest = manifest::read_plain(&self.root.join("package.json"), MANIFEST).ok();
+        let manifest = manifest.and_then(|text| packline_json::parse(&text).ok());
+        let names_members = |manifest: &Value| manifest.get("workspaces").is_some_and(|value| !value.is_null());
+        manifest.as_ref().is_some_and(names_members) || self.root.join("lerna.json").is_file()
+    }
+
+    /// Where the workspace is, as commands see it.
+    pub(crate) fn at(&self) -> &Path {
+        &self.at
+    }
+
+    /// Takes the sources. `None` where the package at `path` is not a member: it is built in isolated mode.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub(crate) async fn take(
+        &self,
+        path: &PackagePath,
+        folder: &mut BuildFolder,
+        scratch: &Path,
+        runner: &mut Runner,
+    ) -> Result<Option<(Stack, MemberId)>, Failure> {
+        let (sources, layer) =
+            sources::take(&self.store, &self.root, folder, vec![scratch.to_owned()], runner).await?;
+        let workspace = self.workspace(&sources.digest, layer.path()).await?;
+        let below = path.below_root();
+        let is_it = |member: &&packline_workspace::Member| member.folder() == below || member.real_folder() == below;
+        let Some(member) = workspace.members().iter().find(is_it).map(packline_workspace::Member::id) else {
+            return Ok(None);
+        };
+        folder.commit = sources.commit;
+        folder.left_out = sources.left_out.lines();
+        let stack = Stack {
+            store: self.store.clone(),
+            at: self.at.clone(),
+            workspace,
+            sources: layer,
+            installed: Vec::new(),
+            root: Vec::new(),
+            has_siblings: false,
+        };
+        Ok(Some((stack, member)))
+    }
+
+    async fn workspace(&self, digest: &str, sources: &Path) -> Result<Arc<Workspace>, Failure> {
+        let mut last = self.last.lock().await;
+        if let Some((_, workspace)) = last.as_ref().filter(|(known, _)| known == digest) {
+            return Ok(Arc::clone(workspace));
+        }
+        let place = sources.to_owned();
+        let read = tokio::task::spawn_blocking(move || Workspace::read(&place)).await;
+        let read = read.map_err(|error| machine(&std::io::Error::other(error)))?;
+        let workspace = Arc::new(read.map_err(|error| Failure::permanent(error.to_string()))?);
+        *last = Some((digest.to_owned(), Arc::clone(&workspace)));
+        Ok(workspace)
+    }
+}

@@ -1,0 +1,190 @@
+//! The scripts of the workspace's root: those of an install, and the one that builds members which have none.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use packline_layers::{Draft, Key};
+use packline_recipe::{RootBuild, WorkspaceOptions};
+use packline_workspace::{Manifest, Member, Workspace};
+
+use crate::{
+    npm::Npm,
+    phase::{Failure, Runner},
+};
+
+use super::{
+    install::{Means, SCRIPTS},
+    making::{Found, Needs, machine},
+    stack::Stack,
+};
+
+/// Runs the scripts of the root that an install runs, once for a state of the sources; they are not fatal by themselves.
+/// True where this build ran them.
+///
+/// # Errors
+/// See [`Failure`]; not where a script fails.
+pub(crate) async fn install_scripts(
+    stack: &mut Stack,
+    means: &Means<'_>,
+    needs: &Needs<'_>,
+    runner: &mut Runner,
+) -> Result<bool, Failure> {
+    let root = stack.workspace.manifest();
+    let scripts: Vec<&str> = SCRIPTS.into_iter().filter(|script| root.script(script).is_some()).collect();
+    // A single package's scripts are its own, and run in its build.
+    if scripts.is_empty() || stack.workspace.member_in(Path::new("")).is_some() {
+        return Ok(false);
+    }
+    let scripts: Vec<String> = scripts.into_iter().map(str::to_owned).collect();
+    let found = run(stack, "scripts", &scripts, "the install scripts of the root", means, needs, runner).await?;
+    let is_new = found.is_new;
+    stack.root.insert(0, found.layer);
+    Ok(is_new)
+}
+
+/// Runs the script of the root that builds members, once for a state of the sources. What it built until it failed
+/// stays: each package is checked by itself. True where this build ran it.
+///
+/// # Errors
+/// See [`Failure`]; not where the script fails.
+pub(crate) async fn build(
+    stack: &mut Stack,
+    script: &str,
+    means: &Means<'_>,
+    needs: &Needs<'_>,
+    runner: &mut Runner,
+) -> Result<bool, Failure> {
+    let what = format!("the script {script} of the root");
+    let found = run(stack, "build", &[script.to_owned()], &what, means, needs, runner).await?;
+    let is_new = found.is_new;
+    if let Ok(note) = found.layer.note()
+        && !note.is_empty()
+    {
+        runner.say(needs.phase, &String::from_utf8_lossy(&note));
+    }
+    stack.root.insert(0, found.layer);
+    Ok(is_new)
+}
+
+/// A layer with what scripts of the root write.
+async fn run(
+    stack: &Stack,
+    name: &str,
+    scripts: &[String],
+    what: &str,
+    means: &Means<'_>,
+    needs: &Needs<'_>,
+    runner: &mut Runner,
+) -> Result<Found, Failure> {
+    let below = stack.root.iter().chain(&stack.installed).chain([&stack.sources]);
+    let parts = [name].into_iter().chain(scripts.iter().map(String::as_str));
+    let parts = parts.chain(below.map(|layer| layer.key().digest()));
+    let key = Key::of("root", parts).map_err(|error| Failure::infrastructure(error.to_string()))?;
+    needs
+        .layer(&key, what, runner, async |runner, draft: &mut Draft| {
+            let work = draft.work().join("overlay");
+            for script in scripts {
+                let view = stack.root_view(draft.path(), work.clone());
+                let argv = means.npm.run(script);
+                match means.run(runner, argv, &stack.at, view).await {
+                    Err(failure) if failure.outcome == packline_domain::Outcome::Failed && !failure.killed => {
+                        let says = format!("warning: the script {script} of the root {}", failure.first_line());
+                        runner.say(needs.phase, &says);
+                        draft.note(says.into_bytes());
+                    }
+                    done => done?,
+                }
+            }
+            let upper = draft.path();
+            let cleared = tokio::task::spawn_blocking(move || clear(&upper, Path::new(""))).await;
+            cleared.map_err(io::Error::other).flatten().map_err(|error| machine(&error))
+        })
+        .await
+}
+
+/// Removes what no package is made of and every build would carry: caches of tools.
+fn clear(upper: &Path, folder: &Path) -> io::Result<()> {
+    let cache: PathBuf = upper.join(folder).join("node_modules/.cache");
+    match fs::remove_dir_all(&cache) {
+        Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// The script of the root that builds `member`: `None` where the member builds itself, or the root has none.
+pub(crate) fn builds(workspace: &Workspace, member: &Member, options: &WorkspaceOptions) -> Option<String> {
+    let is_root = member.real_folder().as_os_str().is_empty();
+    let wanted = match options.root_build {
+        RootBuild::Never => false,
+        RootBuild::Always => true,
+        RootBuild::Auto => !member.manifest().is_private() && !builds_itself(member.manifest()),
+    };
+    let root = workspace.manifest();
+    let named = options.root_build_script.as_deref().or_else(|| before_release(root)).unwrap_or("build");
+    (wanted && !is_root && root.script(named).is_some()).then(|| named.to_owned())
+}
+
+/// Whether a package has a script that its publishing runs and that may build it.
+fn builds_itself(manifest: &Manifest) -> bool {
+    ["build", "prepack", "prepare", "prepublishOnly"].iter().any(|script| manifest.script(script).is_some())
+}
+
+/// The script that the root's release runs before it publishes.
+fn before_release(root: &Manifest) -> Option<&str> {
+    const NO_BUILD: [&str; 8] = ["test", "lint", "check", "format", "version", "typecheck", "clean", "install"];
+    root.scripts().find_map(|(_, command)| {
+        let steps: Vec<&str> = command.split(['&', ';', '|']).map(str::trim).filter(|step| !step.is_empty()).collect();
+        let publishes = |step: &&str| {
+            let words: Vec<&str> = step.split_whitespace().collect();
+            let publish = words.iter().position(|word| *word == "publish");
+            let by = ["changeset", "lerna", "npm", "pnpm", "yarn", "nx"];
+            publish.is_some_and(|at| words.iter().take(at).any(|word| by.contains(word)))
+        };
+        let release = steps.iter().position(publishes)?;
+        let runs = |step: &&str| {
+            let mut words = step.split_whitespace();
+            let manager = words.next()?;
+            let next = words.next()?;
+            let script = if matches!(next, "run" | "run-script") { words.next()? } else { next };
+            let is_build = !NO_BUILD.iter().any(|word| script.split([':', '-']).any(|part| part == *word));
+            let known = root.scripts().map(|(name, _)| name).find(|name| *name == script);
+            known.filter(|_| is_build && matches!(manager, "npm" | "pnpm" | "yarn"))
+        };
+        steps.iter().take(release).rev().find_map(runs)
+    })
+}
+
+impl Npm {
+    /// Runs a script of a package.
+    pub(crate) fn run(&self, script: &str) -> Vec<String> {
+        self.command(&["run", script])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(scripts: &str) -> Manifest {
+        Manifest::parse(format!("{{\"scripts\": {scripts}}}").as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn the_build_is_what_the_release_runs_before_it_publishes() {
+        for (scripts, expected) in [
+            (r#"{"release": "npm run compile && changeset publish", "compile": "tsc -b"}"#, Some("compile")),
+            (r#"{"release": "pnpm build && changeset publish", "build": "tsdown"}"#, Some("build")),
+            (
+                r#"{"ci": "npm run build:all && npm test && lerna publish from-package", "build:all": "x", "test": "y"}"#,
+                Some("build:all"),
+            ),
+            (r#"{"release": "npm run gone && npm publish --workspaces", "build": "x"}"#, None),
+            (r#"{"release": "changeset publish", "build": "x"}"#, None),
+            (r#"{"publish-docs": "npm run site && echo publish", "site": "x"}"#, None),
+        ] {
+            assert_eq!(before_release(&manifest(scripts)), expected, "{scripts}");
+        }
+    }
+}
