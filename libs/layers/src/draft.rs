@@ -1,8 +1,7 @@
 //! A layer that is being made.
 
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::SystemTime,
@@ -10,7 +9,7 @@ use std::{
 
 use crate::{
     Begin, Key, Layer, Store,
-    lock::{self, Mode},
+    lock::{self, Lock, Mode},
     remove::remove_tree,
     size,
     stamp::{self, Stamp},
@@ -29,12 +28,12 @@ pub struct Draft {
     base: PathBuf,
     note: Option<Vec<u8>>,
     /// Its exclusive lock says that the maker is alive.
-    _making: File,
+    _making: Lock,
 }
 
 impl Draft {
     /// In a folder of its own; `making` is the lock of the key.
-    pub(crate) fn create(store: &Store, key: &Key, making: File) -> io::Result<Self> {
+    pub(crate) fn create(store: &Store, key: &Key, making: Lock) -> io::Result<Self> {
         let prefix = format!("{}.", key.file_name());
         let base = tempfile::Builder::new().prefix(&prefix).tempdir_in(store.drafts())?.keep();
         let draft = Self { store: store.clone(), key: key.clone(), base, note: None, _making: making };

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Key, Store,
     draft::remove_file,
-    lock::{self, Mode},
+    lock::{self, Lock, Mode},
 };
 
 /// So long a failure is remembered.
@@ -74,7 +74,7 @@ impl Store {
         remove_file(&self.failure(key))
     }
 
-    fn lock_failures(&self) -> io::Result<fs::File> {
+    fn lock_failures(&self) -> io::Result<Lock> {
         lock::waited(&self.inner("failing"), Mode::Exclusive)
     }
 

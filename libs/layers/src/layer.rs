@@ -1,12 +1,11 @@
 //! A layer that is there.
 
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use crate::Key;
+use crate::{Key, lock::Lock};
 
 /// A finished layer. It is not evicted as long as this value lives.
 #[derive(Debug)]
@@ -15,7 +14,7 @@ pub struct Layer {
     pub(crate) path: PathBuf,
     pub(crate) note: PathBuf,
     /// Its shared lock is the lease.
-    pub(crate) _lease: File,
+    pub(crate) _lease: Lock,
 }
 
 impl Layer {

@@ -12,6 +12,7 @@ mod layer;
 mod lock;
 mod remove;
 mod size;
+pub mod sources;
 mod stamp;
 mod store;
 

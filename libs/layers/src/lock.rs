@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io,
+    ops::Deref,
     os::unix::fs::MetadataExt,
     path::Path,
     thread,
@@ -18,10 +19,28 @@ pub(crate) enum Mode {
     Exclusive,
 }
 
+/// A lock that is ours until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Lock(File);
+
+impl Deref for Lock {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.0
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a program that is just being started has the file open as well.
+        let _ = self.0.unlock();
+    }
+}
+
 #[derive(Debug)]
 pub(crate) enum Locked {
-    /// Ours until the file is dropped.
-    Got(File),
+    Got(Lock),
     /// Somebody else has it.
     Held,
     /// There is no such file.
@@ -39,7 +58,7 @@ pub(crate) fn created(path: &Path, mode: Mode) -> io::Result<Locked> {
 }
 
 /// Locks a file for a moment's work; creates it where it is missing. Waits as long as others have it.
-pub(crate) fn waited(path: &Path, mode: Mode) -> io::Result<File> {
+pub(crate) fn waited(path: &Path, mode: Mode) -> io::Result<Lock> {
     loop {
         match created(path, mode)? {
             Locked::Got(file) => return Ok(file),
@@ -60,9 +79,13 @@ fn lock(path: &Path, mode: Mode, open: &OpenOptions) -> io::Result<Locked> {
             Mode::Exclusive => file.try_lock(),
         };
         match locked {
-            Ok(()) if is_at(&file, path)? => return Ok(Locked::Got(file)),
-            // Removed between opening and locking: the lock of a file without a name guards nothing.
-            Ok(()) => {}
+            Ok(()) => {
+                let lock = Lock(file);
+                if is_at(&lock, path)? {
+                    return Ok(Locked::Got(lock));
+                }
+                // Removed between opening and locking: the lock of a file without a name guards nothing.
+            }
             Err(TryLockError::WouldBlock) => return Ok(Locked::Held),
             Err(TryLockError::Error(error)) => return Err(error),
         }

@@ -22,7 +22,9 @@ pub(crate) fn folders(root: &Path, patterns: &Patterns) -> Folders {
     let mut walk = Walk { root, patterns, into: Folders::default(), seen: HashSet::new() };
     for pattern in &patterns.chosen {
         if pattern.leaves() {
-            walk.into.notes.push("a pattern of the workspace that leaves its folder with `..` is not followed".into());
+            walk.into
+                .notes
+                .push(format!("the pattern {:?} leaves the workspace; what it names is not looked at", pattern.text));
             continue;
         }
         walk.seen.clear();
@@ -49,10 +51,12 @@ impl Walk<'_> {
     /// Follows the parts of `pattern` from number `at` in `folder`.
     fn step(&mut self, folder: &Path, pattern: &Pattern, at: usize) {
         match pattern.parts.get(at) {
+            None if folder == Path::new("") && !pattern.is_root => {}
             None => self.take(folder),
             Some(Part::Literal(name)) => {
                 let below = folder.join(name);
-                if name != MODULES && self.root.join(&below).is_dir() {
+                // npm finds nothing by a `.` in the middle
+                if name != MODULES && name != "." && self.root.join(&below).is_dir() {
                     self.step(&below, pattern, at + 1);
                 }
             }

@@ -2,13 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-use crate::{
-    Edge, EdgeKind, Kind, Manifest, Member, MemberId, range,
-    spec::{Spec, folder_below},
-};
+use crate::{Edge, EdgeKind, Kind, Manifest, Member, MemberId, range, spec::Spec};
 
 /// In the order in which npm reads them; of several values for one key it installs the last.
 const READ: [EdgeKind; 5] =
@@ -67,13 +64,15 @@ impl<'a> Graph<'a> {
             Spec::Elsewhere => None,
             Spec::Member => self.by_name.get(name).map(|id| (*id, true)),
             Spec::Folder(path) => {
-                let folder: PathBuf = folder_below(self.root, folder, path)?;
-                self.by_folder.get(folder.as_path()).map(|id| (*id, true))
+                let folder = self.root.join(folder).join(path).canonicalize().ok()?;
+                self.by_folder.get(folder.strip_prefix(self.root).ok()?).map(|id| (*id, true))
             }
-            Spec::Range(range) => {
-                let id = *self.by_name.get(name)?;
+            Spec::Range { name: asked, range } => {
+                let id = *self.by_name.get(asked)?;
                 let version = self.members.get(id.index())?.manifest().version();
-                range::satisfies(version, range).then_some((id, self.kind == Kind::Npm))
+                // under another name it comes from a registry
+                let is_link = self.kind == Kind::Npm && asked == name;
+                range::satisfies(version, range).then_some((id, is_link))
             }
         }
     }

@@ -17,9 +17,9 @@ pub enum ManifestError {
     /// It is not JSON.
     #[error("is not JSON: {0}")]
     Json(#[from] packline_json::JsonError),
-    /// It is JSON of another shape.
-    #[error("is an object with a `name`, not another kind of JSON")]
-    Shape,
+    /// It is JSON of another kind, which is named.
+    #[error("is {0}, not an object")]
+    Kind(&'static str),
 }
 
 impl Manifest {
@@ -38,7 +38,11 @@ impl Manifest {
     pub fn parse(text: &[u8]) -> Result<Self, ManifestError> {
         match packline_json::parse(text)? {
             Value::Object(fields) => Ok(Self(fields)),
-            _ => Err(ManifestError::Shape),
+            Value::Null => Err(ManifestError::Kind("null")),
+            Value::Bool(_) => Err(ManifestError::Kind("a boolean")),
+            Value::Number(_) => Err(ManifestError::Kind("a number")),
+            Value::String(_) => Err(ManifestError::Kind("a string")),
+            Value::Array(_) => Err(ManifestError::Kind("an array")),
         }
     }
 
@@ -194,7 +198,8 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_refused() {
-        assert!(matches!(Manifest::parse(b"[]"), Err(ManifestError::Shape)));
+        let error = Manifest::parse(b"[]").unwrap_err().to_string();
+        assert_eq!(error, "is an array, not an object");
         let error = Manifest::parse(b"{").unwrap_err().to_string();
         assert!(error.starts_with("is not JSON: expected a key"), "{error}");
     }

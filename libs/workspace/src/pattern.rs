@@ -14,9 +14,12 @@ pub(crate) struct Patterns {
 /// One pattern without braces, part by part.
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern {
+    pub(crate) text: String,
     pub(crate) parts: Vec<Part>,
     /// Whether it ended with `/`.
     is_folder: bool,
+    /// Whether it is the root itself: no other pattern finds that.
+    pub(crate) is_root: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -40,7 +43,8 @@ impl Patterns {
             let bare = text.trim_start_matches('!');
             let is_negated = (text.len() - bare.len()) % 2 == 1;
             let bare = from_root(bare);
-            let patterns = Pattern::all(&bare).map_err(|problem| format!("has the pattern {text:?}, {problem}"))?;
+            let patterns = Pattern::all(&bare)
+                .map_err(|problem| format!("has the pattern {text:?}, which is not understood: {problem}"))?;
             if is_negated {
                 refused.push((patterns, bare));
                 continue;
@@ -75,13 +79,14 @@ fn from_root(text: &str) -> String {
 
 impl Pattern {
     fn all(text: &str) -> Result<Vec<Self>, String> {
-        let all = brace::expand(text).ok_or("which stands for too many")?;
+        let all = brace::expand(text).ok_or("its braces stand for too many patterns")?;
         all.iter().map(|text| Self::parse(text)).collect()
     }
 
     fn parse(text: &str) -> Result<Self, String> {
         let mut parts: Vec<Part> = Vec::new();
-        for name in text.split('/').filter(|name| !matches!(*name, "" | ".")) {
+        let is_root = text == ".";
+        for name in text.split('/').filter(|name| !name.is_empty() && !is_root) {
             if name == "**" {
                 if !matches!(parts.last(), Some(Part::Any)) {
                     parts.push(Part::Any);
@@ -92,10 +97,10 @@ impl Pattern {
                 parts.push(Part::parse(name)?);
             }
         }
-        Ok(Self { parts, is_folder: text.ends_with('/') })
+        Ok(Self { text: text.to_owned(), parts, is_folder: text.ends_with('/'), is_root })
     }
 
-    /// Whether it leaves the workspace.
+    /// Whether it leads out of the workspace.
     pub(crate) fn leaves(&self) -> bool {
         self.parts.iter().any(|part| matches!(part, Part::Literal(name) if name == ".."))
     }
@@ -112,14 +117,14 @@ impl Part {
     fn parse(name: &str) -> Result<Self, String> {
         let is_extended = ["?(", "*(", "+(", "@(", "!("].into_iter().any(|start| name.contains(start));
         if is_extended && name.contains(')') {
-            return Err("with a group in parentheses, which is not supported: use `{a,b}` or negated patterns".into());
+            return Err("a group in parentheses; write `{a,b}`, or a pattern that begins with `!`".into());
         }
         if !name.contains(['*', '?', '[']) {
             return Ok(Self::Literal(name.to_owned()));
         }
         let escaped = name.replace('{', "[{]").replace('}', "[}]");
         let matcher = GlobBuilder::new(&escaped).literal_separator(true).backslash_escape(false).build();
-        let matcher = matcher.map_err(|error| format!("which is none: {}", error.kind()))?.compile_matcher();
+        let matcher = matcher.map_err(|error| error.kind().to_string())?.compile_matcher();
         Ok(Self::Glob { matcher, takes_hidden: name.starts_with('.') })
     }
 

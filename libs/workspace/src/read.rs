@@ -50,16 +50,16 @@ fn kind(root: &Path, file: &Path, manifest: &Manifest) -> Result<(Kind, Option<P
         let patterns = patterns(list).map_err(|problem| {
             no_workspace(
                 file,
-                problem.unwrap_or("has `workspaces` that are no array of folders like \"packages/*\"".into()),
+                problem.unwrap_or("has `workspaces` that are not an array of folders like \"packages/*\"".into()),
             )
         })?;
         return Ok((Kind::Npm, Some(patterns)));
     }
-    if root.join("pnpm-workspace.yaml").exists() {
+    let pnpm = root.join("pnpm-workspace.yaml");
+    if pnpm.exists() {
         return Err(no_workspace(
-            root,
-            "is a workspace of pnpm (it has pnpm-workspace.yaml), which is not supported; \
-             npm workspaces, lerna.json and single packages are",
+            &pnpm,
+            "makes it a workspace of pnpm, which is not supported yet; npm workspaces, lerna.json and single packages are",
         ));
     }
     let lerna = root.join("lerna.json");
@@ -69,7 +69,7 @@ fn kind(root: &Path, file: &Path, manifest: &Manifest) -> Result<(Kind, Option<P
             let patterns = patterns(&list).map_err(|problem| {
                 no_workspace(
                     &lerna,
-                    problem.unwrap_or("has `packages` that are no array of folders like \"packages/*\"".into()),
+                    problem.unwrap_or("has `packages` that are not an array of folders like \"packages/*\"".into()),
                 )
             })?;
             return Ok((Kind::Lerna, Some(patterns)));
@@ -77,12 +77,17 @@ fn kind(root: &Path, file: &Path, manifest: &Manifest) -> Result<(Kind, Option<P
         Err(ManifestError::Read(error)) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(refusal(&lerna, error)),
     }
-    if manifest.name().is_some() && manifest.version().is_some() {
-        return Ok((Kind::Single, None));
-    }
+    let missing = match (manifest.name(), manifest.version()) {
+        (Some(_), Some(_)) => return Ok((Kind::Single, None)),
+        (Some(_), None) => "no version",
+        (None, Some(_)) => "no name",
+        (None, None) => "no name and no version",
+    };
     Err(no_workspace(
         file,
-        "has no `workspaces`, an array of folders like \"packages/*\", and no name and version of a single package",
+        format!(
+            "has no `workspaces`, an array of folders like \"packages/*\", and is no package by itself: it has {missing}"
+        ),
     ))
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use packline_layers::{Begin, Bounds, Draft, Key, Layer, MEMORY, Store, Waited};
 
-const WIDE: Bounds = Bounds { bytes: 1 << 40, age: Duration::from_secs(86_400 * 365) };
+use crate::place::WIDE;
 
 fn key(name: &str) -> Key {
     Key::of("test", [name]).unwrap()
