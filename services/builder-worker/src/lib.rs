@@ -43,7 +43,12 @@ mod work;
 mod worker;
 pub mod workspace;
 
-use std::{path::{Path, PathBuf}, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
 use packline_broker::{Broker, ConnectError};

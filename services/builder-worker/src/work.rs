@@ -222,11 +222,7 @@ impl Site<'_> {
     }
 
     /// Takes the sources of the workspace, or copies what the package needs of them, where it is built in isolated mode.
-    async fn take(
-        &self,
-        folder: &mut BuildFolder,
-        runner: &mut Runner,
-    ) -> Result<Option<(Stack, MemberId)>, Failure> {
+    async fn take(&self, folder: &mut BuildFolder, runner: &mut Runner) -> Result<Option<(Stack, MemberId)>, Failure> {
         let Self { worker, build, .. } = *self;
         if let Some(ground) = self.ground().await {
             let scratch = worker.scratch.as_ref().map(|scratch| scratch.folder().to_owned()).unwrap_or_default();

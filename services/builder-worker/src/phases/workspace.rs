@@ -67,7 +67,9 @@ impl Phases<'_> {
 
     /// Runs the package's own install scripts.
     pub(super) async fn prepare(&mut self, phase: &Phase, exit_code: &mut Option<i32>) -> Result<(), Failure> {
-        let Some(npm) = self.npm else { return Err(Failure::infrastructure("this machine has no npm to run scripts by")) };
+        let Some(npm) = self.npm else {
+            return Err(Failure::infrastructure("this machine has no npm to run scripts by"));
+        };
         for script in workspace::SCRIPTS.into_iter().filter(|script| self.manifest.has_script(script)) {
             self.run_and_fix(phase, &npm.run(script), exit_code).await?;
         }

@@ -1,6 +1,10 @@
 //! Whether a build sees the whole workspace, and the first layer that it sees: the sources.
 
-use std::{fs, path::{Path, PathBuf}, sync::Arc};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use packline_domain::PackagePath;
 use packline_layers::{Bounds, Store};
@@ -65,8 +69,7 @@ impl Ground {
         scratch: &Path,
         runner: &mut Runner,
     ) -> Result<Option<(Stack, MemberId)>, Failure> {
-        let (sources, layer) =
-            sources::take(&self.store, &self.root, folder, vec![scratch.to_owned()], runner).await?;
+        let (sources, layer) = sources::take(&self.store, &self.root, folder, vec![scratch.to_owned()], runner).await?;
         let workspace = self.workspace(&sources.digest, layer.path()).await?;
         let below = path.below_root();
         let is_it = |member: &&packline_workspace::Member| member.folder() == below || member.real_folder() == below;

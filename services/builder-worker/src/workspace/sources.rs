@@ -56,9 +56,8 @@ pub(crate) fn run() -> ExitCode {
 fn follow(order: Order) -> io::Result<()> {
     let Order { mut request, answer } = order;
     // What is no workspace has no members whose node_modules are none of its sources.
-    let members = Workspace::read(&request.root).map(|workspace| {
-        workspace.members().iter().map(|member| member.folder().to_owned()).collect()
-    });
+    let members = Workspace::read(&request.root)
+        .map(|workspace| workspace.members().iter().map(|member| member.folder().to_owned()).collect());
     request.members = members.unwrap_or_default();
     let taken = sources::take(&request);
     let text = serde_json::to_vec(&taken)?;

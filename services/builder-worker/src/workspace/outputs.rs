@@ -1,0 +1,96 @@
+//! What builds leave in the folders of their packages, for the builds that need these packages.
+//!
+//! A published tarball lacks what its build left outside of it: without `*.tsbuildinfo` a compiler builds a sibling
+//! again over its published files. A private sibling has no tarball at all.
+
+use std::{
+    fs, io,
+    os::unix::fs::FileTypeExt,
+    path::{Path, PathBuf},
+};
+
+use packline_layers::{Begin, Key, Layer, Store};
+
+use crate::phase::Failure;
+
+use super::making::machine;
+
+/// What the output of a build is known by.
+#[derive(Clone, Debug)]
+pub(crate) enum Built<'a> {
+    /// A published version.
+    Published { name: &'a str, version: &'a str, integrity: &'a str },
+    /// A private member in one state of its sources, with one state of what is installed.
+    Private { name: &'a str, sources: &'a str, installed: &'a str },
+}
+
+impl Built<'_> {
+    pub(crate) fn key(&self) -> Result<Key, Failure> {
+        let key = match self {
+            Self::Published { name, version, integrity } => Key::of("output", ["published", name, version, integrity]),
+            Self::Private { name, sources, installed } => Key::of("output", ["private", name, sources, installed]),
+        };
+        key.map_err(|error| Failure::infrastructure(error.to_string()))
+    }
+}
+
+/// Keeps what the build left in the package's folder of `upper`. Without an error where that is not possible: it is only
+/// a help. Blocks.
+pub(crate) fn keep(store: &Store, key: &Key, upper: &Path, package: &Path) {
+    if let Err(error) = try_keep(store, key, &upper.join(package)) {
+        tracing::warn!(%error, "the output of a build is not kept");
+    }
+}
+
+fn try_keep(store: &Store, key: &Key, from: &Path) -> io::Result<()> {
+    let Begin::Make(draft) = store.begin(key)? else { return Ok(()) };
+    copy_written(from, &draft.path())?;
+    draft.finish().map(drop)
+}
+
+/// Links what was written: no packages of others, and no marks of what was removed.
+fn copy_written(from: &Path, to: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(from) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
+        if entry.file_name() == "node_modules" || kind.is_char_device() || kind.is_fifo() || kind.is_socket() {
+            continue;
+        }
+        if kind.is_dir() {
+            fs::create_dir_all(&target)?;
+            copy_written(&entry.path(), &target)?;
+        } else if kind.is_symlink() {
+            std::os::unix::fs::symlink(fs::read_link(entry.path())?, target)?;
+        } else if fs::hard_link(entry.path(), &target).is_err() {
+            fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}
+
+/// The kept output, where this machine has it.
+///
+/// # Errors
+/// When the cache cannot be read.
+pub(crate) async fn find(store: &Store, built: &Built<'_>) -> Result<Option<Layer>, Failure> {
+    let (store, key) = (store.clone(), built.key()?);
+    let found = tokio::task::spawn_blocking(move || store.find(&key)).await;
+    found.map_err(io::Error::other).flatten().map_err(|error| machine(&error))
+}
+
+/// The digest of a member's sources.
+///
+/// # Errors
+/// When the list of sources cannot be read.
+pub(crate) fn digest_of(files: &[packline_layers::sources::File], folder: &Path) -> String {
+    use sha2::{Digest, Sha256};
+    let mut hash = Sha256::new();
+    for file in files.iter().filter(|file| PathBuf::from(&file.path).starts_with(folder)) {
+        hash.update(format!("{file:?}\0"));
+    }
+    hex::encode(hash.finalize())
+}
