@@ -3,6 +3,7 @@
 mod ground;
 mod install;
 mod making;
+pub(crate) mod outputs;
 mod reach;
 pub(crate) mod root;
 mod siblings;

@@ -5,11 +5,15 @@
 
 use std::{
     fs, io,
-    os::unix::fs::FileTypeExt,
-    path::{Path, PathBuf},
+    os::unix::{ffi::OsStrExt, fs::FileTypeExt},
+    path::Path,
 };
 
-use packline_layers::{Begin, Key, Layer, Store};
+use packline_layers::{
+    Begin, Key, Layer, Store,
+    sources::{File, Kind},
+};
+use sha2::{Digest, Sha256};
 
 use crate::phase::Failure;
 
@@ -82,15 +86,20 @@ pub(crate) async fn find(store: &Store, built: &Built<'_>) -> Result<Option<Laye
     found.map_err(io::Error::other).flatten().map_err(|error| machine(&error))
 }
 
-/// The digest of a member's sources.
-///
-/// # Errors
-/// When the list of sources cannot be read.
-pub(crate) fn digest_of(files: &[packline_layers::sources::File], folder: &Path) -> String {
-    use sha2::{Digest, Sha256};
+/// The digest of what the sources have in a folder.
+pub(crate) fn digest_of(files: &[File], folder: &Path) -> String {
     let mut hash = Sha256::new();
-    for file in files.iter().filter(|file| PathBuf::from(&file.path).starts_with(folder)) {
-        hash.update(format!("{file:?}\0"));
+    let mut add = |part: &[u8]| {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    };
+    for file in files.iter().filter(|file| file.path.starts_with(folder)) {
+        add(file.path.as_os_str().as_bytes());
+        match &file.kind {
+            Kind::File { digest, executable } => add(&[&digest[..], &[u8::from(*executable)]].concat()),
+            Kind::Link { target } => add(target.as_os_str().as_bytes()),
+            Kind::Folder => add(b"/"),
+        }
     }
     hex::encode(hash.finalize())
 }
