@@ -265,6 +265,7 @@ fn runner(
         env: environment::of_build(&build.order, folder, registry, |name| std::env::var(name).ok()),
         cwd: folder.package.clone(),
         protected: protected(worker),
+        view: None,
         redactor,
         sink,
         stop: stopped,

@@ -25,5 +25,7 @@ mod recorder;
 mod reflink;
 mod refusals;
 mod scripts;
+mod seat;
 mod tokens;
+mod view;
 mod workspace;
