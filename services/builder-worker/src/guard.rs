@@ -4,6 +4,9 @@
 //! The guard is this program started again with a hidden first argument, see [`crate::subcommand`].
 
 mod kill;
+mod mounts;
+mod namespaces;
+mod plan;
 mod process;
 mod protocol;
 mod trampoline;
@@ -25,14 +28,12 @@ use tokio::{
 };
 
 use protocol::{ENDED, OUTPUT, Order};
-pub use protocol::{Input, PhaseEnd, PhaseRun, Protected, boottime_millis};
+pub use protocol::{Input, PhaseEnd, PhaseRun, Protected, View, boottime_millis};
 
 const GUARD: &str = "guard";
 const LAUNCH: &str = "guard-launch";
 const INIT: &str = "guard-init";
 const EXEC: &str = "guard-exec";
-/// What stands before a command that has input; nothing stands there before another.
-const WITH_INPUT: &str = "input";
 
 /// A guard that is told to kill does so within a second; one that has not is beyond reach.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    guard::{Guard, GuardLost, Input, PATIENCE, PhaseEnd, PhaseRun, Protected},
+    guard::{Guard, GuardLost, Input, PATIENCE, PhaseEnd, PhaseRun, Protected, View},
     log::{Output, Printed, Redactor, Sink},
     npm,
     script::{Question, Toolchain},
@@ -93,6 +93,8 @@ pub struct Runner {
     pub cwd: PathBuf,
     /// What it may not write to.
     pub protected: Option<Protected>,
+    /// What commands see that have no view of their own.
+    pub view: Option<View>,
     /// Blanks tokens.
     pub redactor: Redactor,
     /// Where lines go.
@@ -117,6 +119,8 @@ pub struct Command<'a> {
     pub cwd: Option<&'a Path>,
     /// What it reads on its stdin.
     pub input: Option<Input>,
+    /// What it sees in place of one folder; that of the runner where none is given.
+    pub view: Option<View>,
     /// It is not started where the fuse blows within this time.
     pub spare: Duration,
     /// Whether its output goes to the log.
@@ -136,6 +140,7 @@ impl<'a> Command<'a> {
             capture: false,
             cwd: None,
             input: None,
+            view: None,
             spare: Duration::ZERO,
             logged: true,
         }
@@ -159,6 +164,7 @@ impl Runner {
             silence_millis: command.limits.silence.map(millis),
             output_limit: command.limits.output,
             protected: self.protected.clone(),
+            view: command.view.or_else(|| self.view.clone()),
             input: command.input,
             spare_millis: millis(command.spare),
         };

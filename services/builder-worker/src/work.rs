@@ -351,6 +351,7 @@ fn runner(
         env: env(build, folder, registry),
         cwd: folder.package.clone(),
         protected: protected(worker),
+        view: None,
         redactor,
         sink,
         stop: stopped,

@@ -9,7 +9,6 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::{net::UnixStream, process::CommandExt},
     },
-    path::Path,
     process::{Command, ExitCode},
     time::{Duration, Instant},
 };
@@ -19,12 +18,13 @@ use nix::{
     fcntl::{FcntlArg, OFlag, fcntl},
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{prctl, wait::WaitStatus},
-    unistd::{Pid, read, setsid, write},
+    unistd::{Pid, geteuid, read, setsid, write},
 };
 
 use super::{
-    LAUNCH, WITH_INPUT,
+    LAUNCH,
     kill::kill_descendants,
+    plan::{Namespaces, Plan, Refusal},
     protocol::{ENDED, OUTPUT, Order, PhaseEnd, PhaseRun, boottime_millis, push_frame},
 };
 
@@ -42,6 +42,8 @@ struct Guard {
     waiting: Vec<u8>,
     fuse: u64,
     stopped: bool,
+    /// What the next phase gets.
+    namespaces: Namespaces,
     phase: Option<Phase>,
 }
 
@@ -80,8 +82,16 @@ pub(super) fn guard() -> ExitCode {
         eprintln!("the guard cannot start: {error}");
         return ExitCode::FAILURE;
     }
-    let mut guard =
-        Guard { stdin, stdout, orders: Vec::new(), waiting: Vec::new(), fuse: 0, stopped: false, phase: None };
+    let mut guard = Guard {
+        stdin,
+        stdout,
+        orders: Vec::new(),
+        waiting: Vec::new(),
+        fuse: 0,
+        stopped: false,
+        namespaces: if geteuid().is_root() { Namespaces::Root } else { Namespaces::User },
+        phase: None,
+    };
     while guard.turn() {}
     kill_descendants(Pid::from_raw(0));
     ExitCode::SUCCESS
@@ -202,10 +212,14 @@ impl Guard {
             Order::Run(run) if boottime_millis().saturating_add(run.spare_millis) >= self.fuse => {
                 self.say(&PhaseEnd::FuseBlown);
             }
-            Order::Run(run) => match start(run) {
-                Ok(phase) => self.phase = Some(phase),
-                Err(error) => self.say(&PhaseEnd::Unstartable { error: error.to_string() }),
-            },
+            Order::Run(run) => self.start(run),
+        }
+    }
+
+    fn start(&mut self, run: Box<PhaseRun>) {
+        match start(run, self.namespaces) {
+            Ok(phase) => self.phase = Some(phase),
+            Err(error) => self.say(&PhaseEnd::Unstartable { error: error.to_string() }),
         }
     }
 
@@ -249,9 +263,18 @@ impl Guard {
             }
             self.take_output();
         }
-        let too_much = self.phase.take().is_some_and(|phase| phase.printed > phase.run.output_limit);
+        let Some(phase) = self.phase.take() else { return };
+        let too_much = phase.printed > phase.run.output_limit;
         let end = match (why, launched) {
             (Some(why), _) => why,
+            (None, _) if let Some(refusal) = Refusal::heard(&phase.life) => match refusal {
+                // No command has started; without a view it can do without namespaces.
+                Refusal::NoNamespaces { .. } if phase.run.view.is_none() && self.namespaces != Namespaces::Shared => {
+                    self.namespaces = Namespaces::Shared;
+                    return self.start(phase.run);
+                }
+                Refusal::NoNamespaces { error } | Refusal::Unstartable { error } => PhaseEnd::Unstartable { error },
+            },
             (None, _) if too_much => PhaseEnd::TooMuchOutput,
             (None, Some(WaitStatus::Exited(_, status))) => PhaseEnd::Exited { status },
             (None, Some(WaitStatus::Signaled(_, signal, _))) => PhaseEnd::Exited { status: 128 + signal as i32 },
@@ -277,19 +300,15 @@ impl Guard {
     }
 }
 
-fn start(mut run: Box<PhaseRun>) -> io::Result<Phase> {
+fn start(run: Box<PhaseRun>, namespaces: Namespaces) -> io::Result<Phase> {
     let (life, theirs) = UnixStream::pair()?;
-    let input = run.input.take();
     let (output, printing) = io::pipe()?;
     let complaining = printing.try_clone()?;
-    let protected = run.protected.as_ref();
     let launch = Command::new("/proc/self/exe")
         .arg0("packline-launch")
         .arg(LAUNCH)
-        .args(protected.map_or([Path::new(""); 2], |it| [it.folder.as_path(), it.except.as_path()]))
-        .arg(if input.is_some() { WITH_INPUT } else { "" })
+        .arg(Plan::new(&run, namespaces).argument()?)
         .args(&run.argv)
-        .current_dir(&run.cwd)
         .env_clear()
         .envs(&run.env)
         .stdin(OwnedFd::from(theirs))
@@ -298,7 +317,7 @@ fn start(mut run: Box<PhaseRun>) -> io::Result<Phase> {
         .spawn()?;
     let launch = Pid::from_raw(i32::try_from(launch.id()).map_err(io::Error::other)?);
     set_nonblocking(life.as_fd())?;
-    let (now, input) = (Instant::now(), input.map(|input| input.0.into_bytes()).unwrap_or_default());
+    let (now, input) = (Instant::now(), run.input.clone().map(|input| input.0.into_bytes()).unwrap_or_default());
     Ok(Phase { run, launch, life, input, output, printed: 0, started: now, last_output: now })
 }
 

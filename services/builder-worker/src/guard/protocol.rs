@@ -25,7 +25,7 @@ pub(super) enum Order {
 pub struct PhaseRun {
     /// The program and its arguments, started without a shell.
     pub argv: Vec<String>,
-    /// Where it starts.
+    /// Where it starts; may lie in the view.
     pub cwd: PathBuf,
     /// Its whole environment.
     pub env: BTreeMap<String, String>,
@@ -38,6 +38,9 @@ pub struct PhaseRun {
     /// What its processes may not write to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protected: Option<Protected>,
+    /// What its processes see in place of one folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view: Option<View>,
     /// What the command reads on its stdin, which is empty otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<Input>,
@@ -65,6 +68,23 @@ pub struct Protected {
     pub folder: PathBuf,
     /// Stays writable, also where it lies in the folder; resolved.
     pub except: PathBuf,
+}
+
+/// An overlay of folders, mounted for the processes of one phase alone.
+///
+/// All paths are absolute. Nobody else may write to `upper` or `work` meanwhile; the phase does not start where
+/// another one has the same `upper`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct View {
+    /// Where it is seen: a folder that is there.
+    pub at: PathBuf,
+    /// What it shows, never written to; the first one covers the others. At least one.
+    pub lower: Vec<PathBuf>,
+    /// Takes what the phase writes, and covers all of `lower`. Created where it is missing; it outlives the phase.
+    pub upper: PathBuf,
+    /// The kernel's own, on the file system of `upper`. Recreated for each phase.
+    pub work: PathBuf,
 }
 
 /// How a phase ended; when this is said, none of its processes is alive.

@@ -1,96 +1,80 @@
 //! The links between a guard and a phase's command; each dies with the one above it.
 //!
-//! `launch` opens a PID namespace where the machine allows, `init` is the first process in it, and
-//! `exec` becomes the command. A PID namespace takes one first process only, hence a launch for
-//! each phase. Their stdin is a socket that the guard holds the other end of. A command that has input reads
-//! it there; the stdin of any other is empty.
+//! `launch` opens a PID namespace where the machine allows, below a user namespace for an ordinary user; `init` is the
+//! first process in it and opens the mount namespace; `exec` becomes the command. A PID namespace takes one first
+//! process only, hence a launch for each phase. Their stdin is a socket that the guard holds the other end of: they
+//! answer on it where they cannot go on. A command that has input reads it there; the stdin of any other is empty.
 
 use std::{
     env,
     ffi::OsString,
     io::{self, ErrorKind},
     os::unix::process::{CommandExt, ExitStatusExt},
-    path::Path,
     process::{Command, ExitCode, ExitStatus, Stdio},
 };
 
 use nix::{
-    mount::{MsFlags, mount},
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sched::{CloneFlags, unshare},
     sys::{
         prctl,
         signal::Signal,
-        statvfs::{FsFlags, statvfs},
         wait::{WaitStatus, waitpid},
     },
-    unistd::{getpid, setsid},
+    unistd::setsid,
 };
 
-use super::{EXEC, INIT, WITH_INPUT};
+use super::{
+    EXEC, INIT, mounts, namespaces,
+    plan::{self, Namespaces, Plan, Refusal},
+};
 use crate::phase::TEMPFAIL;
 
-/// Opens a namespace for `init`, starts it and passes on how it ended. Before the command stand the folder
-/// that is protected from it and the exception; both are empty where there is none. What `init` and `exec` take
-/// follows.
+/// Opens the namespaces of `init`, starts it and passes on how it ended. All links take a plan and the command.
 pub(super) fn launch(arguments: &[OsString]) -> ExitCode {
-    let _ = nix::sys::prctl::set_dumpable(false);
-    let [protected, except, command @ ..] = arguments else { return ExitCode::FAILURE };
+    let Some((mut plan, command)) = Plan::read(arguments) else { return ExitCode::FAILURE };
     if !tied_to_guard() {
         return ExitCode::FAILURE;
     }
-    let isolated = unshare(CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS).is_ok();
-    if isolated {
-        // So that init's own /proc shows nowhere else.
-        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-        let _ = mount(None::<&str>, "/", None::<&str>, private, None::<&str>);
-        if !protected.is_empty()
-            && let Err(error) = protect(Path::new(protected), Path::new(except))
-        {
-            eprintln!("the source of the workspace is not protected from this build: {error}");
+    match namespaces::enter(plan.namespaces) {
+        Ok((Namespaces::Shared, why)) if plan.view.is_some() => {
+            let why = why.map_or_else(|| "it has refused them before".to_owned(), |error| error.to_string());
+            return refuse(&namespaces::no_namespaces(&why));
         }
+        Ok((namespaces, _)) => plan.namespaces = namespaces,
+        Err(refusal) => return refuse(&refusal),
     }
-    match link(INIT, "packline-init").args(command).status() {
+    // Not before: a process that is closed to its own user cannot write its id maps.
+    let _ = nix::sys::prctl::set_dumpable(false);
+    match link(INIT, "packline-init", &plan).and_then(|mut init| init.args(command).status()) {
         Ok(status) => exit_code(status),
         Err(error) => unstartable(&error),
     }
 }
 
-/// Mounts `folder` read-only, in this namespace alone, and leaves `except` writable.
-fn protect(folder: &Path, except: &Path) -> io::Result<()> {
-    let bind = |place: &Path, flags: MsFlags| {
-        mount(Some(place), place, None::<&str>, MsFlags::MS_BIND | flags, None::<&str>).map_err(io::Error::from)
-    };
-    let here = env::current_dir()?;
-    // As a mount of its own it comes along, and stays as it is.
-    if except.starts_with(folder) {
-        bind(except, MsFlags::empty())?;
-    }
-    bind(folder, MsFlags::MS_REC)?;
-    // What the file system forbids already has to be said again.
-    let forbidden = statvfs(folder)?.flags();
-    let kept = [
-        (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
-        (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
-        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
-    ];
-    let kept = kept.into_iter().filter(|(flag, _)| forbidden.contains(*flag)).map(|(_, flag)| flag);
-    bind(folder, kept.fold(MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY, |all, flag| all | flag))?;
-    // Where this process is, the mounts from before would still be open to the command.
-    env::set_current_dir(here)
-}
-
-/// Starts the command and buries whatever dies until it ends; as PID 1 its own end kills the rest.
-pub(super) fn init(command: &[OsString]) -> ExitCode {
+/// Mounts what the phase is to see, starts the command and buries whatever dies until it ends; as PID 1 its own
+/// end kills the rest.
+pub(super) fn init(arguments: &[OsString]) -> ExitCode {
     let _ = nix::sys::prctl::set_dumpable(false);
+    let Some((plan, command)) = Plan::read(arguments) else { return ExitCode::FAILURE };
     if !tied_to_guard() {
         return ExitCode::FAILURE;
     }
-    if getpid().as_raw() == 1 {
-        let hardened = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-        let _ = mount(Some("proc"), "/proc", Some("proc"), hardened, None::<&str>);
+    let mut _mounted = None;
+    if plan.namespaces != Namespaces::Shared {
+        match mounts::set_up(&plan) {
+            Ok(lock) => _mounted = lock,
+            Err(refusal) => return refuse(&refusal),
+        }
     }
-    let child = match link(EXEC, "packline-exec").args(command).spawn() {
+    if plan.namespaces == Namespaces::User
+        && let Err(error) = namespaces::done_with_mounts()
+    {
+        return unstartable(&error);
+    }
+    if let Err(error) = env::set_current_dir(&plan.cwd) {
+        return unstartable(&io::Error::new(error.kind(), format!("{}: {error}", plan.cwd.display())));
+    }
+    let child = match link(EXEC, "packline-exec", &plan).and_then(|mut exec| exec.args(command).spawn()) {
         Ok(child) => child.id(),
         Err(error) => return unstartable(&error),
     };
@@ -107,18 +91,22 @@ pub(super) fn init(command: &[OsString]) -> ExitCode {
     }
 }
 
-/// Becomes the command, in a session of its own. Before it stands whether it has input.
+/// Becomes the command, in a session of its own and without any rights that its user has not.
 pub(super) fn exec(arguments: &[OsString]) -> ExitCode {
-    let [input, program, arguments @ ..] = arguments else {
-        return ExitCode::FAILURE;
-    };
+    let Some((plan, [program, arguments @ ..])) = Plan::read(arguments) else { return ExitCode::FAILURE };
     if !tied_to_guard() {
         return ExitCode::FAILURE;
     }
+    if plan.namespaces == Namespaces::User
+        && let Err(error) = namespaces::drop_all()
+    {
+        return unstartable(&error);
+    }
+    plan::be_silent();
     let _ = setsid();
     let mut command = Command::new(program);
     command.args(arguments);
-    if input != WITH_INPUT {
+    if !plan.input {
         command.stdin(Stdio::null());
     }
     let error = command.exec();
@@ -145,10 +133,10 @@ fn tied_to_guard() -> bool {
     !end.revents().is_some_and(|events| events.contains(PollFlags::POLLHUP))
 }
 
-fn link(name: &str, shown: &str) -> Command {
+fn link(name: &str, shown: &str, plan: &Plan) -> io::Result<Command> {
     let mut command = Command::new("/proc/self/exe");
-    command.arg0(shown).arg(name);
-    command
+    command.arg0(shown).arg(name).arg(plan.argument()?);
+    Ok(command)
 }
 
 fn exit_code(status: ExitStatus) -> ExitCode {
@@ -157,6 +145,10 @@ fn exit_code(status: ExitStatus) -> ExitCode {
 }
 
 fn unstartable(error: &io::Error) -> ExitCode {
-    eprintln!("cannot start a process: {error}");
+    refuse(&Refusal::Unstartable { error: error.to_string() })
+}
+
+fn refuse(refusal: &Refusal) -> ExitCode {
+    refusal.tell();
     ExitCode::from(TEMPFAIL)
 }

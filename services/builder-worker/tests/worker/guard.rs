@@ -6,10 +6,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{Read, Write},
-    os::unix::{
-        fs::{MetadataExt, PermissionsExt},
-        process::CommandExt,
-    },
+    os::unix::fs::MetadataExt,
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -17,12 +14,14 @@ use std::{
 
 use nix::{
     sys::signal::{Signal, kill},
-    unistd::{Pid, geteuid},
+    unistd::Pid,
 };
 use packline_builder_worker::guard::{Guard, PhaseEnd, PhaseRun, Protected, boottime_millis};
 use packline_testkit::witness::processes_of;
 use serde_json::json;
 use tokio::sync::watch;
+
+use crate::seat::Seat;
 
 const WORKER: &str = env!("CARGO_BIN_EXE_builder-worker");
 /// For things that take milliseconds, on a machine that does much else.
@@ -52,6 +51,7 @@ pub(crate) fn phase(test: &str, script: &str) -> PhaseRun {
         silence_millis: None,
         output_limit: 1 << 20,
         protected: None,
+        view: None,
         input: None,
         spare_millis: 0,
     }
@@ -80,8 +80,9 @@ impl Orphanage {
     /// A guard with this fuse that runs [`STUBBORN`]; returns when all its processes are there.
     fn start(test: &str, fuse: u64, mut program: Command) -> Self {
         let (orders, mut writer) = std::io::pipe().unwrap();
-        let mut guard = program.arg("guard").stdin(orders).stdout(Stdio::piped()).spawn().unwrap();
+        let guard = program.arg("guard").stdin(orders).stdout(Stdio::piped()).spawn().unwrap();
         let holder = Command::new("sleep").arg("1000").stdout(writer.try_clone().unwrap()).spawn().unwrap();
+        let mut parts = Self { guard, holder };
         let run = serde_json::to_value(phase(test, &format!("{STUBBORN} wait"))).unwrap();
         let mut run = run.as_object().unwrap().clone();
         run.insert("order".into(), "run".into());
@@ -89,13 +90,13 @@ impl Orphanage {
         write!(writer, "{fuse}\n{}\n", serde_json::Value::Object(run)).unwrap();
         drop(writer);
         let mut header = [0; 5];
-        let frames = guard.stdout.as_mut().unwrap();
+        let frames = parts.guard.stdout.as_mut().unwrap();
         frames.read_exact(&mut header).unwrap();
         let mut started = [0; 7];
         frames.read_exact(&mut started).unwrap();
         assert_eq!(&started, b"started");
         assert!(alive(test).len() >= 5, "{:?}", alive(test));
-        Self { guard, holder }
+        parts
     }
 }
 
@@ -164,44 +165,44 @@ fn a_killed_guard_takes_its_build_along_where_namespaces_are_allowed() {
     wait_until_none_is_alive("killed-guard");
 }
 
-/// The program for a user who may not make namespaces.
-fn without_privileges(folder: &Path) -> Command {
-    let program = folder.join("builder-worker");
-    fs::copy(WORKER, &program).unwrap();
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
-    let mut command = Command::new(program);
-    if geteuid().is_root() {
-        command.uid(65534).gid(65534);
-    }
-    command
+#[test]
+fn of_an_ordinary_user_a_killed_worker_or_guard_takes_its_build_along_as_well() {
+    let Some(seat) = Seat::ordinary() else { return };
+    let mut parts = Orphanage::start("ordinary-worker", far(), seat.program());
+    parts.holder.kill().unwrap();
+    wait_until_none_is_alive("ordinary-worker");
+    let mut parts = Orphanage::start("ordinary-guard", far(), seat.program());
+    parts.guard.kill().unwrap();
+    wait_until_none_is_alive("ordinary-guard");
 }
 
 #[test]
 fn without_namespaces_a_killed_worker_takes_its_build_along_as_well() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut parts = Orphanage::start("no-namespace", far(), without_privileges(folder.path()));
+    let seat = Seat::without_namespaces();
+    let mut parts = Orphanage::start("no-namespace", far(), seat.program());
     parts.holder.kill().unwrap();
     wait_until_none_is_alive("no-namespace");
 }
 
 #[test]
 fn without_namespaces_a_frozen_workers_build_ends_with_its_fuse_as_well() {
-    let folder = tempfile::tempdir().unwrap();
-    let parts = Orphanage::start("no-namespace-fuse", boottime_millis() + 1500, without_privileges(folder.path()));
+    let seat = Seat::without_namespaces();
+    let parts = Orphanage::start("no-namespace-fuse", boottime_millis() + 1500, seat.program());
     kill(Pid::from_raw(i32::try_from(parts.holder.id()).unwrap()), Signal::SIGSTOP).unwrap();
     wait_until_none_is_alive("no-namespace-fuse");
 }
 
 #[test]
 fn a_build_of_the_same_user_cannot_reach_into_its_guard() {
-    let folder = tempfile::tempdir().unwrap();
-    let parts = Orphanage::start("closed", far(), without_privileges(folder.path()));
-    // The guard, its launch and its init: the kernel shows to root alone what is in them.
-    let mut pid = parts.guard.id().to_string();
-    for link in ["guard", "launch", "init"] {
-        assert_eq!(fs::metadata(format!("/proc/{pid}/fd")).unwrap().uid(), 0, "{link}");
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-        pid = children.split_whitespace().next().unwrap().to_owned();
+    for (n, seat) in [Some(Seat::without_namespaces()), Seat::ordinary()].into_iter().flatten().enumerate() {
+        let parts = Orphanage::start(&format!("closed-{n}"), far(), seat.program());
+        // The guard, its launch and its init: the kernel shows to root alone what is in them.
+        let mut pid = parts.guard.id().to_string();
+        for link in ["guard", "launch", "init"] {
+            assert_eq!(fs::metadata(format!("/proc/{pid}/fd")).unwrap().uid(), 0, "{link}");
+            let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+            pid = children.split_whitespace().next().unwrap().to_owned();
+        }
     }
 }
 

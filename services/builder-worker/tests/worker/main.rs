@@ -26,4 +26,6 @@ mod recorder;
 mod reflink;
 mod refusals;
 mod scripts;
+mod seat;
 mod tokens;
+mod view;
