@@ -8,7 +8,7 @@ use std::{
 };
 
 use packline_domain::{Package, PackageName, PackagePath};
-use packline_workspace::{Member, MemberId, Workspace, WorkspaceError};
+use packline_workspace::{Member, MemberId, Workspace, WorkspaceError, shown};
 use serde_json::{Value, json};
 
 /// Members that one note names; of more it gives the number.
@@ -40,7 +40,7 @@ pub fn scan(root: &Path) -> Result<Found, WorkspaceError> {
     let mut built: BTreeMap<PackageName, (MemberId, Package)> = BTreeMap::new();
     let mut incomplete = Vec::new();
     for member in workspace.members() {
-        if member.manifest().name().is_none() || member.manifest().version().is_none() {
+        if lacks(member, "name") || lacks(member, "version") {
             incomplete.push(shown(member.folder()));
             continue;
         }
@@ -78,9 +78,11 @@ impl Found {
     }
 }
 
-/// A folder as people write it.
-fn shown(folder: &Path) -> String {
-    if folder == Path::new("") { ".".to_owned() } else { folder.display().to_string() }
+fn lacks(member: &Member, field: &str) -> bool {
+    match member.manifest().get(field) {
+        None | Some(Value::Null) => true,
+        Some(value) => value.as_str() == Some(""),
+    }
 }
 
 fn not_built(folders: &[String]) -> Option<String> {

@@ -359,6 +359,7 @@ fn a_member_that_is_not_understood_is_left_out_and_named() {
             ("packages/hostile", json!({"name": "../x"})),
             ("packages/wrong", json!({"name": "wrong", "packline": {"priority": "high"}})),
             ("packages/list", json!(["a"])),
+            ("packages/number", json!({"name": 5})),
             ("packages/site", json!({"name": "My Site", "private": "true"})),
         ],
     );
@@ -366,9 +367,10 @@ fn a_member_that_is_not_understood_is_left_out_and_named() {
     fs::write(root.path().join("packages/broken/package.json"), "{").unwrap();
     let found = scan(root.path()).unwrap();
     assert_eq!(names(&found), ["a"]);
-    assert_eq!(found.notes.len(), 6, "{:?}", found.notes);
+    assert_eq!(found.notes.len(), 7, "{:?}", found.notes);
     assert!(found.notes.iter().all(|note| note.contains("is left out: ") && !note.contains('\n')), "{:?}", found.notes);
-    let missed = ["again", "broken", "list", "hostile", "wrong"].map(|folder| Path::new("packages").join(folder));
+    let missed =
+        ["again", "broken", "list", "hostile", "number", "wrong"].map(|folder| Path::new("packages").join(folder));
     assert_eq!(found.left_out, missed, "what is private is missed by nobody");
 }
 
