@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::pattern::{Hidden, Part, Pattern, Patterns};
+use crate::{
+    pattern::{Hidden, Part, Pattern, Patterns},
+    shown,
+};
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -100,7 +103,7 @@ impl Walk<'_> {
             Ok(items) => items,
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Vec::new(),
             Err(error) => {
-                self.into.notes.push(format!("{} cannot be read, and nothing in it is found: {error}", path.display()));
+                self.into.notes.push(format!("{} cannot be read, and nothing in it is found: {error}", shown(folder)));
                 Vec::new()
             }
         };

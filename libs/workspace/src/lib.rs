@@ -70,6 +70,20 @@ pub enum WorkspaceError {
     },
 }
 
+/// A folder of a workspace, or a text from one, in a line for people: `.` is the root, and control characters are
+/// escaped.
+pub fn shown(text: impl AsRef<Path>) -> String {
+    let text = text.as_ref().to_string_lossy();
+    if text.is_empty() {
+        return ".".to_owned();
+    }
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { shown.extend(c.escape_debug()) } else { shown.push(c) }
+    }
+    shown
+}
+
 impl Workspace {
     /// Reads the workspace in `root`.
     ///

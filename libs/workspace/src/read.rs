@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     Kind, LeftOut, Manifest, ManifestError, Member, MemberId, Workspace, WorkspaceError, find, graph::Graph,
-    pattern::Patterns,
+    pattern::Patterns, shown,
 };
 
 pub(crate) fn read(root: &Path) -> Result<Workspace, WorkspaceError> {
@@ -125,7 +125,7 @@ fn members(root: &Path, folders: BTreeSet<PathBuf>) -> (Vec<Member>, Vec<LeftOut
         let member = Member { id: MemberId::new(members.len()), folder: folder.clone(), real_folder, manifest };
         if let Some(name) = member.link_name() {
             if let Some(first) = first.get(&name) {
-                left_out.push(refuse(format!("{name} is in {} already", first.display()), is_private));
+                left_out.push(refuse(format!("{} is in {} already", shown(&name), shown(first)), is_private));
                 continue;
             }
             first.insert(name, folder.clone());

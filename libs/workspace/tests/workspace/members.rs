@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
-use packline_workspace::{Kind, Workspace};
+use packline_workspace::{Kind, Workspace, shown};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -199,6 +199,18 @@ fn what_cannot_be_a_member_is_left_out_with_its_reason() {
             ("packages/outside", "it is a link to a folder outside of the workspace", false),
         ]
     );
+}
+
+#[test]
+fn names_and_folders_break_no_line() {
+    let root = tree(&[
+        ("", json!({"workspaces": ["packages/*"]})),
+        ("packages/a\nb", json!({"name": "a\u{1b}[2J"})),
+        ("packages/c", json!({"name": "a\u{1b}[2J"})),
+    ]);
+    let workspace = read(&root);
+    assert_eq!(workspace.left_out()[0].problem, "a\\u{1b}[2J is in packages/a\\nb already");
+    assert_eq!([shown(""), shown("it's/é")], [".", "it's/é"]);
 }
 
 #[test]
