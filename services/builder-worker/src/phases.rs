@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, io, sync::OnceLock, time::Instant};
 
-use packline_domain::message::PhaseReport;
+use packline_domain::phase::{PhaseReport, Tests};
 use packline_recipe::{PUBLISH, Phase, Step, When};
 use tempfile::TempDir;
 
@@ -17,9 +17,13 @@ use crate::{
     publish::Publish,
     registry,
     table::Build,
+    test_script,
     worker::Worker,
     workspace::BuildFolder,
 };
+
+/// The script of the package's own tests.
+const TEST: &str = "test";
 
 /// How a build ended.
 #[derive(Default)]
@@ -33,6 +37,8 @@ pub(crate) struct Ended {
     pub(crate) warnings: Vec<String>,
     /// Nothing was published, because the package is private.
     pub(crate) private: bool,
+    /// What stands for the tests of the package, where it has none of its own.
+    pub(crate) tests: Option<Tests>,
 }
 
 /// Whether a build may not start, or not go on.
@@ -53,6 +59,10 @@ pub(crate) struct Phases<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) runner: &'a mut Runner,
     pub(crate) journal: &'a Journal,
+    /// A `lint` that says no is a warning.
+    pub(crate) lint_warns: bool,
+    /// What the root of the workspace has for the tests of a package that has none.
+    pub(crate) root_tests: Option<Tests>,
     pub(crate) ended: &'a mut Ended,
 }
 
@@ -72,7 +82,7 @@ impl Phases<'_> {
             }
             if let Some(why) = self.skips(phase) {
                 self.runner.say(&phase.name, &format!("skipped: {why}"));
-                self.report(phase::skipped(&phase.name));
+                self.report(phase::skipped(&phase.name, &why));
                 continue;
             }
             self.build.set_phase(Some(&phase.name));
@@ -86,8 +96,15 @@ impl Phases<'_> {
                 Step::Prepare => (Ok(()), None),
                 Step::Publish => (self.publish(phase).await, None),
             };
-            self.report(phase::report(&phase.name, started, exit_code, &done));
-            done.map_err(|failure| (Some(phase.name.clone()), failure))?;
+            let mut report = phase::report(&phase.name, started, exit_code, &done);
+            report.warning = self.lint_warns
+                && done.as_ref().is_err_and(|failure| phase::is_warning(&phase.name, exit_code, failure));
+            let warns = report.warning;
+            self.report(report);
+            match done {
+                Err(failure) if warns => self.ended.warnings.push(format!("{}: {}", phase.name, failure.first_line())),
+                done => done.map_err(|failure| (Some(phase.name.clone()), failure))?,
+            }
         }
         Ok(())
     }
@@ -97,7 +114,12 @@ impl Phases<'_> {
         self.ended.reports.push(report);
     }
 
-    fn skips(&self, phase: &Phase) -> Option<String> {
+    fn skips(&mut self, phase: &Phase) -> Option<String> {
+        if phase.when == Some(When::Script(TEST.to_owned()))
+            && let Some(why) = self.skips_test()
+        {
+            return Some(why);
+        }
         match (&phase.when, &phase.step) {
             (Some(When::Script(script)), _) if !self.manifest.has_script(script) => {
                 Some(format!("package.json has no script {script}"))
@@ -114,6 +136,19 @@ impl Phases<'_> {
             Some(npm) => self.run_and_fix(phase, &npm.command(&["install"])).await,
             None => (Err(Failure::infrastructure("this machine has no npm to install by")), None),
         }
+    }
+
+    /// Where the package has no test, the result says what stands for it.
+    fn skips_test(&mut self) -> Option<String> {
+        let script = self.manifest.script(TEST);
+        let why = match script {
+            Some(script) if test_script::is_test(script) => return None,
+            Some(_) => test_script::NO_TEST,
+            None => "package.json has no script test",
+        };
+        self.ended.tests = self.root_tests.or(script.map(|_| Tests::NoTest));
+        let of_root = self.root_tests.map(|tests| format!("; {tests}")).unwrap_or_default();
+        Some(format!("{why}{of_root}"))
     }
 
     /// Runs a phase; where it fails and has a fix, runs that and the phase again, as often as the build may.

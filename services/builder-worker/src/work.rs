@@ -177,7 +177,11 @@ async fn run(
         let (npm, runner) = (npm.as_ref(), &mut runner);
         let journal = &*journal;
         let settings = &settings;
-        Phases { worker, build, folder, manifest: &manifest, npm, settings, runner, journal, ended }.run(&phases).await
+        let manifest = &manifest;
+        let (lint_warns, root_tests) = (false, None);
+        let mut phases_of_build =
+            Phases { worker, build, folder, manifest, npm, settings, runner, journal, lint_warns, root_tests, ended };
+        phases_of_build.run(&phases).await
     };
     supervised.abort();
     runner.guard.finish().await;
@@ -319,6 +323,7 @@ fn result(build: &Build, ended: Ended) -> Option<BuildResult> {
         integrity: ended.integrity,
         warnings: cut_warnings(ended.warnings),
         private: ended.private,
+        tests: ended.tests,
     };
     let Some((phase, failure)) = ended.failure else { return Some(result) };
     let killed = build.killed().or_else(|| (failure.killed || build.life.is_blown()).then_some(Kill::FuseBlown));
