@@ -10,7 +10,7 @@ pub use state::{Active, Retrying, Stall, Stalled, State, Worker, WorkerBuild, Wo
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Attempt, PackageName, schema};
+use crate::{Attempt, PackageName, phase::Tests, schema};
 
 /// The body of `orchestrator.queue`; empty asks for the first page of all that wait.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +82,9 @@ pub struct Why {
     /// What its last build was warned of, where it ended and nothing has been queued since.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What stood for its tests in that build, where it has none of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tests: Option<Tests>,
     /// How long its build takes by its own past, in seconds; none without a past.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimated_seconds: Option<u64>,

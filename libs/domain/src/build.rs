@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{PackageName, Timestamp};
+use crate::{PackageName, Timestamp, phase::Tests};
 
 /// One start of one build: `<package key>.<serial>`.
 ///
@@ -131,4 +131,7 @@ pub struct Attempt {
     /// It was built, and not published, because its package is private.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub private: bool,
+    /// What stands for the tests of its package, where that has none of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tests: Option<Tests>,
 }

@@ -11,6 +11,7 @@ pub mod log;
 pub mod message;
 pub mod package;
 pub mod path;
+pub mod phase;
 pub mod record;
 pub mod text;
 pub mod time;

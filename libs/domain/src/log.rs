@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::{
     Outcome,
     message::{PhaseReport, PhaseStatus},
+    text::one_line,
 };
 
 /// The phase that a message is about.
@@ -22,6 +23,11 @@ pub const EXIT_CODE: &str = "Exit-Code";
 pub const OUTCOME: &str = "Outcome";
 /// `true` beside an outcome: the package is private, so it was built and not published.
 pub const PRIVATE: &str = "Private";
+
+/// Why a phase was skipped.
+pub const REASON: &str = "Reason";
+/// `true` beside the status of a phase that failed while its build went on.
+pub const WARNING: &str = "Warning";
 
 const RUNNING: &str = "running";
 
@@ -60,6 +66,8 @@ impl LogEntry {
                 headers.extend([(PHASE, report.name.clone()), (STATUS, word(&report.status))]);
                 headers.push((SECONDS, report.seconds.to_string()));
                 headers.extend(report.exit_code.map(|code| (EXIT_CODE, code.to_string())));
+                headers.extend(report.reason.as_ref().map(|reason| (REASON, one_line(reason))));
+                headers.extend(report.warning.then(|| (WARNING, true.to_string())));
             }
             Self::Over { outcome, private } => {
                 headers.push((OUTCOME, word(outcome)));
@@ -79,10 +87,11 @@ impl LogEntry {
             Some(RUNNING) => Self::Began { phase: name },
             Some(status) => match read::<PhaseStatus>(status) {
                 Some(status) => Self::Ended(PhaseReport {
-                    name,
-                    status,
                     exit_code: header(EXIT_CODE).and_then(|code| code.parse().ok()),
                     seconds: header(SECONDS).and_then(|seconds| seconds.parse().ok()).unwrap_or_default(),
+                    reason: header(REASON).map(str::to_owned),
+                    warning: header(WARNING) == Some("true"),
+                    ..PhaseReport::new(name, status)
                 }),
                 None => Self::Lines { phase: name },
             },
@@ -113,18 +122,28 @@ mod tests {
 
     #[test]
     fn what_headers_say_is_read_again() {
-        let report = |status, exit_code| PhaseReport { name: "test".into(), status, exit_code, seconds: 1.25 };
+        let report = |status, exit_code| PhaseReport { exit_code, seconds: 1.25, ..PhaseReport::new("test", status) };
         for entry in [
             LogEntry::Lines { phase: "test".into() },
             LogEntry::Began { phase: "test".into() },
             LogEntry::Ended(report(PhaseStatus::Failed, Some(1))),
             LogEntry::Ended(report(PhaseStatus::TimedOut, None)),
+            LogEntry::Ended(PhaseReport { warning: true, ..report(PhaseStatus::Failed, Some(1)) }),
+            LogEntry::Ended(PhaseReport { reason: Some("cached".into()), ..report(PhaseStatus::Skipped, None) }),
             LogEntry::Over { outcome: Outcome::Published, private: false },
             LogEntry::Over { outcome: Outcome::Published, private: true },
             LogEntry::Over { outcome: Outcome::TimedOut, private: false },
         ] {
             assert_eq!(again(&entry), entry);
         }
+    }
+
+    #[test]
+    fn a_header_has_one_line() {
+        let reason = Some("package.json has no script a\r\nOutcome: published".into());
+        let headers = LogEntry::Ended(PhaseReport { reason, ..PhaseReport::new("a", PhaseStatus::Skipped) }).headers(1);
+        let reason = headers.iter().find(|(name, _)| name == REASON).map(|(_, value)| value.as_str());
+        assert_eq!(reason, Some("package.json has no script a"));
     }
 
     #[test]

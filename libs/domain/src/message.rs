@@ -11,6 +11,8 @@ use crate::{
     schema,
 };
 
+pub use crate::phase::{PhaseReport, PhaseStatus, Tests};
+
 /// Input that was not understood: the bytes as they came and one line that says why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
@@ -230,37 +232,6 @@ pub struct OrderConfig {
     pub registry: Option<String>,
 }
 
-/// How one phase went.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PhaseReport {
-    /// Its name.
-    pub name: String,
-    /// How it ended.
-    pub status: PhaseStatus,
-    /// Where it ended by itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exit_code: Option<i32>,
-    /// How long it took.
-    pub seconds: f64,
-}
-
-/// How a phase ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum PhaseStatus {
-    /// Status 0.
-    Passed,
-    /// Any other status, or a limit.
-    Failed,
-    /// There was nothing to do.
-    Skipped,
-    /// Its time was over.
-    TimedOut,
-    /// It was killed on order.
-    Killed,
-}
-
 /// How a build ended, on `builds.result`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -315,6 +286,9 @@ pub struct BuildResult {
     /// It ended as [`Outcome::Published`], and its package is private: it was built, and nothing was published.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub private: bool,
+    /// What stands for the tests of its package, where that has none of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tests: Option<Tests>,
 }
 
 fn yes() -> bool {
@@ -389,6 +363,9 @@ pub struct PackageStatus {
     /// [`StatusKind::Published`] of a private package: it was built, and the registry does not have it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub private: bool,
+    /// What stands for its tests, where it is [`StatusKind::Published`] and has none of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tests: Option<Tests>,
     /// The commit that decided it; a lower one never overwrites a higher.
     pub commit: u64,
 }

@@ -8,6 +8,7 @@ use packline_domain::{
         Standing, State, Told, Why, Worker, WorkerBuild, WorkerCounts, WorkerState,
     },
     control::{LastControl, Origin},
+    phase::Tests,
     record::Ending,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -187,6 +188,7 @@ fn why_with_every_kind_of_reason() {
         state: Some(Standing::Ready),
         reasons,
         warnings: vec!["types: dist/index.d.ts is not in the tarball".into()],
+        tests: Some(Tests::NoTest),
         estimated_seconds: Some(30),
     };
     golden("why", &why);
@@ -205,6 +207,7 @@ fn history() {
         failed_phase: None,
         warnings: vec!["types: dist/index.d.ts is not in the tarball".into()],
         private: true,
+        tests: Some(Tests::RootPassed),
     };
     golden("history", &History { schema: 1, package_name: core(), attempts: vec![attempt] });
     let unknown: History = serde_json::from_value(json!({"packageName": "@acme/core"})).unwrap();

@@ -6,7 +6,8 @@ use packline_domain::{
     PackageStatus, StatusKind, Timestamp,
     control::{LastControl, Origin},
     effect::EffectsRecord,
-    message::{OrderConfig, PhaseReport, PhaseStatus, PollAnnouncement},
+    message::{OrderConfig, PhaseReport, PhaseStatus, PollAnnouncement, Tests},
+    phase::CACHED,
     record::{
         Control, Ending, Intended, Intention, LastPoll, Leader, Permit, Position, Queue, Retries, State, Worker,
         WorkerBuild,
@@ -74,16 +75,21 @@ fn messages() {
         worker: "host-1".into(),
         started_at: at(1),
         finished_at: at(9),
-        phases: vec![PhaseReport {
-            name: "test".into(),
-            status: PhaseStatus::TimedOut,
-            exit_code: Some(1),
-            seconds: 7.5,
-        }],
+        phases: vec![
+            PhaseReport { reason: Some(CACHED.into()), ..PhaseReport::new("install", PhaseStatus::Skipped) },
+            PhaseReport {
+                exit_code: Some(1),
+                seconds: 1.25,
+                warning: true,
+                ..PhaseReport::new("lint", PhaseStatus::Failed)
+            },
+            PhaseReport { exit_code: Some(1), seconds: 7.5, ..PhaseReport::new("test", PhaseStatus::TimedOut) },
+        ],
         version: Some("1.0.0".into()),
         integrity: Some("sha512-abc".into()),
         warnings: vec!["types: dist/index.d.ts is not in the tarball".into()],
         private: false,
+        tests: None,
     };
     golden("result", &result);
     golden(
@@ -96,14 +102,13 @@ fn messages() {
             fix_attempts: None,
             retry: true,
             phases: vec![PhaseReport {
-                name: "publish".into(),
-                status: PhaseStatus::Skipped,
-                exit_code: None,
-                seconds: 0.0,
+                reason: Some("package.json says private".into()),
+                ..PhaseReport::new("publish", PhaseStatus::Skipped)
             }],
             integrity: None,
             warnings: vec![],
             private: true,
+            tests: Some(Tests::RootNotRun),
             ..result
         },
     );
@@ -118,12 +123,20 @@ fn messages() {
         build_id: Some("acme/core.17".parse().unwrap()),
         version: Some("1.0.0".into()),
         private: false,
+        tests: None,
         commit: 12,
     };
     golden("status", &status);
     golden(
         "status_private",
-        &PackageStatus { status: StatusKind::Published, error: None, failed_phase: None, private: true, ..status },
+        &PackageStatus {
+            status: StatusKind::Published,
+            error: None,
+            failed_phase: None,
+            private: true,
+            tests: Some(Tests::RootNotRun),
+            ..status
+        },
     );
     let event = Event {
         schema: 1,
@@ -251,6 +264,7 @@ fn records() {
                     failed_phase: Some("test".into()),
                     warnings: vec!["types: dist/index.d.ts is not in the tarball".into()],
                     private: false,
+                    tests: None,
                 },
                 Attempt {
                     build_id: "acme/core.19".parse().unwrap(),
@@ -263,6 +277,7 @@ fn records() {
                     failed_phase: None,
                     warnings: vec![],
                     private: true,
+                    tests: Some(Tests::RootNotRun),
                 },
             ],
         },
@@ -386,12 +401,16 @@ fn absurd_priorities_and_categories_are_refused() {
 }
 
 #[test]
-fn a_result_without_warnings_that_is_not_private_says_neither() {
+fn a_result_without_warnings_that_is_not_private_and_was_tested_says_none_of_it() {
     let json = json!({"buildId": "acme/core.17", "attempt": 1, "permit": 0, "permitRevision": 1,
         "packageName": "@acme/core", "success": true, "outcome": "published", "worker": "w",
         "startedAt": at(0), "finishedAt": at(1)});
     let result: BuildResult = serde_json::from_value(json).unwrap();
-    assert_eq!((result.warnings.len(), result.private), (0, false));
+    assert_eq!((result.warnings.len(), result.private, result.tests), (0, false, None));
     let again = serde_json::to_value(result).unwrap();
-    assert_eq!((again.get("warnings"), again.get("private")), (None, None));
+    assert_eq!((again.get("warnings"), again.get("private"), again.get("tests")), (None, None, None));
+    let phase = serde_json::to_value(PhaseReport::new("test", PhaseStatus::Passed)).unwrap();
+    assert_eq!(phase, json!({"name": "test", "status": "passed", "seconds": 0.0}));
+    let tests = [Tests::NoTest, Tests::RootNotRun, Tests::RootPassed, Tests::RootFailed];
+    assert_eq!(json!(tests), json!(["noTest", "rootNotRun", "rootPassed", "rootFailed"]));
 }

@@ -4,6 +4,7 @@ use packline_domain::{
     BuildId, BuildResult, FailureClass, Outcome, PackageName, PackageStatus, SCHEMA, StatusKind,
     effect::Effect,
     message::cut_error,
+    phase::Tests,
     record::{Ending, Key, Permit, Queue, State},
     warning::cut_warnings,
 };
@@ -28,6 +29,7 @@ pub(crate) struct End {
     pub(crate) integrity: Option<String>,
     pub(crate) warnings: Vec<String>,
     pub(crate) private: bool,
+    pub(crate) tests: Option<Tests>,
 }
 
 impl End {
@@ -43,6 +45,7 @@ impl End {
             integrity: None,
             warnings: Vec::new(),
             private: false,
+            tests: None,
         }
     }
 
@@ -57,6 +60,7 @@ impl End {
             integrity: result.integrity,
             warnings: cut_warnings(result.warnings),
             private: result.private,
+            tests: result.tests,
         }
     }
 
@@ -179,7 +183,7 @@ impl Step<'_> {
     fn published(&mut self, queue: &mut Queue, permit: &Permit, end: &End, again: bool) {
         let name = &permit.package_name;
         let version = end.version.as_deref();
-        let about = About { version, private: end.private, ..About::build(&permit.build_id) };
+        let about = About { version, private: end.private, tests: end.tests, ..About::build(&permit.build_id) };
         self.report(queue, StatusKind::Published, permit.attempt, about);
         let what = published(end.private);
         let version = version.map(|version| format!(" {version}")).unwrap_or_default();
@@ -268,6 +272,7 @@ impl Step<'_> {
                     build_id: Some(build_id.clone()),
                     version: result.version.as_deref().map(one_line),
                     private: result.private,
+                    tests: result.tests,
                     commit: self.now.commit,
                 })));
                 let what = published(result.private);
@@ -286,7 +291,7 @@ impl Step<'_> {
         self.put_retries(&name, retries);
         let version = result.version.as_deref().map(one_line);
         let private = result.private;
-        let about = About { version: version.as_deref(), private, ..About::build(&build_id) };
+        let about = About { version: version.as_deref(), private, tests: result.tests, ..About::build(&build_id) };
         self.report(&mut queue, StatusKind::Published, result.attempt, about);
         let then = match queue.state {
             State::Building { .. } => "; the build under way goes on",

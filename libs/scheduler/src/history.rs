@@ -2,6 +2,7 @@
 
 use packline_domain::{
     Attempt, BuildResult, FailureClass, PackageName, SCHEMA,
+    phase::Tests,
     record::{Permit, Retries, State},
     warning::cut_warnings,
 };
@@ -19,12 +20,21 @@ const WARNINGS: usize = 40_000;
 impl Scheduler {
     /// What the last build of a package was warned of; nothing where it has not ended or was queued since.
     pub fn warnings(&self, name: &PackageName) -> &[String] {
-        match self.package(name).map(|queue| &queue.state) {
-            Some(State::Published { .. } | State::Failed { .. } | State::Retrying { .. }) => {
-                let last = self.retries(name).and_then(|retries| retries.attempts.last());
-                last.map(|attempt| attempt.warnings.as_slice()).unwrap_or_default()
+        self.last_word(name).map(|attempt| attempt.warnings.as_slice()).unwrap_or_default()
+    }
+
+    /// What stood for the package's tests in that build, where it has none of its own.
+    pub fn tests(&self, name: &PackageName) -> Option<Tests> {
+        self.last_word(name)?.tests
+    }
+
+    /// The last attempt, where it has ended and nothing was queued since.
+    fn last_word(&self, name: &PackageName) -> Option<&Attempt> {
+        match &self.package(name)?.state {
+            State::Published { .. } | State::Failed { .. } | State::Retrying { .. } => {
+                self.retries(name)?.attempts.last()
             }
-            Some(State::Queued | State::Building { .. } | State::Cancelled { .. }) | None => &[],
+            State::Queued | State::Building { .. } | State::Cancelled { .. } => None,
         }
     }
 }
@@ -56,6 +66,7 @@ pub(crate) fn remember(
         failed_phase: end.failed_phase.clone(),
         warnings: end.warnings.clone(),
         private: class.is_none() && end.private,
+        tests: end.tests,
     });
     forget(retries);
 }
@@ -71,6 +82,7 @@ pub(crate) fn correct(retries: &mut Retries, result: &BuildResult) {
         attempt.failed_phase = None;
         attempt.warnings = cut_warnings(result.warnings.clone());
         attempt.private = result.private;
+        attempt.tests = result.tests;
         forget(retries);
         return;
     }
@@ -85,6 +97,7 @@ pub(crate) fn correct(retries: &mut Retries, result: &BuildResult) {
         failed_phase: None,
         warnings: cut_warnings(result.warnings.clone()),
         private: result.private,
+        tests: result.tests,
     });
     forget(retries);
 }

@@ -6,6 +6,7 @@ use packline_domain::{
     BuildId, Command, PackageName, PackageStatus, SCHEMA, StatusKind,
     control::Origin,
     effect::{Effect, Event},
+    phase::Tests,
     record::{Control, Intended, Intention, Key, Permit, Queue, Record, Retries, State},
 };
 
@@ -219,6 +220,7 @@ impl<'a> Step<'a> {
             build_id: about.build_id.cloned(),
             version: about.version.map(ToOwned::to_owned),
             private: about.private,
+            tests: about.tests,
             commit: self.now.commit,
         })));
     }
@@ -261,6 +263,7 @@ pub(crate) struct About<'a> {
     pub(crate) failed_phase: Option<&'a str>,
     pub(crate) version: Option<&'a str>,
     pub(crate) private: bool,
+    pub(crate) tests: Option<Tests>,
 }
 
 impl<'a> About<'a> {

@@ -93,6 +93,7 @@ fn result(permit: &Permit) -> BuildResult {
         version: Some("1.0.0".into()),
         integrity: None,
         warnings: Vec::new(),
+        tests: None,
         private: false,
     }
 }

@@ -38,6 +38,7 @@ mod scratch;
 pub mod script;
 mod table;
 mod tag;
+pub mod test_script;
 mod upload;
 mod work;
 mod worker;

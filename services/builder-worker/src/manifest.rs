@@ -124,7 +124,12 @@ impl Manifest {
 
     /// Whether `npm run` knows this script.
     pub fn has_script(&self, script: &str) -> bool {
-        self.scripts.get(script).is_some_and(Value::is_string)
+        self.script(script).is_some()
+    }
+
+    /// A script that `npm run` knows.
+    pub fn script(&self, name: &str) -> Option<&str> {
+        self.scripts.get(name)?.as_str()
     }
 }
 

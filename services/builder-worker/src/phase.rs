@@ -10,6 +10,7 @@ use std::{
 use packline_domain::{
     Outcome,
     message::{PhaseReport, PhaseStatus},
+    text::one_line,
 };
 use packline_recipe::Limits;
 use tokio::{
@@ -31,6 +32,8 @@ const MACHINE_AT_FAULT: i32 = TEMPFAIL as i32;
 const ASKING: Duration = Duration::from_secs(60);
 /// EX_CONFIG: never try again.
 const CONFIG: i32 = 78;
+/// The phase whose failure may be a warning.
+const LINT: &str = "lint";
 
 /// Why a build did not come to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -301,12 +304,19 @@ pub fn report(name: &str, started: Instant, exit_code: Option<i32>, ended: &Resu
         Err(_) => PhaseStatus::Failed,
     };
     let seconds = (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
-    PhaseReport { name: name.to_owned(), status, exit_code, seconds }
+    PhaseReport { exit_code, seconds, ..PhaseReport::new(name, status) }
 }
 
-/// The report of a phase that had nothing to do.
-pub fn skipped(name: &str) -> PhaseReport {
-    PhaseReport { name: name.to_owned(), status: PhaseStatus::Skipped, exit_code: None, seconds: 0.0 }
+/// The report of a phase that had nothing to do, and why; [`CACHED`](packline_domain::phase::CACHED) where its result
+/// was there already.
+pub fn skipped(name: &str, why: &str) -> PhaseReport {
+    PhaseReport { reason: Some(one_line(why)), ..PhaseReport::new(name, PhaseStatus::Skipped) }
+}
+
+/// Whether a phase that failed is a warning and fails nothing, where that of `lint` does so: it ended by itself and
+/// said no. A limit, a machine that is at fault and a failure for ever are what they are everywhere.
+pub fn is_warning(phase: &str, exit_code: Option<i32>, failure: &Failure) -> bool {
+    phase == LINT && exit_code.is_some() && failure.may_be_fixed()
 }
 
 /// The exit status of a command that ended by itself.
@@ -335,6 +345,27 @@ mod tests {
         assert_eq!(failure(1, Some("ECONNREFUSED"), true).outcome, Outcome::Infrastructure);
         assert_eq!(failure(1, Some("ECONNREFUSED"), false).outcome, Outcome::Failed);
         assert_eq!(failure(1, Some("E404"), true).outcome, Outcome::Failed);
+    }
+
+    #[test]
+    fn a_lint_that_ended_with_a_status_of_the_packages_own_is_a_warning() {
+        let printed = Printed::default();
+        let warns = |phase: &str, end: PhaseEnd| {
+            let failure = verdict(&end, &printed, &Limits::default(), false).unwrap_err();
+            is_warning(phase, exit_code(&end), &failure)
+        };
+        let exited = |status| PhaseEnd::Exited { status };
+        for status in [1, 2, 127, 137] {
+            assert!(warns("lint", exited(status)), "{status}");
+            assert!(!warns("test", exited(status)) && !warns("lint:fix", exited(status)), "{status}");
+        }
+        let unstartable = PhaseEnd::Unstartable { error: "no such file".into() };
+        let limits = [PhaseEnd::TimedOut, PhaseEnd::Silent, PhaseEnd::TooMuchOutput];
+        let others = [exited(75), exited(78), PhaseEnd::Stopped, PhaseEnd::FuseBlown, unstartable];
+        for end in limits.into_iter().chain(others) {
+            assert!(!warns("lint", end.clone()), "{end:?}");
+        }
+        assert!(!is_warning("lint", Some(1), &failure(1, Some("ECONNRESET"), true)), "npm says that it is the machine");
     }
 
     #[test]

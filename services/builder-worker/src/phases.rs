@@ -4,7 +4,7 @@ mod workspace;
 
 use std::{collections::BTreeMap, fs, io, path::Path, sync::OnceLock, time::Instant};
 
-use packline_domain::message::PhaseReport;
+use packline_domain::phase::{CACHED, PhaseReport, Tests};
 use packline_recipe::{PUBLISH, Phase, Step, When};
 use tempfile::TempDir;
 
@@ -22,9 +22,13 @@ use crate::{
     publish::Publish,
     registry,
     table::Build,
+    test_script,
     worker::Worker,
     workspace::{self as mode, Stack},
 };
+
+/// The script of the package's own tests.
+const TEST: &str = "test";
 
 /// How a build ended.
 #[derive(Default)]
@@ -38,6 +42,8 @@ pub(crate) struct Ended {
     pub(crate) warnings: Vec<String>,
     /// Nothing was published, because the package is private.
     pub(crate) private: bool,
+    /// What stands for the tests of the package, where it has none of its own.
+    pub(crate) tests: Option<Tests>,
 }
 
 /// Whether a build may not start, or not go on.
@@ -60,6 +66,10 @@ pub(crate) struct Phases<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) runner: &'a mut Runner,
     pub(crate) journal: &'a Journal,
+    /// A `lint` that says no is a warning.
+    pub(crate) lint_warns: bool,
+    /// What the root of the workspace has for the tests of a package that has none.
+    pub(crate) root_tests: Option<Tests>,
     pub(crate) ended: &'a mut Ended,
 }
 
@@ -84,7 +94,7 @@ impl Phases<'_> {
             let skipped = self.skips(phase);
             if let Some(why) = skipped.as_ref().filter(|_| root_build.is_none()) {
                 self.runner.say(&phase.name, &format!("skipped: {why}"));
-                self.report(phase::skipped(&phase.name));
+                self.report(phase::skipped(&phase.name, why));
                 continue;
             }
             self.build.set_phase(Some(&phase.name));
@@ -107,17 +117,35 @@ impl Phases<'_> {
             match made {
                 // Other builds have done it.
                 Ok(false) => {
-                    self.runner.say(&phase.name, "nothing to do: the cache of this machine has it");
-                    self.report(phase::skipped(&phase.name));
+                    self.runner.say(&phase.name, "skipped: the cache of this machine has what it would make");
+                    self.report(phase::skipped(&phase.name, CACHED));
                 }
-                made => {
-                    let done = made.map(drop);
-                    self.report(phase::report(&phase.name, started, exit_code, &done));
-                    done.map_err(|failure| (Some(phase.name.clone()), failure))?;
-                }
+                made => self.ended_with(phase, started, exit_code, made.map(drop))?,
             }
         }
         Ok(())
+    }
+
+    /// Reports a phase that ran. What is only a warning fails nothing.
+    fn ended_with(
+        &mut self,
+        phase: &Phase,
+        started: Instant,
+        exit_code: Option<i32>,
+        done: Result<(), Failure>,
+    ) -> Result<(), (Option<String>, Failure)> {
+        let mut report = phase::report(&phase.name, started, exit_code, &done);
+        report.warning =
+            self.lint_warns && done.as_ref().is_err_and(|failure| phase::is_warning(&phase.name, exit_code, failure));
+        let warns = report.warning;
+        self.report(report);
+        match done {
+            Err(failure) if warns => {
+                self.ended.warnings.push(format!("{}: {}", phase.name, failure.first_line()));
+                Ok(())
+            }
+            done => done.map_err(|failure| (Some(phase.name.clone()), failure)),
+        }
     }
 
     fn report(&mut self, report: PhaseReport) {
@@ -125,7 +153,12 @@ impl Phases<'_> {
         self.ended.reports.push(report);
     }
 
-    fn skips(&self, phase: &Phase) -> Option<String> {
+    fn skips(&mut self, phase: &Phase) -> Option<String> {
+        if phase.when == Some(When::Script(TEST.to_owned()))
+            && let Some(why) = self.skips_test()
+        {
+            return Some(why);
+        }
         match (&phase.when, &phase.step) {
             (Some(When::Script(script)), _) if !self.manifest.has_script(script) => {
                 Some(format!("package.json has no script {script}"))
@@ -153,6 +186,19 @@ impl Phases<'_> {
             Some((stack, _)) => stack.look(self.folder, &self.build.order.package_path),
             None => Look::Folder(self.folder.package.clone()),
         }
+    }
+
+    /// Where the package has no test, the result says what stands for it.
+    fn skips_test(&mut self) -> Option<String> {
+        let script = self.manifest.script(TEST);
+        let why = match script {
+            Some(script) if test_script::is_test(script) => return None,
+            Some(_) => test_script::NO_TEST,
+            None => "package.json has no script test",
+        };
+        self.ended.tests = self.root_tests.or(script.map(|_| Tests::NoTest));
+        let of_root = self.root_tests.map(|tests| format!("; {tests}")).unwrap_or_default();
+        Some(format!("{why}{of_root}"))
     }
 
     /// Runs a phase; where it fails and has a fix, runs that and the phase again, as often as the build may.

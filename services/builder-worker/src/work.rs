@@ -13,7 +13,7 @@ use std::{
 use packline_broker::{Message, topology};
 use packline_domain::{BuildResult, Outcome, SCHEMA, message::cut_error, text::published, warning::cut_warnings};
 use packline_npm::{Environment, Settings};
-use packline_recipe::Step;
+use packline_recipe::{LintFailure, Step};
 use packline_workspace::MemberId;
 use tokio::sync::watch;
 
@@ -218,7 +218,23 @@ impl Site<'_> {
             let _ = runner.toolchain(&worker.toolchain, &folder.beside()).await;
         }
         let (npm, manifest) = (npm.as_ref(), &manifest);
-        Phases { worker, build, folder, stack, manifest, npm, settings, runner, journal, ended }.run(&phases).await
+        let lint_warns = stack.is_some() && worker.recipe.workspace().lint == LintFailure::Warn;
+        let root_tests = stack.as_ref().and_then(|(stack, _)| stack.root_tests());
+        let mut phases_of_build = Phases {
+            worker,
+            build,
+            folder,
+            stack,
+            manifest,
+            npm,
+            settings,
+            runner,
+            journal,
+            lint_warns,
+            root_tests,
+            ended,
+        };
+        phases_of_build.run(&phases).await
     }
 
     /// Takes the sources of the workspace, or copies what the package needs of them, where it is built in isolated mode.
@@ -408,6 +424,7 @@ fn result(build: &Build, ended: Ended) -> Option<BuildResult> {
         integrity: ended.integrity,
         warnings: cut_warnings(ended.warnings),
         private: ended.private,
+        tests: ended.tests,
     };
     let Some((phase, failure)) = ended.failure else { return Some(result) };
     let killed = build.killed().or_else(|| (failure.killed || build.life.is_blown()).then_some(Kill::FuseBlown));

@@ -8,7 +8,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 use maud::{DOCTYPE, Markup, html};
-use packline_domain::text::published;
+use packline_domain::{phase::Tests, text::published};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
@@ -169,9 +169,11 @@ fn said(metadata: &Map<String, Value>) -> String {
         error.truncate(at);
         error.push('…');
     }
+    let tests = metadata.get("tests").and_then(|tests| Tests::deserialize(tests).ok());
     let rest = [("failedPhase", "in "), ("attempts", "attempts: "), ("buildId", "build ")];
     let rest = rest.into_iter().filter_map(|(field, word)| Some(format!("{word}{}", text(field)?)));
-    given(&error).map(str::to_owned).into_iter().chain(rest).collect::<Vec<_>>().join(" · ")
+    let first = given(&error).map(str::to_owned).into_iter().chain(tests.map(|tests| tests.to_string()));
+    first.chain(rest).collect::<Vec<_>>().join(" · ")
 }
 
 /// The page with these wishes.

@@ -28,7 +28,7 @@ use crate::{
         follow::follow,
         observer::{Observer, Rest},
         progress::Progress,
-        table,
+        remarks, table,
         warnings::Warnings,
     },
 };
@@ -246,6 +246,9 @@ fn conclude(board: &Board, held: &Held, broker: &str) -> anyhow::Result<()> {
     }
     if !wrong.is_empty() {
         bail!("{}", wrong.join("; "));
+    }
+    for line in remarks::untested(held.versions.keys().map(String::as_str), board) {
+        say(&line)?;
     }
     say(&held.all_done(board))
 }

@@ -4,6 +4,7 @@ pub(crate) mod board;
 pub(crate) mod follow;
 pub(crate) mod observer;
 pub(crate) mod progress;
+pub(crate) mod remarks;
 pub(crate) mod row;
 pub(crate) mod standing;
 pub(crate) mod standings;

@@ -116,6 +116,7 @@ mod tests {
             build_id: None,
             version: None,
             private: false,
+            tests: None,
             commit,
         }
     }

@@ -225,6 +225,7 @@ pub fn arguments(status: &PackageStatus, by: UpdateId) -> Map<String, Value> {
     note("buildId", status.build_id.as_ref().map(|id| id.to_string().into()));
     note("version", status.version.clone().map(Value::from));
     note("private", status.private.then_some(Value::Bool(true)));
+    note("tests", status.tests.map(|tests| json!(tests)));
     let mut arguments = Map::new();
     arguments.insert("id".into(), id.into());
     arguments.insert("data".into(), json!({ "status": word, "metadata": metadata }));

@@ -1,3 +1,5 @@
+use packline_domain::phase::Tests;
+
 use super::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -14,6 +16,7 @@ fn report(sequence: u64, name: &str, status: StatusKind, commit: u64) -> Report 
         build_id: None,
         version: None,
         private: false,
+        tests: None,
         commit,
     };
     Report { sequence, status, payload: Bytes::new() }
@@ -199,4 +202,13 @@ fn a_private_package_is_reported_as_published_and_private_besides() {
     status.private = true;
     let expected = json!({"id": "a", "data": {"status": "published", "metadata": {"attempts": 2, "private": true}}});
     assert_eq!(said(&status), expected);
+}
+
+#[test]
+fn what_stands_for_the_tests_of_a_package_is_reported() {
+    let mut status = report(1, "a", StatusKind::Published, 1).status;
+    let said = |status: &PackageStatus| arguments(status, UpdateId::Name)["data"]["metadata"].get("tests").cloned();
+    assert_eq!(said(&status), None);
+    status.tests = Some(Tests::RootNotRun);
+    assert_eq!(said(&status), Some(json!("rootNotRun")));
 }

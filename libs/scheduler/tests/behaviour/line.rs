@@ -252,6 +252,7 @@ impl Line {
             version: (outcome == Outcome::Published).then(|| "1.0.0".to_owned()),
             integrity: None,
             warnings: Vec::new(),
+            tests: None,
             private: false,
         }
     }

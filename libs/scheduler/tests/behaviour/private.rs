@@ -1,8 +1,11 @@
 //! Private packages, which are built and not published, and what a worker warns of.
 
+use std::time::Duration;
+
 use packline_domain::{
     BuildResult, Command, Outcome, StatusKind,
     answer::{Counts, Reason},
+    phase::Tests,
     record::{Record, State},
 };
 use packline_scheduler::{Input, invariant};
@@ -118,6 +121,25 @@ fn a_private_package_that_was_built_after_all_is_private() {
         (attempt.private, attempt.class, &*attempt.warnings),
         (true, None, &["types: a.d.ts is missing".into()][..])
     );
+}
+
+#[test]
+fn what_stands_for_the_tests_of_a_package_is_kept_with_its_attempt_and_told_with_published_alone() {
+    let mut line = started();
+    let tests = Some(Tests::RootNotRun);
+    let failed = BuildResult { tests, ..line.result(&line.build_id("a"), Outcome::Failed) };
+    line.feed(Input::Finished(Box::new(failed)));
+    assert_eq!((line.statuses.last().unwrap().tests, line.scheduler.tests(&name("a"))), (None, tests));
+    line.pass(Duration::from_secs(3600));
+    line.dispatch();
+    assert_eq!(line.scheduler.tests(&name("a")), None, "it is being built again");
+    line.take_order("a", "w");
+    let published = BuildResult { tests, ..line.result(&line.build_id("a"), Outcome::Published) };
+    line.feed(Input::Finished(Box::new(published)));
+    assert_eq!((line.statuses.last().unwrap().tests, line.scheduler.tests(&name("a"))), (tests, tests));
+    let attempts = &line.scheduler.retries(&name("a")).unwrap().attempts;
+    assert_eq!(attempts.iter().map(|attempt| attempt.tests).collect::<Vec<_>>(), [tests, tests]);
+    assert_eq!(line.restored().tests(&name("a")), tests);
 }
 
 #[test]

@@ -5,11 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use packline_domain::PackagePath;
+use packline_domain::{PackagePath, phase::Tests};
 use packline_layers::{Layer, Store};
 use packline_workspace::Workspace;
 
-use crate::{folder::BuildFolder, guard::View, look::Look};
+use crate::{folder::BuildFolder, guard::View, look::Look, test_script};
 
 /// What one build sees, from the bottom up. It grows as the phases go on.
 pub(crate) struct Stack {
@@ -50,6 +50,12 @@ impl Stack {
     pub(crate) fn look(&self, folder: &BuildFolder, path: &PackagePath) -> Look {
         let View { lower, upper, .. } = self.view(folder);
         Look::Layers([upper].into_iter().chain(lower).collect(), path.below_root().to_owned())
+    }
+
+    /// What the root has for the tests of members that have none.
+    pub(crate) fn root_tests(&self) -> Option<Tests> {
+        let test = self.workspace.manifest().script("test")?;
+        test_script::is_test(test).then_some(Tests::RootNotRun)
     }
 
     /// A folder of the workspace as commands see it.

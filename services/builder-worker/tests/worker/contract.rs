@@ -6,6 +6,7 @@
 //! | … install, build, lint, test, publish, with dependencies as just published | `tests/worker/npm.rs` | `packages_are_built_tested_and_published_with_their_dependencies_from_the_registry` |
 //! | … each with its own limits | `tests/worker/guard.rs` | `each_limit_ends_a_phase_in_its_own_way` |
 //! | what package.json has no script for is skipped and says so | `tests/worker/contract.rs` | `what_has_no_script_is_skipped_and_says_so` |
+//! | a `test` that only prints and exits 1 is no test | `tests/worker/no_test.rs` | `a_test_script_that_only_prints_and_exits_1_is_no_test_and_fails_nothing` |
 //! | `private` skips publish and counts as published | `tests/worker/contract.rs` | `a_private_package_skips_publish_and_counts_as_published` |
 //! | permanent: no such folder, another name, another registry in publishConfig | `tests/worker/npm.rs` | `each_failure_has_its_class` |
 //! | status 75 is the machine's fault, 78 means never retry | `tests/worker/npm.rs` | `each_failure_has_its_class` |

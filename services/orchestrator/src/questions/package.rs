@@ -17,6 +17,7 @@ pub(super) fn why(scheduler: &Scheduler, body: &[u8]) -> Result<Why, String> {
         state: scheduler.standing(&package_name),
         reasons: reasons.collect(),
         warnings: scheduler.warnings(&package_name).to_vec(),
+        tests: scheduler.tests(&package_name),
         estimated_seconds: scheduler.estimate(&package_name).map(seconds),
         package_name,
     })

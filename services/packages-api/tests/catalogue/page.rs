@@ -85,6 +85,20 @@ async fn a_private_package_that_was_built_is_not_shown_as_published() {
 }
 
 #[tokio::test]
+async fn what_stood_for_the_tests_of_a_package_is_said() {
+    let served = Served::start(&[]).await;
+    let store = Store::open(&served.database).unwrap();
+    for (name, tests) in [("root", json!("rootNotRun")), ("stub", json!("noTest")), ("odd", json!(["<b>"]))] {
+        add(&store, name);
+        store.update(name, Status::Published, json!({"attempts": 1, "tests": tests}).as_object()).unwrap();
+    }
+    let page = get(&served, "").await;
+    for said in ["tests only at the root, not run · attempts: 1<", "no tests · attempts: 1<", ">attempts: 1<"] {
+        assert_eq!(page.matches(said).count(), 1, "{said}: {page}");
+    }
+}
+
+#[tokio::test]
 async fn a_large_catalogue_is_shown_in_pages_that_name_each_package_once() {
     let served = Served::start(&[]).await;
     let store = Store::open(&served.database).unwrap();

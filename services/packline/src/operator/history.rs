@@ -37,11 +37,13 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
         return settings.asking.show(&format!("{name} has not been built yet"));
     }
     let head = ["BUILD", "ATTEMPT", "ENDED", "TOOK", "OUTCOME", "WORKER", "ERROR"];
-    let warnings = history.attempts.iter().flat_map(|attempt| {
-        attempt.warnings.iter().map(|warning| format!("\nwarning: {}: {}", attempt.build_id, plain(warning)))
+    let remarks = history.attempts.iter().flat_map(|attempt| {
+        let build = &attempt.build_id;
+        let warnings = attempt.warnings.iter().map(move |warning| format!("\nwarning: {build}: {}", plain(warning)));
+        attempt.tests.iter().map(move |tests| format!("\n{build}: {tests}")).chain(warnings)
     });
     let table = columns(head, history.attempts.iter().map(row));
-    settings.asking.show(&format!("{table}{}", warnings.collect::<String>()))
+    settings.asking.show(&format!("{table}{}", remarks.collect::<String>()))
 }
 
 fn row(attempt: &Attempt) -> [String; 7] {

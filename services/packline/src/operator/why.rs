@@ -29,6 +29,7 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     let reasons = why.reasons.iter().map(|reason| format!("\n  {}", plain(&reason.text)));
     let warnings = why.warnings.iter().map(|warning| format!("\n  warning: {}", plain(warning)));
     let state = state.for_people(why.is_private());
-    let lines: String = reasons.chain(warnings).collect();
+    let tests = why.tests.map(|tests| format!("\n  {tests}"));
+    let lines: String = reasons.chain(tests).chain(warnings).collect();
     settings.asking.show(&format!("{name} is {state}{takes}{lines}"))
 }

@@ -6,6 +6,7 @@ use packline_domain::Timestamp;
 
 use super::{
     board::Board,
+    remarks,
     standing::{Standing, in_phase},
     standings::Standings,
 };
@@ -34,7 +35,11 @@ fn row(name: &str, board: &Board, standing: Option<&Standing>, now: Timestamp) -
     let permit = board.permit_of(name);
     let reason = match standing {
         Some(Standing::Building | Standing::Queued) | None => String::new(),
-        Some(Standing::Published { version, .. }) => version.clone().unwrap_or_default(),
+        Some(Standing::Published { version, .. }) => {
+            let remarks = remarks::of(name, board);
+            let said = [version.clone().unwrap_or_default(), remarks];
+            said.into_iter().filter(|said| !said.is_empty()).collect::<Vec<_>>().join(", ")
+        }
         Some(Standing::Retrying) => last_error(name, board),
         Some(other) => other.to_string(),
     };

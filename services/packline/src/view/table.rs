@@ -1,10 +1,10 @@
-//! The table at the end: packages, and why those that are not published are not.
+//! The table at the end: packages, why those that are not published are not, and what to know of the others.
 
 use std::collections::BTreeMap;
 
 use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 
-use super::{board::Board, standing::Standing, standings::Standings};
+use super::{board::Board, remarks, standing::Standing, standings::Standings};
 
 /// Room that most terminals have.
 const WIDTH: u16 = 100;
@@ -37,6 +37,7 @@ pub(crate) fn table<'a>(
                 {
                     format!("{wanted} is not {}", if *private { "built" } else { "published" })
                 }
+                (Some(Standing::Published { .. }), _) => remarks::of(name, board),
                 (Some(standing), _) => standing.to_string(),
             },
         ]);

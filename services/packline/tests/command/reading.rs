@@ -118,7 +118,7 @@ fn lines(log: &BuildLog, phase: &str, text: &str) {
 
 fn ended(log: &BuildLog, phase: &str, status: PhaseStatus) {
     let exit_code = Some(i32::from(status != PhaseStatus::Passed));
-    log.write(&LogEntry::Ended(PhaseReport { name: phase.into(), status, exit_code, seconds: 1.26 }), "");
+    log.write(&LogEntry::Ended(PhaseReport { exit_code, seconds: 1.26, ..PhaseReport::new(phase, status) }), "");
 }
 
 fn began(log: &BuildLog, phase: &str) {

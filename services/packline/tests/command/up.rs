@@ -42,10 +42,13 @@ pub(crate) async fn until(up: &Process, what: &str, is: impl Fn() -> bool) {
 async fn once_it_is_over_with_0_when_all_is_published_and_a_second_time_nothing_is_built_again() {
     let place = Place::new();
     place.package("base", "1.0.0", &json!({"scripts": {"test": "node index.js"}}));
-    place.package("top", "2.0.0-rc.1", &json!({"dependencies": {"@own/base": "^1.0.0"}}));
+    let stub = json!({"test": "echo \"Error: no test specified\" && exit 1"});
+    place.package("top", "2.0.0-rc.1", &json!({"dependencies": {"@own/base": "^1.0.0"}, "scripts": stub}));
     let first = place.up("first", &["--once", "--workers", "1", "--max-concurrent", "2"]);
     assert_eq!(code(&first).await, Some(0), "{}", first.printed());
-    assert!(first.printed().contains("All 2 packages are published."), "{}", first.printed());
+    let said = first.printed();
+    assert!(said.ends_with("\n1 package: no tests.\nAll 2 packages are published.\n"), "{said}");
+    assert!(said.contains("2.0.0-rc.1, no tests"), "{said}");
     assert!(place.tarball("base", "1.0.0").is_file() && place.tarball("top", "2.0.0-rc.1").is_file());
     assert_eq!(commands_in(place.folder()), [""; 0]);
     let built = builds(&place);

@@ -95,6 +95,7 @@ impl Place {
             build_id: None,
             version: None,
             private: false,
+            tests: None,
             commit,
         };
         self.broker.publish_stored(vec![Message::json(topology::packages_status(), &status)]).await;

@@ -55,7 +55,7 @@ async fn a_build_is_followed_to_its_end_and_read_again_and_watched() {
     tokio::time::timeout(PATIENCE, later).await.unwrap();
     objects.kill().await.unwrap();
     assert!(followed.stdout.contains("all is well\n") && followed.stdout.ends_with("✓ published\n"), "{followed:?}");
-    assert!(followed.stdout.contains("- lint skipped: package.json has no script lint\n"), "{followed:?}");
+    assert!(followed.stdout.contains("- lint skipped (package.json has no script lint)\n"), "{followed:?}");
 
     scene.until_state("@acme/broken", "failed").await.unwrap();
     let broken = operator.run(&["logs", "-f", "acme/broken"]).await.unwrap();

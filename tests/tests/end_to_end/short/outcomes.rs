@@ -2,6 +2,7 @@
 use packline_broker::{BucketName, Message, StreamName, topology};
 use packline_domain::{
     BuildResult, Outcome, Timestamp,
+    phase::Tests,
     record::{Permit, State},
 };
 use packline_tests::{Bare, Operator, PATIENCE};
@@ -26,6 +27,17 @@ async fn permit(line: &Bare, package: &str) -> (u32, Permit) {
 
 /// Says how its build ended.
 async fn end(line: &Bare, package: &str, outcome: Outcome, private: bool, warnings: &[&str]) {
+    end_with(line, package, outcome, private, warnings, None).await;
+}
+
+async fn end_with(
+    line: &Bare,
+    package: &str,
+    outcome: Outcome,
+    private: bool,
+    warnings: &[&str],
+    tests: Option<Tests>,
+) {
     let (number, permit) = permit(line, package).await;
     let result = BuildResult {
         schema: 1,
@@ -48,6 +60,7 @@ async fn end(line: &Bare, package: &str, outcome: Outcome, private: bool, warnin
         integrity: None,
         warnings: warnings.iter().map(|text| (*text).to_owned()).collect(),
         private,
+        tests,
     };
     line.broker.publish(Message::json(topology::builds_result(), &result)).await.unwrap();
 }
@@ -120,6 +133,28 @@ async fn a_private_package_is_built_for_people_and_published_and_private_for_pro
     let ends = statuses.iter().filter(|(_, status)| status["status"] == "published");
     let ends: Vec<_> = ends.map(|(_, status)| (&status["packageName"], status.get("private"))).collect();
     assert_eq!(ends, [(&json!("@acme/own"), Some(&json!(true))), (&json!("@acme/open"), None)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stood_for_the_tests_of_a_package_is_shown_where_its_outcome_is_explained() {
+    let line = Bare::start(&[]).await.unwrap();
+    let operator = Operator::at(&line.server.url()).await.unwrap();
+    stand_in(&line).await;
+    line.announce(r#"{"name": "@acme/core"}"#).await.unwrap();
+    end_with(&line, "@acme/core", Outcome::Published, false, &[WARNING], Some(Tests::RootNotRun)).await;
+    line.until_state("@acme/core", "published").await.unwrap();
+    line.until_known().await.unwrap();
+    let (word, wire) = ("tests only at the root, not run", json!("rootNotRun"));
+    let why = shown(&operator, &["why", "@acme/core"]).await;
+    assert!(why.ends_with(&format!("\n  published as 1.0.0\n  {word}\n  warning: {WARNING}\n")), "{why}");
+    assert_eq!(answer(&operator, &["why", "@acme/core"]).await["tests"], wire);
+    let history = shown(&operator, &["history", "@acme/core"]).await;
+    let attempt = &answer(&operator, &["history", "@acme/core"]).await["attempts"][0];
+    let build = attempt["buildId"].as_str().unwrap();
+    assert!(history.ends_with(&format!("\n{build}: {word}\nwarning: {build}: {WARNING}\n")), "{history}");
+    assert_eq!(attempt["tests"], wire);
+    let statuses = line.messages(StreamName::Status).await.unwrap();
+    assert_eq!(statuses.last().unwrap().1["tests"], wire);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -130,18 +130,26 @@ impl Folded {
 
     fn leave(&mut self, report: &PhaseReport) -> Vec<String> {
         self.cleaner = Cleaner::new(self.style.colours);
-        let failed = !matches!(report.status, PhaseStatus::Passed | PhaseStatus::Skipped);
+        let failed = !matches!(report.status, PhaseStatus::Passed | PhaseStatus::Skipped) && !report.warning;
         let mut shown = if failed { self.open() } else { Vec::new() };
         let Some(phase) = self.phase.take() else { return shown };
         let name = &phase.name;
         let took = format!("{:.1} s", report.seconds);
         let lines = counted(phase.lines, "line");
         let exit = report.exit_code.map(|code| format!(", exit status {code}")).unwrap_or_default();
+        let reason = report.reason.as_ref().map(|reason| self.cleaner.line(reason.as_bytes()));
+        // A worker of an earlier release says why as a line alone.
         let why = phase.kept.last().cloned().unwrap_or_default();
         shown.extend(match report.status {
             PhaseStatus::Passed => self.word(&format!("✓ {name} {took}, {lines}"), GREEN),
-            PhaseStatus::Skipped if why.is_empty() => self.word(&format!("- {name} skipped"), DIM),
-            PhaseStatus::Skipped => self.word(&format!("- {name} {why}"), DIM),
+            PhaseStatus::Skipped => match reason {
+                Some(reason) => self.word(&format!("- {name} skipped ({reason})"), DIM),
+                None if why.is_empty() => self.word(&format!("- {name} skipped"), DIM),
+                None => self.word(&format!("- {name} {why}"), DIM),
+            },
+            PhaseStatus::Failed if report.warning => {
+                self.word(&format!("! {name} failed{exit}, {took}, {lines}; a warning"), YELLOW)
+            }
             PhaseStatus::Failed => self.word(&format!("✗ {name} failed{exit}, {took}, {lines}"), RED),
             PhaseStatus::TimedOut => self.word(&format!("✗ {name} timed out, {took}, {lines}"), RED),
             PhaseStatus::Killed => self.word(&format!("✗ {name} killed, {took}, {lines}"), RED),
@@ -163,6 +171,7 @@ const BOLD: &str = "\x1b[1m";
 const DIM: &str = "\x1b[2m";
 const GREEN: &str = "\x1b[32m";
 const RED: &str = "\x1b[31m";
+const YELLOW: &str = "\x1b[33m";
 
 /// `published`, `timed out`, …
 pub(super) fn outcome_word(outcome: Outcome, private: bool) -> &'static str {
@@ -189,7 +198,7 @@ mod tests {
     }
 
     fn ended(name: &str, status: PhaseStatus, exit_code: Option<i32>) -> LogEntry {
-        LogEntry::Ended(PhaseReport { name: name.into(), status, exit_code, seconds: 1.23 })
+        LogEntry::Ended(PhaseReport { exit_code, seconds: 1.23, ..PhaseReport::new(name, status) })
     }
 
     /// A build whose test fails.
@@ -233,6 +242,30 @@ mod tests {
                 "✗ failed: test: ended with status 1",
             ]
         );
+    }
+
+    #[test]
+    fn why_a_phase_was_skipped_is_said_and_a_failure_that_is_a_warning_is_one_line() {
+        let skipped = |reason: &str| {
+            let reason = Some(reason.to_owned());
+            LogEntry::Ended(PhaseReport { reason, ..PhaseReport::new("install", PhaseStatus::Skipped) })
+        };
+        let of = |entries: &[(LogEntry, &str)]| -> Vec<String> {
+            let mut folded = Folded::new(Style::default());
+            entries.iter().flat_map(|(entry, body)| folded.take(entry, body.as_bytes())).collect()
+        };
+        assert_eq!(of(&[(skipped("cached"), "")]), ["- install skipped (cached)"]);
+        let waits = (lines("install"), "waits for another build that installs the same");
+        assert_eq!(of(&[waits, (skipped("cached"), "")]), ["- install skipped (cached)"]);
+        assert_eq!(of(&[(skipped("a\x1b[2Jb"), "")]), ["- install skipped (ab)"]);
+        let warning = PhaseReport {
+            exit_code: Some(1),
+            seconds: 1.23,
+            warning: true,
+            ..PhaseReport::new("lint", PhaseStatus::Failed)
+        };
+        let lint = [(began("lint"), ""), (lines("lint"), "one\ntwo"), (LogEntry::Ended(warning), "")];
+        assert_eq!(of(&lint), ["! lint failed, exit status 1, 1.2 s, 2 lines; a warning"]);
     }
 
     #[test]

@@ -88,8 +88,10 @@ fn objects(of: &Value, only: Option<&str>, entry: &LogEntry, message: &Stored) -
         LogEntry::Ended(report) if wanted(&report.name) => {
             let mut fields =
                 json!({"at": at, "phase": report.name, "status": report.status, "seconds": report.seconds});
-            if let (Some(fields), Some(code)) = (fields.as_object_mut(), report.exit_code) {
-                fields.insert("exitCode".into(), json!(code));
+            if let Some(fields) = fields.as_object_mut() {
+                fields.extend(report.exit_code.map(|code| ("exitCode".into(), json!(code))));
+                fields.extend(report.reason.as_ref().map(|reason| ("reason".into(), json!(reason))));
+                fields.extend(report.warning.then(|| ("warning".into(), json!(true))));
             }
             vec![with(of, fields)]
         }
