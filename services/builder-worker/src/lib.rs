@@ -36,6 +36,7 @@ pub mod script;
 mod table;
 mod tag;
 mod upload;
+pub mod view;
 mod work;
 mod worker;
 pub mod workspace;
@@ -93,6 +94,9 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         () = shutdown.requested() => return Ok(()),
     };
     let scratch = scratch(&config)?;
+    if let Some(scratch) = &scratch {
+        view::probe(guard::OWN_PROGRAM.as_ref(), scratch.folder(), scratch.folder()).await;
+    }
     let (results, waiting) = mpsc::unbounded_channel();
     let worker = Arc::new(Worker::new(config, recipe, broker, scratch, results));
     tracing::info!("{} takes up to {} builds at a time", worker.life().name, worker.config.slots);

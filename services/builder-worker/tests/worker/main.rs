@@ -12,6 +12,7 @@ mod lifecycle;
 mod like_npm;
 mod links;
 mod log;
+mod merged;
 mod npm;
 mod orders;
 mod path;
