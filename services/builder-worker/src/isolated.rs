@@ -34,7 +34,7 @@ use packline_domain::{BuildId, PackageName, PackagePath};
 
 use crate::{folder::BuildFolder, git};
 
-pub use links::{links, not_packed};
+pub use links::{links, not_packed, not_packed_lines};
 use members::Members;
 use tree::{Copier, Part, is_left_out};
 

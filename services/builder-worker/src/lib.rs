@@ -40,6 +40,7 @@ mod table;
 mod tag;
 pub mod test_script;
 mod upload;
+pub mod view;
 mod work;
 mod worker;
 pub mod workspace;
@@ -66,6 +67,7 @@ pub use config::{Config, RecipeSetting};
 use recipe::Recipe;
 use scratch::Scratch;
 use table::Kill;
+use view::Support;
 use worker::Worker;
 use workspace::Ground;
 
@@ -108,7 +110,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         () = shutdown.requested() => return Ok(()),
     };
     let scratch = scratch(&config)?;
-    let ground = ground(&config, &recipe)?;
+    let ground = ground(&config, &recipe, scratch.as_ref()).await?;
     let (results, waiting) = mpsc::unbounded_channel();
     let worker = Arc::new(Worker::new(config, recipe, broker, scratch, ground, results));
     tracing::info!("{} takes up to {} builds at a time", worker.life().name, worker.config.slots);
@@ -195,14 +197,21 @@ fn scratch(config: &Config) -> anyhow::Result<Option<Scratch>> {
 }
 
 /// What workspace mode needs; `None` where the recipe wants isolated mode, or this machine can have no views.
-fn ground(config: &Config, recipe: &Recipe) -> anyhow::Result<Option<Arc<Ground>>> {
-    if config.recipe == RecipeSetting::None || recipe.workspace().mode == WorkspaceMode::Isolated {
+async fn ground(
+    config: &Config,
+    recipe: &Recipe,
+    scratch: Option<&Scratch>,
+) -> anyhow::Result<Option<Arc<Ground>>> {
+    let Some(scratch) = scratch.filter(|_| recipe.workspace().mode == WorkspaceMode::Workspace) else {
         return Ok(None);
-    }
+    };
     let cache = config.cache.clone().unwrap_or_else(default_cache);
     let bounds = Bounds { bytes: config.cache_size, age: config.cache_age };
     match Ground::open(&cache, bounds, &config.workspace_root) {
-        Ok(ground) => Ok(Some(Arc::new(ground))),
+        Ok(ground) => {
+            let support = view::probe(guard::OWN_PROGRAM.as_ref(), scratch.folder(), ground.cache()).await;
+            Ok((support == Support::Overlay).then(|| Arc::new(ground)))
+        }
         Err(error) => unusable(format!("CACHE is a folder that can be written to; {}: {error}", shown(&cache))),
     }
 }

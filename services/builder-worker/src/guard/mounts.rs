@@ -91,7 +91,12 @@ fn overlay(view: &View) -> io::Result<File> {
     // What a view holds is of no use after a crash of the machine. A kernel that cannot leave out its syncs says EINVAL.
     mount(&format!("{options},volatile"))
         .or_else(|error| if error == Errno::EINVAL { mount(&options) } else { Err(error) })
-        .map_err(|error| said("overlay with upper", &view.upper, error.into()))?;
+        .map_err(|error| match error {
+            Errno::EINVAL => {
+                io::Error::other(format!("no overlay can write to the file system of {}", view.upper.display()))
+            }
+            error => said("overlay with upper", &view.upper, error.into()),
+        })?;
     Ok(lock)
 }
 

@@ -33,7 +33,11 @@ pub fn links(folder: &Path) -> Vec<PathBuf> {
 /// Lines for the log of a build about the links in a package's folder: at most 20 that name one each, and one that
 /// counts the others. Blocks.
 pub fn not_packed(folder: &Path) -> Vec<String> {
-    let links = links(folder);
+    not_packed_lines(&links(folder))
+}
+
+/// The same of links that are known.
+pub fn not_packed_lines(links: &[PathBuf]) -> Vec<String> {
     let more = links.len().saturating_sub(NAMED);
     let named =
         links.iter().take(NAMED).map(|link| format!("link {} is not packed: npm packs no links", link.display()));

@@ -53,6 +53,11 @@ impl Ground {
         manifest.as_ref().is_some_and(names_members) || self.root.join("lerna.json").is_file()
     }
 
+    /// The folder of all layers.
+    pub(crate) fn cache(&self) -> &Path {
+        self.store.folder()
+    }
+
     /// Where the workspace is, as commands see it.
     pub(crate) fn at(&self) -> &Path {
         &self.at

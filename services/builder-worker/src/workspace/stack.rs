@@ -9,7 +9,7 @@ use packline_domain::{PackagePath, phase::Tests};
 use packline_layers::{Layer, Store};
 use packline_workspace::Workspace;
 
-use crate::{folder::BuildFolder, guard::View, look::Look, test_script};
+use crate::{folder::BuildFolder, guard::View, look::Look, test_script, view::Merged};
 
 /// What one build sees, from the bottom up. It grows as the phases go on.
 pub(crate) struct Stack {
@@ -48,8 +48,7 @@ impl Stack {
 
     /// The package at `path`, as its build sees it now.
     pub(crate) fn look(&self, folder: &BuildFolder, path: &PackagePath) -> Look {
-        let View { lower, upper, .. } = self.view(folder);
-        Look::Layers([upper].into_iter().chain(lower).collect(), path.below_root().to_owned())
+        Look::View(Merged::of(&self.view(folder)), path.below_root().to_owned())
     }
 
     /// What the root has for the tests of members that have none.

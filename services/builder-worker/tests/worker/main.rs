@@ -13,6 +13,7 @@ mod lifecycle;
 mod like_npm;
 mod links;
 mod log;
+mod merged;
 mod no_test;
 mod npm;
 mod orders;

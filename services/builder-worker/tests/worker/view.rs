@@ -9,7 +9,7 @@ use crate::{
     seat::Seat,
 };
 
-fn in_view(test: &str, view: &View, script: &str) -> PhaseRun {
+pub(crate) fn in_view(test: &str, view: &View, script: &str) -> PhaseRun {
     PhaseRun { cwd: view.at.clone(), view: Some(view.clone()), ..phase(test, script) }
 }
 

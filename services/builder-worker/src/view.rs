@@ -1,0 +1,8 @@
+//! Views: what the phases of a build see in place of the workspace, and the same read from outside.
+
+mod layers;
+mod merged;
+mod probe;
+
+pub use merged::{Entry, Kind, Merged};
+pub use probe::{Support, probe};
