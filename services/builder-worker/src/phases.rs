@@ -41,6 +41,13 @@ pub(crate) struct Ended {
     pub(crate) tests: Option<Tests>,
 }
 
+/// What a phase does each time that it is run.
+#[derive(Clone, Copy)]
+enum Does<'a> {
+    Command(&'a [String]),
+    Publish,
+}
+
 /// Whether a build may not start, or not go on.
 pub(crate) fn is_ended(build: &Build) -> bool {
     build.life.is_blown() || build.killed().is_some()
@@ -90,21 +97,15 @@ impl Phases<'_> {
             self.journal.began(&phase.name);
             let started = Instant::now();
             let (done, exit_code) = match &phase.step {
-                Step::Run(argv) => self.run_and_fix(phase, argv).await,
+                Step::Run(argv) => self.run_and_fix(phase, Does::Command(argv)).await,
                 Step::Install => self.install(phase).await,
                 // Left out by `skips`.
                 Step::Prepare => (Ok(()), None),
-                Step::Publish => (self.publish(phase).await, None),
+                Step::Publish => self.run_and_fix(phase, Does::Publish).await,
             };
-            let mut report = phase::report(&phase.name, started, exit_code, &done);
-            report.warning = self.lint_warns
-                && done.as_ref().is_err_and(|failure| phase::is_warning(&phase.name, exit_code, failure));
-            let warns = report.warning;
+            let (report, done) = phase::settle(&phase.name, started, exit_code, done, self.lint_warns);
             self.report(report);
-            match done {
-                Err(failure) if warns => self.ended.warnings.push(format!("{}: {}", phase.name, failure.first_line())),
-                done => done.map_err(|failure| (Some(phase.name.clone()), failure))?,
-            }
+            self.ended.warnings.extend(done.map_err(|failure| (Some(phase.name.clone()), failure))?);
         }
         Ok(())
     }
@@ -133,7 +134,7 @@ impl Phases<'_> {
 
     async fn install(&mut self, phase: &Phase) -> (Result<(), Failure>, Option<i32>) {
         match self.npm {
-            Some(npm) => self.run_and_fix(phase, &npm.command(&["install"])).await,
+            Some(npm) => self.run_and_fix(phase, Does::Command(&npm.command(&["install"]))).await,
             None => (Err(Failure::infrastructure("this machine has no npm to install by")), None),
         }
     }
@@ -152,16 +153,21 @@ impl Phases<'_> {
     }
 
     /// Runs a phase; where it fails and has a fix, runs that and the phase again, as often as the build may.
-    async fn run_and_fix(&mut self, phase: &Phase, argv: &[String]) -> (Result<(), Failure>, Option<i32>) {
+    async fn run_and_fix(&mut self, phase: &Phase, does: Does<'_>) -> (Result<(), Failure>, Option<i32>) {
         let (env, _settings) = match self.env(phase).await {
             Ok(env) => env,
             Err(failure) => return (Err(failure), None),
         };
         let most = self.worker.recipe.max_fix_attempts();
         loop {
-            let (done, exit_code) = self.command(phase, argv, &env).await;
+            let (done, exit_code) = match does {
+                Does::Command(argv) => self.command(phase, argv, &env).await,
+                Does::Publish => (self.publish(phase).await, None),
+            };
             let (Some(fix), Err(failure)) = (&phase.fix, &done) else { return (done, exit_code) };
-            if !failure.may_be_fixed() {
+            // What has an integrity may be in the registry already.
+            let is_sent = matches!(does, Does::Publish) && self.ended.integrity.is_some();
+            if is_sent || !failure.may_be_fixed() {
                 return (done, exit_code);
             }
             if self.ended.fix_attempts >= most {
