@@ -206,9 +206,6 @@ impl Reader {
         if !has("run") && !has("builtin") {
             self.complain(at, "a phase without a command; write run = [\"npm\", \"test\"]");
         }
-        if fix.is_some() && step == Some(Step::Publish) {
-            self.complain(at, "a fix of publish; what may be in the registry already is not fixed and published again");
-        }
         Some(Phase { name: name?, step: step?, when, limits, fix, env })
     }
 }

@@ -197,11 +197,7 @@ fn scratch(config: &Config) -> anyhow::Result<Option<Scratch>> {
 }
 
 /// What workspace mode needs; `None` where the recipe wants isolated mode, or this machine can have no views.
-async fn ground(
-    config: &Config,
-    recipe: &Recipe,
-    scratch: Option<&Scratch>,
-) -> anyhow::Result<Option<Arc<Ground>>> {
+async fn ground(config: &Config, recipe: &Recipe, scratch: Option<&Scratch>) -> anyhow::Result<Option<Arc<Ground>>> {
     let Some(scratch) = scratch.filter(|_| recipe.workspace().mode == WorkspaceMode::Workspace) else {
         return Ok(None);
     };

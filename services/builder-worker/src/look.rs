@@ -49,9 +49,7 @@ impl Look {
     pub fn has_folder(&self, below: &Path) -> bool {
         match self {
             Self::Folder(folder) => self.has(below) && folder.join(below).is_dir(),
-            Self::View(merged, package) => {
-                merged.entries(&package.join(below)).is_ok_and(|entries| entries.is_some())
-            }
+            Self::View(merged, package) => merged.entries(&package.join(below)).is_ok_and(|entries| entries.is_some()),
         }
     }
 

@@ -295,16 +295,28 @@ fn ended_with(status: i32) -> String {
     }
 }
 
-/// The report of a phase that was started at `started`.
-pub fn report(name: &str, started: Instant, exit_code: Option<i32>, ended: &Result<(), Failure>) -> PhaseReport {
-    let status = match ended {
+/// The report of a phase that was started at `started`, and what its end means for the build: a failure that ends it,
+/// or what it is warned of. With `lint_warns` a `lint` that says no is a warning.
+pub fn settle(
+    name: &str,
+    started: Instant,
+    exit_code: Option<i32>,
+    ended: Result<(), Failure>,
+    lint_warns: bool,
+) -> (PhaseReport, Result<Option<String>, Failure>) {
+    let status = match &ended {
         Ok(()) => PhaseStatus::Passed,
         Err(failure) if failure.killed => PhaseStatus::Killed,
         Err(failure) if failure.outcome == Outcome::TimedOut => PhaseStatus::TimedOut,
         Err(_) => PhaseStatus::Failed,
     };
     let seconds = (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
-    PhaseReport { exit_code, seconds, ..PhaseReport::new(name, status) }
+    let warning = lint_warns && ended.as_ref().is_err_and(|failure| says_no(name, exit_code, failure));
+    let ended = match ended {
+        Err(failure) if warning => Ok(Some(format!("{name}: {}", failure.first_line()))),
+        ended => ended.map(|()| None),
+    };
+    (PhaseReport { exit_code, seconds, warning, ..PhaseReport::new(name, status) }, ended)
 }
 
 /// The report of a phase that had nothing to do, and why; [`CACHED`](packline_domain::phase::CACHED) where its result
@@ -313,9 +325,9 @@ pub fn skipped(name: &str, why: &str) -> PhaseReport {
     PhaseReport { reason: Some(one_line(why)), ..PhaseReport::new(name, PhaseStatus::Skipped) }
 }
 
-/// Whether a phase that failed is a warning and fails nothing, where that of `lint` does so: it ended by itself and
-/// said no. A limit, a machine that is at fault and a failure for ever are what they are everywhere.
-pub fn is_warning(phase: &str, exit_code: Option<i32>, failure: &Failure) -> bool {
+/// Whether this is a `lint` that ended by itself and said no. A limit, a machine that is at fault and a failure for
+/// ever are what they are in every phase.
+fn says_no(phase: &str, exit_code: Option<i32>, failure: &Failure) -> bool {
     phase == LINT && exit_code.is_some() && failure.may_be_fixed()
 }
 
@@ -348,24 +360,35 @@ mod tests {
     }
 
     #[test]
-    fn a_lint_that_ended_with_a_status_of_the_packages_own_is_a_warning() {
-        let printed = Printed::default();
-        let warns = |phase: &str, end: PhaseEnd| {
-            let failure = verdict(&end, &printed, &Limits::default(), false).unwrap_err();
-            is_warning(phase, exit_code(&end), &failure)
+    fn a_lint_that_says_no_is_a_warning_where_it_warns_and_all_else_fails_the_build() {
+        let settled = |name: &str, end: PhaseEnd, lint_warns| {
+            let ended = verdict(&end, &Printed::default(), &Limits::default(), false);
+            settle(name, Instant::now(), exit_code(&end), ended, lint_warns)
         };
         let exited = |status| PhaseEnd::Exited { status };
         for status in [1, 2, 127, 137] {
-            assert!(warns("lint", exited(status)), "{status}");
-            assert!(!warns("test", exited(status)) && !warns("lint:fix", exited(status)), "{status}");
+            let (report, ended) = settled("lint", exited(status), true);
+            assert_eq!((report.status, report.warning, report.exit_code), (PhaseStatus::Failed, true, Some(status)));
+            assert!(ended.unwrap().unwrap().starts_with("lint: "), "{status}");
+            for (name, lint_warns) in [("lint", false), ("test", true), ("lint:fix", true)] {
+                let (report, ended) = settled(name, exited(status), lint_warns);
+                assert!(ended.is_err() && !report.warning, "{name} {status}");
+            }
         }
+        assert_eq!(settled("lint", exited(1), true).1, Ok(Some("lint: ended with status 1".into())));
+        assert_eq!(settled("lint", exited(0), true).1, Ok(None));
         let unstartable = PhaseEnd::Unstartable { error: "no such file".into() };
         let limits = [PhaseEnd::TimedOut, PhaseEnd::Silent, PhaseEnd::TooMuchOutput];
         let others = [exited(75), exited(78), PhaseEnd::Stopped, PhaseEnd::FuseBlown, unstartable];
         for end in limits.into_iter().chain(others) {
-            assert!(!warns("lint", end.clone()), "{end:?}");
+            let (report, ended) = settled("lint", end.clone(), true);
+            assert!(ended.is_err() && !report.warning, "{end:?}");
         }
-        assert!(!is_warning("lint", Some(1), &failure(1, Some("ECONNRESET"), true)), "npm says that it is the machine");
+        let by_npm = failure(1, Some("ECONNRESET"), true);
+        assert!(
+            settle("lint", Instant::now(), Some(1), Err(by_npm), true).1.is_err(),
+            "npm says that it is the machine"
+        );
     }
 
     #[test]

@@ -101,51 +101,26 @@ impl Phases<'_> {
             self.worker.changed.notify_one();
             self.journal.began(&phase.name);
             let started = Instant::now();
-            let mut made = match &root_build {
+            let root_built = match &root_build {
                 Some(script) => self.build_by_root(phase, script).await,
-                None => Ok(true),
+                None => Ok(false),
             };
             let mut exit_code = None;
-            if made.is_ok() && skipped.is_none() {
-                made = match &phase.step {
-                    Step::Run(argv) => self.run_and_fix(phase, argv, &mut exit_code).await.map(|()| true),
-                    Step::Install => self.install(phase, &mut exit_code).await,
-                    Step::Prepare => self.prepare(phase, &mut exit_code).await.map(|()| true),
-                    Step::Publish => self.publish(phase).await.map(|()| true),
-                };
+            let made = match (root_built, &skipped) {
+                (Ok(_), None) => self.run_and_fix(phase, &mut exit_code).await,
+                (root_built, _) => root_built,
+            };
+            if let Ok(false) = made {
+                self.runner.say(&phase.name, "skipped: the cache of this machine has what it would make");
+                self.report(phase::skipped(&phase.name, CACHED));
+                continue;
             }
-            match made {
-                // Other builds have done it.
-                Ok(false) => {
-                    self.runner.say(&phase.name, "skipped: the cache of this machine has what it would make");
-                    self.report(phase::skipped(&phase.name, CACHED));
-                }
-                made => self.ended_with(phase, started, exit_code, made.map(drop))?,
-            }
+            let (report, done) = phase::settle(&phase.name, started, exit_code, made.map(drop), self.lint_warns);
+            self.report(report);
+            self.ended.warnings.extend(done.map_err(|failure| (Some(phase.name.clone()), failure))?);
         }
+        self.keep_output().await;
         Ok(())
-    }
-
-    /// Reports a phase that ran. What is only a warning fails nothing.
-    fn ended_with(
-        &mut self,
-        phase: &Phase,
-        started: Instant,
-        exit_code: Option<i32>,
-        done: Result<(), Failure>,
-    ) -> Result<(), (Option<String>, Failure)> {
-        let mut report = phase::report(&phase.name, started, exit_code, &done);
-        report.warning =
-            self.lint_warns && done.as_ref().is_err_and(|failure| phase::is_warning(&phase.name, exit_code, failure));
-        let warns = report.warning;
-        self.report(report);
-        match done {
-            Err(failure) if warns => {
-                self.ended.warnings.push(format!("{}: {}", phase.name, failure.first_line()));
-                Ok(())
-            }
-            done => done.map_err(|failure| (Some(phase.name.clone()), failure)),
-        }
     }
 
     fn report(&mut self, report: PhaseReport) {
@@ -201,20 +176,16 @@ impl Phases<'_> {
         Some(format!("{why}{of_root}"))
     }
 
-    /// Runs a phase; where it fails and has a fix, runs that and the phase again, as often as the build may.
-    async fn run_and_fix(
-        &mut self,
-        phase: &Phase,
-        argv: &[String],
-        exit_code: &mut Option<i32>,
-    ) -> Result<(), Failure> {
+    /// Runs a phase; where it fails and has a fix, runs that and the phase again, as often as the build may. False where nothing had to be done.
+    async fn run_and_fix(&mut self, phase: &Phase, exit_code: &mut Option<i32>) -> Result<bool, Failure> {
         let (env, _settings) = self.env(phase).await?;
         let most = self.worker.recipe.max_fix_attempts();
         loop {
-            let done;
-            (done, *exit_code) = self.command(phase, argv, &env).await;
+            let done = self.step(phase, &env, exit_code).await;
             let (Some(fix), Err(failure)) = (&phase.fix, &done) else { return done };
-            if !failure.may_be_fixed() {
+            // What has an integrity may be in the registry already.
+            let is_sent = phase.step == Step::Publish && self.ended.integrity.is_some();
+            if is_sent || !failure.may_be_fixed() {
                 return done;
             }
             if self.ended.fix_attempts >= most {

@@ -248,6 +248,7 @@ impl Site<'_> {
                 folder.package = taken.0.seen(path.below_root());
                 runner.env = env(build, folder, self.registry.as_deref());
                 runner.cwd.clone_from(&folder.package);
+                runner.view = Some(taken.0.view(folder));
                 return Ok(Some(taken));
             }
         }

@@ -3,7 +3,7 @@
 mod ground;
 mod install;
 mod making;
-pub(crate) mod outputs;
+mod outputs;
 mod reach;
 pub(crate) mod root;
 mod siblings;
@@ -14,7 +14,8 @@ mod stack;
 pub(crate) use ground::Ground;
 pub(crate) use install::{Means, SCRIPTS, install};
 pub(crate) use making::Needs;
+pub(crate) use outputs::{Built, keep};
 pub use reach::Installed;
-pub(crate) use siblings::lay;
+pub(crate) use siblings::{build_private, lay};
 pub use skeleton::{Part, Skeleton};
 pub(crate) use stack::Stack;

@@ -98,12 +98,6 @@ fn a_phase_has_a_name_and_one_command() {
         as_command("builtin = 1"),
         ["3:11: builtin is a number; it is text, \"install\", \"prepare\" or \"publish\""]
     );
-    for publish in ["publish", "npm-publish"] {
-        assert_eq!(
-            as_command(&format!("builtin = \"{publish}\"\nfix = [\"a\"]")),
-            ["1:1: a fix of publish; what may be in the registry already is not fixed and published again"]
-        );
-    }
 }
 
 #[test]

@@ -117,7 +117,7 @@ fn phases_of_the_built_in_recipe_are_named_and_have_limits_conditions_and_fixes_
     };
     let steps = ["install", "prepare", "publish", "npm-publish"].map(step);
     assert_eq!(steps, [Step::Install, Step::Prepare, Step::Publish, Step::Publish]);
-    for builtin in ["install", "prepare"] {
+    for builtin in ["install", "prepare", "publish", "npm-publish"] {
         let text = format!("[[category.a.phase]]\nname = \"a\"\nbuiltin = \"{builtin}\"\nfix = [\"b\"]\n");
         let recipe = Recipe::parse(&text).unwrap();
         assert_eq!(recipe.phases("a").unwrap()[0].fix, Some(words(&["b"])), "{builtin}");

@@ -1,13 +1,14 @@
-//! The steps of the built-in recipe that differ in workspace mode.
+//! What a phase does, in workspace mode and in isolated mode.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use packline_recipe::Phase;
+use packline_recipe::{Phase, Step};
 
 use crate::{
-    phase::Failure,
+    npm::Npm,
+    phase::{Failure, Runner},
     registry,
-    workspace::{self, Means, Needs},
+    workspace::{self, Built, Means, Needs, Stack},
 };
 
 use super::Phases;
@@ -15,33 +16,69 @@ use super::Phases;
 /// The phase that builds.
 const BUILD: &str = "build";
 
-impl Phases<'_> {
-    /// False where nothing had to be done.
-    pub(super) async fn install(&mut self, phase: &Phase, exit_code: &mut Option<i32>) -> Result<bool, Failure> {
-        let Some(npm) = self.npm else {
-            return Err(Failure::infrastructure("this machine has no npm to install by"));
-        };
-        if self.stack.is_none() {
-            return self.run_and_fix(phase, &npm.command(&["install"]), exit_code).await.map(|()| true);
+impl<'a> Phases<'a> {
+    /// Runs a phase once; false where nothing had to be done.
+    pub(super) async fn step(
+        &mut self,
+        phase: &Phase,
+        env: &BTreeMap<String, String>,
+        exit_code: &mut Option<i32>,
+    ) -> Result<bool, Failure> {
+        match &phase.step {
+            Step::Run(argv) => self.run_command(phase, argv, env, exit_code).await?,
+            Step::Install if self.stack.is_some() => return self.install(phase, env).await,
+            Step::Install => {
+                let install = self.npm()?.command(&["install"]);
+                self.run_command(phase, &install, env, exit_code).await?;
+            }
+            Step::Prepare => {
+                let npm = self.npm()?;
+                for script in workspace::SCRIPTS.into_iter().filter(|script| self.manifest.has_script(script)) {
+                    self.run_command(phase, &npm.run(script), env, exit_code).await?;
+                }
+            }
+            Step::Publish => self.publish(phase).await?,
         }
-        let (env, _settings) = self.env(phase).await?;
-        let Self { worker, build, settings, runner, folder, stack: Some((stack, member)), .. } = self else {
-            return Ok(false);
-        };
-        let toolchain = runner.toolchain(&worker.toolchain, &folder.beside()).await?;
-        let means = Means { npm, toolchain, phase, env: &env };
-        let (name, store) = (build.order.package_name.as_str(), stack.store.clone());
-        let needs = Needs { store: &store, package: name, attempt: build.order.attempt, phase: &phase.name };
-        let workspace = Arc::clone(&stack.workspace);
-        let Some(member) = workspace.member(*member) else { return Ok(false) };
-        let mut is_new = workspace::install(stack, member, &means, &needs, runner).await?;
-        if !npm.ignore_scripts {
-            is_new |= workspace::root::install_scripts(stack, &means, &needs, runner).await?;
-        }
-        let access = registry::access(&worker.config, settings, &npm.registry)?;
-        workspace::lay(stack, member, folder, &access, &needs, runner).await?;
-        runner.view = Some(stack.view(folder));
-        Ok(is_new)
+        Ok(true)
+    }
+
+    async fn run_command(
+        &mut self,
+        phase: &Phase,
+        argv: &[String],
+        env: &BTreeMap<String, String>,
+        exit_code: &mut Option<i32>,
+    ) -> Result<(), Failure> {
+        let done;
+        (done, *exit_code) = self.command(phase, argv, env).await;
+        done
+    }
+
+    fn npm(&self) -> Result<&'a Npm, Failure> {
+        self.npm.ok_or_else(|| Failure::infrastructure("this machine has no npm"))
+    }
+
+    /// Adds to the stack what the workspace's manager installs, and what siblings have published.
+    async fn install(&mut self, phase: &Phase, env: &BTreeMap<String, String>) -> Result<bool, Failure> {
+        let ignores_scripts = self.npm()?.ignore_scripts;
+        let (worker, settings, folder) = (self.worker, self.settings, self.folder);
+        self.on_stack(phase, env, async |stack, member, means, needs, runner| {
+            let workspace = Arc::clone(&stack.workspace);
+            let Some(member) = workspace.member(member) else { return Ok(false) };
+            let mut is_new = workspace::install(stack, member, means, needs, runner).await?;
+            if !ignores_scripts {
+                is_new |= workspace::root::install_scripts(stack, means, needs, runner).await?;
+            }
+            let access = registry::access(&worker.config, settings, &means.npm.registry)?;
+            let unbuilt = workspace::lay(stack, member, folder, &access, needs, runner).await?;
+            is_new |= !unbuilt.is_empty();
+            for id in unbuilt {
+                let Some(sibling) = workspace.member(id) else { continue };
+                workspace::build_private(stack, sibling, folder, means, runner).await?;
+            }
+            Ok(is_new)
+        })
+        .await
     }
 
     /// The script of the root that builds the package in this phase.
@@ -53,26 +90,51 @@ impl Phases<'_> {
 
     /// False where it was built already.
     pub(super) async fn build_by_root(&mut self, phase: &Phase, script: &str) -> Result<bool, Failure> {
-        let Some(npm) = self.npm else { return Err(Failure::infrastructure("this machine has no npm to build by")) };
         let (env, _settings) = self.env(phase).await?;
-        let Self { worker, build, runner, folder, stack: Some((stack, _)), .. } = self else { return Ok(false) };
+        self.on_stack(phase, &env, async |stack, _, means, needs, runner| {
+            workspace::root::build(stack, script, means, needs, runner).await
+        })
+        .await
+    }
+
+    /// Lets `work` add layers to the stack. Commands see them from then on.
+    async fn on_stack(
+        &mut self,
+        phase: &Phase,
+        env: &BTreeMap<String, String>,
+        work: impl AsyncFnOnce(
+            &mut Stack,
+            packline_workspace::MemberId,
+            &Means<'_>,
+            &Needs<'_>,
+            &mut Runner,
+        ) -> Result<bool, Failure>,
+    ) -> Result<bool, Failure> {
+        let Self { worker, build, runner, folder, npm: Some(npm), stack: Some((stack, member)), .. } = self else {
+            return Err(Failure::infrastructure("this machine has no npm"));
+        };
         let toolchain = runner.toolchain(&worker.toolchain, &folder.beside()).await?;
-        let means = Means { npm, toolchain, phase, env: &env };
+        let means = Means { npm, toolchain, phase, env };
         let (name, store) = (build.order.package_name.as_str(), stack.store.clone());
         let needs = Needs { store: &store, package: name, attempt: build.order.attempt, phase: &phase.name };
-        let is_new = workspace::root::build(stack, script, &means, &needs, runner).await?;
+        let is_new = work(stack, *member, &means, &needs, runner).await?;
         runner.view = Some(stack.view(folder));
         Ok(is_new)
     }
 
-    /// Runs the package's own install scripts.
-    pub(super) async fn prepare(&mut self, phase: &Phase, exit_code: &mut Option<i32>) -> Result<(), Failure> {
-        let Some(npm) = self.npm else {
-            return Err(Failure::infrastructure("this machine has no npm to run scripts by"));
+    /// Keeps what the build left in the package's folder for those that need the package.
+    pub(super) async fn keep_output(&self) {
+        let Some((stack, member)) = &self.stack else { return };
+        let Some(member) = stack.workspace.member(*member) else { return };
+        let name = self.build.order.package_name.as_str();
+        let built = match (&self.ended.version, &self.ended.integrity) {
+            (Some(version), Some(integrity)) if !self.manifest.private => Built::Published { name, version, integrity },
+            _ if self.manifest.private => match stack.private(member).await {
+                Ok(built) => built,
+                Err(failure) => return tracing::warn!(error = failure.error, "the output of a build is not kept"),
+            },
+            _ => return,
         };
-        for script in workspace::SCRIPTS.into_iter().filter(|script| self.manifest.has_script(script)) {
-            self.run_and_fix(phase, &npm.run(script), exit_code).await?;
-        }
-        Ok(())
+        workspace::keep(&stack.store, &built, &self.folder.upper(), member.real_folder()).await;
     }
 }

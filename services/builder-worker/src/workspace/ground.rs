@@ -81,13 +81,14 @@ impl Ground {
         let Some(member) = workspace.members().iter().find(is_it).map(packline_workspace::Member::id) else {
             return Ok(None);
         };
-        folder.commit = sources.commit;
+        folder.commit.clone_from(&sources.commit);
         folder.left_out = sources.left_out.lines();
         let stack = Stack {
             store: self.store.clone(),
             at: self.at.clone(),
             workspace,
             sources: layer,
+            taken: Arc::new(sources),
             installed: Vec::new(),
             root: Vec::new(),
             has_siblings: false,

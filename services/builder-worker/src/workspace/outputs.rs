@@ -13,35 +13,52 @@ use packline_layers::{
     Begin, Key, Layer, Store,
     sources::{File, Kind},
 };
+use packline_workspace::Member;
 use sha2::{Digest, Sha256};
 
 use crate::phase::Failure;
 
-use super::making::machine;
+use super::{making::machine, stack::Stack};
 
 /// What the output of a build is known by.
 #[derive(Clone, Debug)]
 pub(crate) enum Built<'a> {
     /// A published version.
     Published { name: &'a str, version: &'a str, integrity: &'a str },
-    /// A private member in one state of its sources, with one state of what is installed.
-    Private { name: &'a str, sources: &'a str, installed: &'a str },
+    /// A private member: its sources in one state, with one state of what is installed.
+    Private { sources: String },
 }
 
 impl Built<'_> {
-    pub(crate) fn key(&self) -> Result<Key, Failure> {
+    fn key(&self) -> Result<Key, Failure> {
         let key = match self {
             Self::Published { name, version, integrity } => Key::of("output", ["published", name, version, integrity]),
-            Self::Private { name, sources, installed } => Key::of("output", ["private", name, sources, installed]),
+            Self::Private { sources } => Key::of("output", ["private", sources]),
         };
         key.map_err(|error| Failure::infrastructure(error.to_string()))
     }
 }
 
-/// Keeps what the build left in the package's folder of `upper`. Without an error where that is not possible: it is only
-/// a help. Blocks.
-pub(crate) fn keep(store: &Store, key: &Key, upper: &Path, package: &Path) {
-    if let Err(error) = try_keep(store, key, &upper.join(package)) {
+impl Stack {
+    /// What the output of a private member is known by.
+    ///
+    /// # Errors
+    /// When the list of sources cannot be read.
+    pub(crate) async fn private(&self, member: &Member) -> Result<Built<'static>, Failure> {
+        let (taken, folder) = (self.taken.clone(), member.real_folder().to_owned());
+        let installed: Vec<String> = self.installed.iter().map(|layer| layer.key().digest().to_owned()).collect();
+        let read = tokio::task::spawn_blocking(move || Ok(digest_of(&taken.files()?, &folder, &installed))).await;
+        let sources = read.map_err(io::Error::other).flatten().map_err(|error| machine(&error))?;
+        Ok(Built::Private { sources })
+    }
+}
+
+/// Keeps what the build left in the package's folder of `upper`. No error where that is not possible: it is only a help.
+pub(crate) async fn keep(store: &Store, built: &Built<'_>, upper: &Path, package: &Path) {
+    let Ok(key) = built.key() else { return };
+    let (store, from) = (store.clone(), upper.join(package));
+    let kept = tokio::task::spawn_blocking(move || try_keep(&store, &key, &from)).await;
+    if let Err(error) = kept.map_err(io::Error::other).flatten() {
         tracing::warn!(%error, "the output of a build is not kept");
     }
 }
@@ -87,12 +104,13 @@ pub(crate) async fn find(store: &Store, built: &Built<'_>) -> Result<Option<Laye
 }
 
 /// The digest of what the sources have in a folder.
-pub(crate) fn digest_of(files: &[File], folder: &Path) -> String {
+fn digest_of(files: &[File], folder: &Path, also: &[String]) -> String {
     let mut hash = Sha256::new();
     let mut add = |part: &[u8]| {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     };
+    also.iter().for_each(|part| add(part.as_bytes()));
     for file in files.iter().filter(|file| file.path.starts_with(folder)) {
         add(file.path.as_os_str().as_bytes());
         match &file.kind {

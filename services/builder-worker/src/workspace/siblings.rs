@@ -8,6 +8,7 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
+use packline_domain::Outcome;
 use packline_layers::{Key, Layer};
 use packline_npm::{Access, Client, Packument};
 use packline_workspace::{EdgeKind, Member, MemberId, Workspace};
@@ -21,11 +22,15 @@ use crate::{
 };
 
 use super::{
+    install::Means,
     making::{Needs, machine},
+    outputs::{self, Built},
     reach::Installed,
     stack::Stack,
 };
 
+/// The script that builds a member.
+const BUILD: &str = "build";
 /// The longest answer of a registry.
 const WITHIN: Duration = Duration::from_secs(60);
 /// The largest tarball of a member, packed, in bytes.
@@ -45,8 +50,9 @@ struct Laid {
     is_current: bool,
 }
 
-/// Lays what `member` needs of its siblings: what is published of their versions over their sources; where a version is
-/// not published yet, what the registry has of an older one below them.
+/// Lays what `member` needs of its siblings: what is published of their versions over their sources, with what their
+/// builds left beside it; where a version is not published yet, what the registry has of an older one below them.
+/// Answers the private ones that nobody has built on this machine, in the order in which they need each other.
 ///
 /// # Errors
 /// See [`Failure`].
@@ -57,7 +63,7 @@ pub(crate) async fn lay(
     access: &Access,
     needs: &Needs<'_>,
     runner: &mut Runner,
-) -> Result<(), Failure> {
+) -> Result<Vec<MemberId>, Failure> {
     let needed = needed(stack, member).await?;
     let client =
         Client::new(access, &user_agent()).map_err(|unusable| Failure::infrastructure(unusable.to_string()))?;
@@ -84,7 +90,23 @@ pub(crate) async fn lay(
                 format!("{name} is not published yet; what its sources lack comes from version {}", chosen.version);
             runner.say(needs.phase, &says);
         }
+        if chosen.is_current {
+            let Chosen { name, version, integrity, .. } = &chosen;
+            let output = outputs::find(needs.store, &Built::Published { name, version, integrity }).await?;
+            laid.extend(output.map(|layer| Laid { folder: sibling.real_folder().to_owned(), layer, is_current: true }));
+        }
         laid.push(Laid { folder: sibling.real_folder().to_owned(), layer, is_current: chosen.is_current });
+    }
+    let mut unbuilt = BTreeSet::new();
+    for id in &needed {
+        let Some(sibling) = stack.workspace.member(*id).filter(|sibling| sibling.manifest().is_private()) else {
+            continue;
+        };
+        match outputs::find(needs.store, &stack.private(sibling).await?).await? {
+            Some(layer) => laid.push(Laid { folder: sibling.real_folder().to_owned(), layer, is_current: true }),
+            None if sibling.manifest().script(BUILD).is_some() => drop(unbuilt.insert(*id)),
+            None => {}
+        }
     }
     let (over, below) = (folder.siblings(), folder.fallback());
     let done = tokio::task::spawn_blocking(move || {
@@ -98,7 +120,56 @@ pub(crate) async fn lay(
     });
     done.await.map_err(io::Error::other).flatten().map_err(|error| machine(&error))?;
     stack.has_siblings = true;
-    Ok(())
+    Ok(in_order(&stack.workspace, &unbuilt))
+}
+
+/// Builds a private sibling in the view of a build that needs it. It may do without: what it writes is for other
+/// packages, and these say what they miss.
+///
+/// # Errors
+/// See [`Failure`]; not where its script fails.
+pub(crate) async fn build_private(
+    stack: &Stack,
+    sibling: &Member,
+    folder: &BuildFolder,
+    means: &Means<'_>,
+    runner: &mut Runner,
+) -> Result<(), Failure> {
+    let name = sibling.link_name().unwrap_or_default();
+    let phase = &means.phase.name;
+    runner.say(phase, &format!("building {name}, which is private and not built on this machine"));
+    let (cwd, argv) = (stack.seen(sibling.real_folder()), means.npm.run(BUILD));
+    match means.run(runner, argv, &cwd, stack.view(folder)).await {
+        Err(failure) if failure.outcome == Outcome::Failed && !failure.killed => {
+            runner.say(phase, &format!("warning: the build of {name} {}", failure.first_line()));
+            Ok(())
+        }
+        done => done,
+    }
+}
+
+/// Those that are needed by others first.
+fn in_order(workspace: &Workspace, chosen: &BTreeSet<MemberId>) -> Vec<MemberId> {
+    fn visit(
+        workspace: &Workspace,
+        chosen: &BTreeSet<MemberId>,
+        id: MemberId,
+        seen: &mut BTreeSet<MemberId>,
+        order: &mut Vec<MemberId>,
+    ) {
+        if !chosen.contains(&id) || !seen.insert(id) {
+            return;
+        }
+        for edge in workspace.edges(id) {
+            visit(workspace, chosen, edge.to(), seen, order);
+        }
+        order.push(id);
+    }
+    let (mut seen, mut order) = (BTreeSet::new(), Vec::new());
+    for id in chosen {
+        visit(workspace, chosen, *id, &mut seen, &mut order);
+    }
+    order
 }
 
 /// The members that a build of `member` may load: what it names, what these need when they run, and what installed

@@ -6,7 +6,7 @@ use std::{
 };
 
 use packline_domain::{PackagePath, phase::Tests};
-use packline_layers::{Layer, Store};
+use packline_layers::{Layer, Store, sources::Sources};
 use packline_workspace::Workspace;
 
 use crate::{folder::BuildFolder, guard::View, look::Look, test_script, view::Merged};
@@ -18,6 +18,8 @@ pub(crate) struct Stack {
     pub(crate) at: PathBuf,
     pub(crate) workspace: Arc<Workspace>,
     pub(crate) sources: Layer,
+    /// What is in it.
+    pub(crate) taken: Arc<Sources>,
     /// What managers installed.
     pub(crate) installed: Vec<Layer>,
     /// What scripts of the root wrote, the last one first.

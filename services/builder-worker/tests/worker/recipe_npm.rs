@@ -114,6 +114,24 @@ async fn a_recipe_names_the_other_phases_of_the_built_in_recipe_too() {
 }
 
 #[tokio::test]
+async fn a_publish_that_fails_before_anything_is_sent_is_fixed_and_run_again() {
+    let (mut foreman, registry) = place().await;
+    let scripts = json!({"prepack": "test -f fixed"});
+    foreman.package("@acme/core", json!({"name": "@acme/core", "version": "1.0.0", "scripts": scripts}), &[]);
+    let recipe = foreman.recipe(
+        "max_fix_attempts = 1\n[[phase]]\nname = \"publish\"\nbuiltin = \"publish\"\n\
+         fix = [\"sh\", \"-c\", \"echo token: $NPM_TOKEN. > fixed; cat fixed\"]\n",
+    );
+    let url = registry.url();
+    let _worker = foreman.worker("one", &[("RECIPE", &recipe), ("NPM_REGISTRY", &url), ("NPM_TOKEN", TOKEN)]);
+    let result = foreman.build("@acme/core").await;
+    assert_eq!((result.outcome, result.fix_attempts), (Outcome::Published, Some(1)), "{result:?}");
+    assert!(registry.view("@acme/core").await.unwrap().unwrap().versions.contains_key("1.0.0"));
+    let log = foreman.log_until(&result.build_id, "publish| fixed; running the phase again").await;
+    assert!(log.contains("publish| token: ."), "no token for a fix of what is built in: {log}");
+}
+
+#[tokio::test]
 async fn categories_alone_leave_the_built_in_phases_to_all_others() {
     let (mut foreman, registry) = place().await;
     foreman.package("@acme/core", json!({"name": "@acme/core", "version": "1.0.0"}), &[("i.js", "1")]);
