@@ -134,7 +134,7 @@ impl Plant {
 
     fn processes(&self) -> impl Iterator<Item = &Process> {
         let programs = self.workers.iter().chain(&self.pollers).chain(&self.orchestrators);
-        programs.chain([self.registry.process(), self.broker.process()])
+        programs.chain(self.registry.processes()).chain([self.broker.process()])
     }
 
     /// Asks all programs to stop, the workers first, and wipes the folder.

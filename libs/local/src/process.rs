@@ -26,7 +26,7 @@ use tokio::sync::watch;
 pub struct Process {
     name: String,
     pid: Pid,
-    log: PathBuf,
+    log: Option<PathBuf>,
     /// True once the pid may belong to somebody else; held while a signal is sent.
     reaped: Arc<Mutex<bool>>,
     exit: watch::Receiver<Option<ExitStatus>>,
@@ -40,7 +40,20 @@ impl Process {
     /// When the log cannot be written or the program not be started.
     pub fn spawn(name: &str, mut command: Command, log: &Path) -> io::Result<Self> {
         let file = File::options().create(true).append(true).open(log)?;
-        command.process_group(0).stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        command.stdout(file.try_clone()?).stderr(file);
+        Self::begin(name, command, Some(log.to_owned()))
+    }
+
+    /// The same for one that prints where we do: what it prints is not known here.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn spawn_aloud(name: &str, command: Command) -> io::Result<Self> {
+        Self::begin(name, command, None)
+    }
+
+    fn begin(name: &str, mut command: Command, log: Option<PathBuf>) -> io::Result<Self> {
+        command.process_group(0).stdin(Stdio::null());
         let (started, start) = std::sync::mpsc::sync_channel(1);
         let (exited, exit) = watch::channel(None);
         let reaped = Arc::new(Mutex::new(false));
@@ -57,7 +70,7 @@ impl Process {
         })?;
         let id = start.recv().map_err(io::Error::other)??;
         let pid = Pid::from_raw(i32::try_from(id).map_err(io::Error::other)?);
-        Ok(Self { name: name.to_owned(), pid, log: log.to_owned(), reaped, exit, waits: Some(waits) })
+        Ok(Self { name: name.to_owned(), pid, log, reaped, exit, waits: Some(waits) })
     }
 
     /// The name it was started under.
@@ -122,7 +135,8 @@ impl Process {
 
     /// All that it has printed so far.
     pub fn printed(&self) -> String {
-        fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        let read = self.log.as_ref().and_then(|log| fs::read(log).ok());
+        read.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
     /// The last lines that it has printed.

@@ -1,31 +1,33 @@
-//! An npm registry of one's own: Verdaccio on a free port, in a folder of its own, with no way to the outside.
+//! An npm registry of one's own: Verdaccio on a free port, in a folder of its own, with no way to the outside, or with a
+//! second one before the registries that npm is set to.
 
 mod configuration;
+mod front;
+mod held;
 mod mend;
+mod merge;
+mod separate;
+mod target;
+mod verdaccio;
 
 use std::{
     collections::BTreeMap,
-    fs, io,
-    net::{Ipv4Addr, TcpListener},
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::Instant,
-};
+use tokio::task::JoinHandle;
 
 pub use configuration::{Credentials, Told, Uplinks, Upstream};
+pub use held::{HeldVersions, Source};
 
-use crate::{
-    port::free_port,
-    process::{Process, command},
-    tools,
-};
+use crate::{port::free_port, process::Process, tools};
+use configuration::Role;
+use front::Front;
+use verdaccio::{Verdaccio, get};
 
 /// How to start a registry.
 #[derive(Clone, Debug)]
@@ -34,32 +36,38 @@ pub struct RegistryOptions {
     pub folder: PathBuf,
     /// Whether the folder outlives it; else it is wiped.
     pub keep: bool,
-    /// The port it would like; any free one where there is none, or somebody has it.
-    pub port: Option<u16>,
+    /// Where it serves.
+    pub address: Address,
     /// From where it takes what it does not have itself.
-    pub uplinks: Option<Uplinks>,
+    pub beyond: Option<Beyond>,
+    /// What its log has, and where that is.
+    pub told: Told,
+    /// The script of Verdaccio that node runs; the one of [`tools::verdaccio`] where none is named.
+    pub script: Option<PathBuf>,
 }
 
-/// Writes the configuration for a registry that keeps all it has in `folder`, mends what a killed one has left
-/// there, and says what it found damaged and left as it is, a line each.
-///
-/// # Errors
-/// When the folder cannot be written or read.
-pub fn prepare(folder: &Path, uplinks: Option<&Uplinks>, told: Told) -> anyhow::Result<Vec<String>> {
-    fs::create_dir_all(folder).with_context(|| format!("failed to make {}", folder.display()))?;
-    configuration::write(&configuration_of(folder), uplinks, told).context("failed to configure the registry")?;
-    let mut damaged = Vec::new();
-    mend::mend(&folder.join("storage"), &mut damaged).context("failed to look through what the registry has kept")?;
-    Ok(damaged)
+/// Where a registry serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// On a port of 127.0.0.1: this one, or any free one where there is none, or somebody has it.
+    Local(Option<u16>),
+    /// Here and nowhere else.
+    At(SocketAddr),
 }
 
-/// The configuration that [`prepare`] writes, for Verdaccio's `--config`.
-pub fn configuration_of(folder: &Path) -> PathBuf {
-    folder.join("config.yaml")
+/// Other registries, and what never comes from them.
+#[derive(Clone, Debug)]
+pub struct Beyond {
+    /// Those registries.
+    pub uplinks: Uplinks,
+    /// The versions that never come from there; it may change at any time.
+    pub held: HeldVersions,
 }
 
-/// How long Verdaccio may take to answer; it takes a second.
-const READY: Duration = Duration::from_secs(60);
+/// The port of the last start where it is free.
+fn if_free(port: Option<u16>) -> Option<u16> {
+    port.filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+}
 
 /// A running registry; killed on drop, and wiped where it is not to be kept.
 #[derive(Debug)]
@@ -67,8 +75,16 @@ pub struct Registry {
     port: u16,
     folder: PathBuf,
     keep: bool,
-    process: Process,
+    own: Verdaccio,
+    mirror: Option<Mirror>,
     damaged: Vec<String>,
+}
+
+/// What stands between a registry and others.
+#[derive(Debug)]
+struct Mirror {
+    verdaccio: Verdaccio,
+    front: JoinHandle<()>,
 }
 
 /// What the registry knows of one package.
@@ -96,32 +112,56 @@ pub struct Tarball {
 }
 
 impl Registry {
-    /// Starts a registry that keeps all it has in `folder`, which it makes anew.
+    /// Starts a registry that keeps all it has in `folder`, which it wipes at its end.
     ///
     /// # Errors
     /// When Node or npm is missing ([`tools::Missing`]), or Verdaccio does not answer.
     pub async fn start(folder: &Path) -> anyhow::Result<Self> {
-        Self::open(&RegistryOptions { folder: folder.to_owned(), keep: false, port: None, uplinks: None }).await
+        Self::open(&RegistryOptions {
+            folder: folder.to_owned(),
+            keep: false,
+            address: Address::Local(None),
+            beyond: None,
+            told: Told::All,
+            script: None,
+        })
+        .await
     }
 
-    /// Starts a registry over what it has kept, where it has.
+    /// Starts a registry over what it has kept, where it has, and mends what a killed one has left there.
     ///
     /// # Errors
     /// As [`Self::start`].
     pub async fn open(options: &RegistryOptions) -> anyhow::Result<Self> {
-        const TRIES: usize = 5;
         let folder = &options.folder;
-        let damaged = prepare(folder, options.uplinks.as_ref(), Told::All)?;
-        let mut wanted = options.port.filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
-        for _ in 0..TRIES {
-            let port = wanted.take().map_or_else(free_port, Ok).context("failed to find a free port")?;
-            let process = start(folder, port).await?;
-            let registry = Self { port, folder: folder.clone(), keep: options.keep, process, damaged: damaged.clone() };
-            if registry.ready().await? {
-                return Ok(registry);
-            }
-        }
-        bail!("the registry found its port taken {TRIES} times")
+        let script = match &options.script {
+            Some(script) => script.clone(),
+            None => tools::verdaccio().await?.script,
+        };
+        let storage = folder.join(configuration::STORAGE);
+        let mut damaged = Vec::new();
+        mend::mend(&storage, &mut damaged).context("failed to look through what the registry has kept")?;
+        let own = |port| Verdaccio::start("registry", &script, folder, Role::Own, options.told, port);
+        let Some(Beyond { uplinks, held }) = &options.beyond else {
+            let Address::Local(port) = options.address else { bail!("a registry without others serves on 127.0.0.1") };
+            fs::create_dir_all(folder).with_context(|| format!("failed to make {}", folder.display()))?;
+            let own = own(if_free(port)).await?;
+            let (port, folder, keep) = (own.port(), folder.clone(), options.keep);
+            return Ok(Self { port, folder, keep, own, mirror: None, damaged });
+        };
+        let copies = folder.join("mirror");
+        fs::create_dir_all(&copies).with_context(|| format!("failed to make {}", copies.display()))?;
+        let of_others = copies.join(configuration::STORAGE);
+        separate::separate(&storage, &of_others).context("failed to set apart what came from other registries")?;
+        mend::mend_copies(&of_others).context("failed to look through what came from other registries")?;
+        let listener = listen(options.address).await?;
+        let port = listener.local_addr().context("failed to find the port of the registry")?.port();
+        let mirror = Verdaccio::start("mirror", &script, &copies, Role::Mirror(uplinks), options.told, None);
+        let (own, verdaccio) = tokio::join!(own(None), mirror);
+        let (own, verdaccio) = (own?, verdaccio?);
+        let front = Front::new(own.port(), verdaccio.port(), storage, held.clone()).serve(listener);
+        let (folder, keep, mirror) = (folder.clone(), options.keep, Some(Mirror { verdaccio, front }));
+        Ok(Self { port, folder, keep, own, mirror, damaged })
     }
 
     /// Its address, without a slash at the end.
@@ -134,9 +174,10 @@ impl Registry {
         self.port
     }
 
-    /// Its process.
-    pub fn process(&self) -> &Process {
-        &self.process
+    /// Its processes.
+    pub fn processes(&self) -> impl Iterator<Item = &Process> {
+        let mirror = self.mirror.iter().map(|mirror| mirror.verdaccio.process());
+        std::iter::once(self.own.process()).chain(mirror)
     }
 
     /// What of its packages it found damaged and left as it is, a line each.
@@ -149,9 +190,10 @@ impl Registry {
     /// # Errors
     /// When it does not answer.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
-        self.process.kill().await;
-        self.process = start(&self.folder, self.port).await?;
-        if self.ready().await? { Ok(()) } else { bail!("the port {} was taken meanwhile", self.port) }
+        if let Some(mirror) = &mut self.mirror {
+            mirror.verdaccio.restart().await?;
+        }
+        self.own.restart().await
     }
 
     /// What it knows of a package; `None` when it was never published.
@@ -168,64 +210,36 @@ impl Registry {
             other => bail!("the registry answers {other} for {package}"),
         }
     }
-
-    /// True when it answers, false when another program has its port.
-    async fn ready(&self) -> anyhow::Result<bool> {
-        let give_up = Instant::now() + READY;
-        while Instant::now() < give_up {
-            if !self.process.is_running() {
-                if self.process.printed().contains("EADDRINUSE") {
-                    return Ok(false);
-                }
-                bail!("the registry ended at once: {}", self.process.last_lines(3));
-            }
-            match get(self.port, "/-/ping").await {
-                Ok((200, _)) => return Ok(true),
-                _ => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        }
-        bail!("the registry does not answer within {} s: {}", READY.as_secs(), self.process.last_lines(3))
-    }
 }
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        self.process.end();
+        if let Some(mirror) = &mut self.mirror {
+            mirror.front.abort();
+            mirror.verdaccio.end();
+        }
+        self.own.end();
         if !self.keep {
             let _ = fs::remove_dir_all(&self.folder);
         }
     }
 }
 
-async fn start(folder: &Path, port: u16) -> anyhow::Result<Process> {
-    let verdaccio = tools::verdaccio().await?;
-    let mut program = command("node");
-    program.arg(verdaccio.script).arg("--config").arg(configuration_of(folder));
-    program.arg("--listen").arg(format!("http://127.0.0.1:{port}")).current_dir(folder).env("NODE_ENV", "production");
-    Process::spawn("registry", program, &folder.join("registry.log")).context("failed to start the registry")
-}
-
-/// One GET by HTTP/1.0, so that the answer ends with the connection.
-async fn get(port: u16, path: &str) -> io::Result<(u16, Vec<u8>)> {
-    let ask = async {
-        let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
-        let request = format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nAccept: application/json\r\n\r\n");
-        connection.write_all(request.as_bytes()).await?;
-        let mut answer = Vec::new();
-        connection.read_to_end(&mut answer).await?;
-        Ok::<_, io::Error>(answer)
+async fn listen(address: Address) -> anyhow::Result<tokio::net::TcpListener> {
+    let address = match address {
+        Address::At(address) => address,
+        Address::Local(port) => {
+            let port = if_free(port).map_or_else(free_port, Ok).context("failed to find a free port")?;
+            (Ipv4Addr::LOCALHOST, port).into()
+        }
     };
-    let mut answer = tokio::time::timeout(Duration::from_secs(10), ask).await??;
-    let head = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
-    let head = head.ok_or_else(|| io::Error::other("no HTTP answer"))?;
-    let body = answer.split_off(head + 4);
-    let status = std::str::from_utf8(&answer).ok().and_then(|head| head.split(' ').nth(1)?.parse().ok());
-    Ok((status.ok_or_else(|| io::Error::other("no HTTP status"))?, body))
+    tokio::net::TcpListener::bind(address).await.with_context(|| format!("failed to listen on {address}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::command;
 
     /// Publishes a package of one file, as any client of npm would.
     fn publish(folder: &Path, name: &str, registry: &str) {
@@ -243,7 +257,14 @@ mod tests {
     async fn a_publish_that_was_killed_in_the_middle_can_be_done_again_and_what_is_kept_stays() {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().join("registry");
-        let options = RegistryOptions { folder: home.clone(), keep: true, port: None, uplinks: None };
+        let options = RegistryOptions {
+            folder: home.clone(),
+            keep: true,
+            address: Address::Local(None),
+            beyond: None,
+            told: Told::All,
+            script: None,
+        };
         let registry = Registry::open(&options).await.unwrap();
         publish(&folder.path().join("core"), "@acme/core", &registry.url());
         drop(registry);

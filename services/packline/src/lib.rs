@@ -80,7 +80,7 @@ pub async fn run(cli: Cli, shutdown: Shutdown) -> anyhow::Result<()> {
         Command::Up(settings) => up::run(&settings, &shutdown).await,
         Command::Bench(settings) => bench::run(&settings, &shutdown).await,
         Command::Recipe(settings) => recipe::run(&settings),
-        Command::Registry(settings) => registry::run(&settings).await,
+        Command::Registry(settings) => registry::run(&settings, &shutdown).await,
         Command::Operate(operation) => operator::run(&operation, &shutdown).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -7,13 +7,13 @@ use packline_local::registry::{Credentials, Uplinks, Upstream};
 use packline_npm::{Authorization, Environment, Settings};
 use packline_service::Unusable;
 
-/// The registries that npm is set to in this workspace, for all but its `own` packages.
+/// The registries that npm is set to in this workspace.
 ///
 /// # Errors
 /// [`Unusable`] when a file of npm's settings cannot be read, or names a registry that is no address.
-pub(crate) async fn uplinks(workspace: &Path, own: Vec<String>) -> anyhow::Result<Uplinks> {
+pub(crate) async fn uplinks(workspace: &Path) -> anyhow::Result<Uplinks> {
     let workspace = workspace.to_owned();
-    let read = move || read(&workspace, Environment::of_this_process(), own);
+    let read = move || read(&workspace, Environment::of_this_process());
     Ok(tokio::task::spawn_blocking(read).await.context("reading npm's settings was broken off")??)
 }
 
@@ -24,7 +24,7 @@ pub(crate) fn variables(uplinks: &Uplinks) -> Vec<(String, String)> {
     settings.map(|(key, url)| (format!("npm_config_{key}"), url)).collect()
 }
 
-fn read(workspace: &Path, environment: Environment, own: Vec<String>) -> Result<Uplinks, Unusable> {
+fn read(workspace: &Path, environment: Environment) -> Result<Uplinks, Unusable> {
     let settings = Settings::read_in(workspace, environment).map_err(|error| Unusable(error.to_string()))?;
     let scopes = settings.scopes().into_iter().map(|scope| {
         let key = format!("{scope}:registry");
@@ -32,7 +32,7 @@ fn read(workspace: &Path, environment: Environment, own: Vec<String>) -> Result<
     });
     let scopes = scopes.collect::<Result<_, Unusable>>()?;
     let others = upstream(&settings, "registry", &settings.registry(None))?;
-    Ok(Uplinks { own, scopes, others })
+    Ok(Uplinks { scopes, others })
 }
 
 /// The registry that a setting names, without the user and password that may be in its address.
@@ -70,7 +70,7 @@ mod tests {
         let fixed = [("HOME", home.to_str().unwrap()), ("PREFIX", "/nowhere")];
         let variables = variables.iter().chain(&fixed).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let environment = Environment::new(variables, place.path().to_owned());
-        read(&workspace, environment, Vec::new()).map_err(|unusable| unusable.0)
+        read(&workspace, environment).map_err(|unusable| unusable.0)
     }
 
     #[test]
@@ -150,7 +150,7 @@ mod tests {
         let file = place.path().join(".npmrc");
         fs::create_dir(&file).unwrap();
         let environment = Environment::new([("HOME".to_owned(), "/nowhere".to_owned())], "/".into());
-        let says = read(place.path(), environment, Vec::new()).unwrap_err().0;
+        let says = read(place.path(), environment).unwrap_err().0;
         let expected = format!("npm's project settings {} cannot be read: ", file.display());
         assert!(says.starts_with(&expected) && !says.contains('\n'), "{says}");
     }

@@ -1,13 +1,17 @@
 //! `packline registry`: the npm registry of a line whose parts are containers.
 
-use std::{net::SocketAddr, os::unix::process::CommandExt, path::PathBuf, process::Command};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use anyhow::Context;
-use packline_local::registry::{Told, configuration_of, prepare};
+use anyhow::bail;
+use futures::future::{join_all, select_all};
+use packline_local::registry::{Address, Beyond, HeldVersions, Registry, RegistryOptions, Source, Told};
 use packline_packages_api::scan::scan;
-use packline_service::{Unusable, address};
+use packline_service::{Shutdown, Unusable, address};
 
 use crate::npmrc::uplinks;
+
+/// How long one Verdaccio may take to stop before it is killed.
+const STOP: Duration = Duration::from_secs(10);
 
 /// Which registry, and where
 #[derive(clap::Args, Clone, Debug)]
@@ -18,8 +22,8 @@ pub(crate) struct Settings {
     /// Address to serve on; whoever reaches it may read and publish
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     listen: SocketAddr,
-    /// npm workspace whose packages are never taken from elsewhere; all others come from the registries that
-    /// npm is set to there
+    /// npm workspace whose versions never come from elsewhere; all others come from the registries that npm is
+    /// set to there
     #[arg(long, value_name = "DIR")]
     workspace: PathBuf,
     /// The script of Verdaccio that node runs
@@ -27,25 +31,40 @@ pub(crate) struct Settings {
     verdaccio: PathBuf,
 }
 
-/// Becomes the registry, and so returns only when it cannot.
+/// Serves until `shutdown` is requested.
 ///
 /// # Errors
-/// [`Unusable`] where the workspace or npm's settings are; when node cannot be started.
-pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
+/// [`Unusable`] where the workspace or npm's settings are; when it does not start, or ends by itself.
+pub(crate) async fn run(settings: &Settings, shutdown: &Shutdown) -> anyhow::Result<()> {
     let found = scan(&settings.workspace).map_err(|error| Unusable(error.to_string()))?;
-    let own = found.packages.iter().map(|package| package.name.to_string()).collect();
-    let uplinks = uplinks(&settings.workspace, own).await?;
-    for line in prepare(&settings.folder, Some(&uplinks), Told::Failures)? {
+    let held = HeldVersions::default();
+    held.renew(Source::Workspace, found.packages.iter().map(crate::up::named));
+    let uplinks = uplinks(&settings.workspace).await?;
+    let options = RegistryOptions {
+        folder: settings.folder.clone(),
+        keep: true,
+        address: Address::At(settings.listen),
+        beyond: Some(Beyond { uplinks: uplinks.clone(), held }),
+        told: Told::Failures,
+        script: Some(settings.verdaccio.clone()),
+    };
+    let registry = tokio::select! {
+        registry = Registry::open(&options) => registry?,
+        () = shutdown.requested() => return Ok(()),
+    };
+    for line in registry.damaged() {
         eprintln!("{line}");
     }
     crate::say(&format!(
-        "Serving on {}; what is not of {} comes from {uplinks}.",
+        "Serving on {}; what {} does not hold comes from {uplinks}.",
         settings.listen,
         settings.workspace.display(),
     ))?;
-    let mut node = Command::new("node");
-    node.arg(&settings.verdaccio).arg("--config").arg(configuration_of(&settings.folder));
-    node.args(["--listen", &format!("http://{}", settings.listen)]);
-    let error = node.current_dir(&settings.folder).env("NODE_ENV", "production").exec();
-    Err(error).context("failed to start node")
+    let ends = registry.processes().map(|process| Box::pin(async move { (process.name(), process.exited().await) }));
+    tokio::select! {
+        ((name, status), ..) = select_all(ends) => bail!("the {name} ended ({status}) and should not have"),
+        () = shutdown.requested() => {}
+    }
+    join_all(registry.processes().map(|process| process.stop(STOP))).await;
+    Ok(())
 }

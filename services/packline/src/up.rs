@@ -15,7 +15,11 @@ use std::{
 
 use anyhow::{Context, bail};
 use packline_broker::{Broker, BucketName, Entry, StreamName};
-use packline_domain::{PackageName, Timestamp};
+use packline_domain::{
+    PackageName, Timestamp,
+    record::{Queue, State},
+};
+use packline_local::registry::{HeldVersions, Source};
 use packline_recipe::{Recipe, RecipeError};
 use packline_service::{Shutdown, Unusable};
 use serde_json::Value;
@@ -34,6 +38,7 @@ use crate::{
 };
 use plant::Plant;
 use site::Site;
+pub(crate) use site::named;
 use verdict::{Held, Patience};
 
 /// How often the workspace is looked at for new packages and versions; the poller asks as often.
@@ -87,13 +92,13 @@ pub(crate) async fn run(settings: &Settings, shutdown: &Shutdown) -> anyhow::Res
         bail!("{} has no packages; its `workspaces` name the folders where they would be", site.workspace.display());
     }
     let plant = tokio::select! {
-        plant = Plant::start(&site, settings, held.versions.keys()) => plant.map_err(crate::name_what_is_missing)?,
+        plant = Plant::start(&site, settings, &site.held) => plant.map_err(crate::name_what_is_missing)?,
         () = shutdown.requested() => return settings.asked_to_stop("Stopped before the line was up."),
     };
     say(&plant.summary(&site, held.versions.len()))?;
     let held = Mutex::new(held);
     let end = tokio::select! {
-        watched = watch(&plant, settings, &held, started_at) => watched.map(|()| End::Over),
+        watched = watch(&plant, settings, &site, &held, started_at) => watched.map(|()| End::Over),
         error = site.look_again(LOOK_EVERY, &held) => Err(error),
         () = shutdown.requested() => Ok(End::Asked),
         (process, status) = plant.first_end() => if plant::is_drained(process, status) { Ok(End::Drained) } else {
@@ -140,11 +145,18 @@ fn with_causes(error: &anyhow::Error) -> String {
 }
 
 /// Shows the line; with `--once` until nothing is left to do, and then what became of it.
-async fn watch(plant: &Plant, settings: &Settings, held: &Mutex<Held>, started_at: Timestamp) -> anyhow::Result<()> {
+async fn watch(
+    plant: &Plant,
+    settings: &Settings,
+    site: &Site,
+    held: &Mutex<Held>,
+    started_at: Timestamp,
+) -> anyhow::Result<()> {
     let mut observer = Observer::new(&plant.broker);
     let mut progress = Progress::on_stdout();
     let broker = plant.broker_url();
     let known = |board: &Board| {
+        hold_queued(&site.held, board);
         let mut all: BTreeSet<String> = lock(held).versions.keys().cloned().collect();
         all.extend(board.queue.keys().map(ToString::to_string));
         all.into_iter().collect()
@@ -194,6 +206,14 @@ async fn watch(plant: &Plant, settings: &Settings, held: &Mutex<Held>, started_a
         say(&line)?;
     }
     conclude(&board, &held, &broker)
+}
+
+/// Holds what was announced, by whomever, and not cancelled: it will be built.
+fn hold_queued(held: &HeldVersions, board: &Board) {
+    let is_wanted = |record: &&Queue| !matches!(record.state, State::Cancelled { .. });
+    if board.is_whole {
+        held.renew(Source::Queue, board.queue.values().filter(is_wanted).map(|record| named(&record.package)));
+    }
 }
 
 fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {

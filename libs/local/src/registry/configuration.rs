@@ -38,8 +38,6 @@ impl fmt::Debug for Credentials {
 /// From where a registry takes what it does not have itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uplinks {
-    /// Names of packages that are never taken from anywhere else.
-    pub own: Vec<String>,
     /// For each scope that has a registry of its own (`@scope`), that registry.
     pub scopes: BTreeMap<String, Upstream>,
     /// The registry of all others.
@@ -53,22 +51,34 @@ impl fmt::Display for Uplinks {
     }
 }
 
-/// Which requests the registry says in its log.
+/// Which requests the registry says, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
-    /// All.
+    /// All, in a file of its folder.
     All,
-    /// Only those that go wrong.
+    /// Only those that go wrong, where this program prints.
     Failures,
 }
 
+/// The folder of the packages, below that of the configuration.
+pub(super) const STORAGE: &str = "storage";
+
+/// What one Verdaccio is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Role<'a> {
+    /// It has what is published to it, and knows no other registry.
+    Own,
+    /// It has copies of what is at others, and nothing is published to it.
+    Mirror(&'a Uplinks),
+}
+
 /// Writes it for the eyes of this user alone, because of the secrets in it.
-pub(super) fn write(file: &Path, uplinks: Option<&Uplinks>, told: Told) -> io::Result<()> {
+pub(super) fn write(file: &Path, role: Role<'_>, told: Told) -> io::Result<()> {
     match fs::remove_file(file) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    let text = serde_json::to_vec(&configuration(uplinks, told))?;
+    let text = serde_json::to_vec(&configuration(role, told))?;
     fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?.write_all(&text)
 }
 
@@ -88,28 +98,21 @@ struct Configuration {
     uplinks: BTreeMap<String, Value>,
     /// Of those that match a name Verdaccio takes the first.
     packages: Ordered,
-    publish: Value,
     web: Value,
     log: Value,
 }
 
-/// Whoever reaches it may read and publish. JSON is YAML.
-fn configuration(uplinks: Option<&Uplinks>, told: Told) -> Configuration {
+/// Whoever reaches it may read, and publish where that is what it is for. JSON is YAML.
+fn configuration(role: Role<'_>, told: Told) -> Configuration {
     const OTHERS: &str = "upstream";
-    let own = || json!({"access": "$all", "publish": "$all", "unpublish": "$all"});
-    let through = |uplink: &str| {
-        let mut packages = own();
-        if let Some(fields) = packages.as_object_mut() {
-            fields.insert("proxy".into(), uplink.into());
-        }
-        packages
-    };
+    let through = |uplink: &str| json!({"access": "$all", "proxy": uplink});
     let mut packages = Vec::new();
     let mut named = BTreeMap::new();
-    match uplinks {
-        None => packages.push(("**".to_owned(), own())),
-        Some(Uplinks { own: names, scopes, others }) => {
-            packages.extend(names.iter().map(|name| (name.clone(), own())));
+    match role {
+        Role::Own => {
+            packages.push(("**".to_owned(), json!({"access": "$all", "publish": "$all", "unpublish": "$all"})));
+        }
+        Role::Mirror(Uplinks { scopes, others }) => {
             for (scope, upstream) in scopes {
                 named.insert(scope.clone(), uplink(upstream));
                 packages.push((format!("{scope}/*"), through(scope)));
@@ -123,12 +126,10 @@ fn configuration(uplinks: Option<&Uplinks>, told: Told) -> Configuration {
         Told::Failures => "warn",
     };
     Configuration {
-        storage: "./storage",
+        storage: STORAGE,
         max_body_size: "500mb",
         uplinks: named,
         packages: Ordered(packages),
-        // Else nothing can be published while the uplink is away.
-        publish: json!({"allow_offline": true}),
         web: json!({"enable": false}),
         log: json!({"type": "stdout", "format": "pretty", "level": level, "colors": false}),
     }
@@ -152,23 +153,22 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn own_names_come_before_scopes_and_scopes_before_all_others_and_nobody_else_may_read_it() {
+    fn scopes_come_before_all_others_and_nobody_else_may_read_it() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.yaml");
         fs::write(&file, "of an earlier start").unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
         let corp = Upstream { url: "http://corp".into(), credentials: Some(Credentials::Bearer("hush".into())) };
         let uplinks = Uplinks {
-            own: vec!["plain".into(), "@corp/mine".into()],
             scopes: BTreeMap::from([("@corp".into(), corp)]),
             others: Upstream { url: "http://others".into(), credentials: None },
         };
         assert!(!format!("{uplinks:?}").contains("hush"));
-        write(&file, Some(&uplinks), Told::All).unwrap();
+        write(&file, Role::Mirror(&uplinks), Told::All).unwrap();
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         let text = fs::read_to_string(&file).unwrap();
-        let places =
-            [r#""plain":{"#, r#""@corp/mine":{"#, r#""@corp/*":{"#, r#""**":{"#].map(|key| text.find(key).unwrap());
+        let places = [r#""@corp/*":{"#, r#""**":{"#].map(|key| text.find(key).unwrap());
         assert!(places.is_sorted(), "{text}");
+        assert!(!text.contains("publish"), "{text}");
     }
 }

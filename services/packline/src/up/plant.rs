@@ -11,7 +11,7 @@ use packline_local::{
     line::{Binaries, Line, Progress},
     nats::{NatsOptions, NatsServer},
     process::Process,
-    registry::{Registry, RegistryOptions, Uplinks},
+    registry::{Address, Beyond, HeldVersions, Registry, RegistryOptions, Told, Uplinks},
     tools,
 };
 use tempfile::TempDir;
@@ -20,7 +20,7 @@ use super::{
     Settings,
     site::{Ports, Site},
 };
-use crate::npmrc;
+use crate::{npmrc, view::observer::Observer};
 
 /// Builds at a time where nobody has said; the orchestrator's own default.
 const MAX_CONCURRENT: u32 = 4;
@@ -72,13 +72,9 @@ impl Plant {
     ///
     /// # Errors
     /// When something is missing ([`tools::Missing`]) or does not start.
-    pub(super) async fn start(
-        site: &Site,
-        settings: &Settings,
-        names: impl IntoIterator<Item = &String>,
-    ) -> anyhow::Result<Self> {
+    pub(super) async fn start(site: &Site, settings: &Settings, held: &HeldVersions) -> anyhow::Result<Self> {
         tools::node().await?;
-        let uplinks = npmrc::uplinks(&site.workspace, names.into_iter().cloned().collect()).await?;
+        let uplinks = npmrc::uplinks(&site.workspace).await?;
         let binaries = Binaries::find(Progress::Shown).await?;
         let wanted = site.ports().await;
         let mut options = NatsOptions::durable(tools::nats_server().await?);
@@ -87,8 +83,10 @@ impl Plant {
         let kept = RegistryOptions {
             folder: site.home.join("registry"),
             keep: true,
-            port: wanted.registry,
-            uplinks: Some(uplinks.clone()),
+            address: Address::Local(wanted.registry),
+            beyond: Some(Beyond { uplinks: uplinks.clone(), held: held.clone() }),
+            told: Told::All,
+            script: None,
         };
         let (nats, registry) = tokio::join!(NatsServer::start(options), Registry::open(&kept));
         let (nats, registry) = (nats?, registry?);
@@ -101,6 +99,8 @@ impl Plant {
         let mut others = vec![line.orchestrator(ORCHESTRATOR, &[])?];
         let broker = Broker::connect(&packline_broker::Settings::at(nats.url()), "packline up").await?;
         broker.await_topology().await?;
+        // Before anything is built.
+        super::hold_queued(held, &Observer::new(&broker).final_board().await?);
         let slots = limit(&broker, settings.max_concurrent, &others).await?.div_ceil(settings.workers);
         let of_workers = npmrc::variables(&uplinks)
             .iter()
@@ -125,7 +125,7 @@ impl Plant {
         format!(
             "The line is up on {} with {}: {} for {} each.
   broker    {broker}  (for the nats tool: export NATS_URL={broker})
-  registry  {registry}  (all is published here, and nowhere else; what is not of this workspace comes from {})
+  registry  {registry}  (all is published here, and nowhere else; what this workspace does not hold comes from {})
   logs      {}
   kept in   {}
 ",
@@ -146,7 +146,7 @@ impl Plant {
 
     /// The first of all processes that ends.
     pub(super) async fn first_end(&self) -> (&Process, ExitStatus) {
-        let servers = [self.registry.process(), self.nats.process()];
+        let servers = self.registry.processes().chain([self.nats.process()]);
         let all = self.workers.iter().chain(&self.others).chain(servers);
         let ends = all.map(|process| Box::pin(async move { (process, process.exited().await) }));
         select_all(ends).await.0
@@ -156,7 +156,7 @@ impl Plant {
     pub(super) async fn stop(self) {
         join_all(self.workers.iter().map(|process| process.stop(STOP))).await;
         join_all(self.others.iter().map(|process| process.stop(STOP))).await;
-        self.registry.process().stop(STOP).await;
+        join_all(self.registry.processes().map(|process| process.stop(STOP))).await;
         self.nats.stop().await;
     }
 }

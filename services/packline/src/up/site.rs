@@ -10,6 +10,8 @@ use std::{
 };
 
 use anyhow::Context;
+use packline_domain::Package;
+use packline_local::registry::{HeldVersions, Source};
 use packline_packages_api::{
     scan::{self, Found},
     store::{Entry, Status, Store},
@@ -26,6 +28,8 @@ const SETTLE: Duration = Duration::from_secs(3);
 pub(super) struct Site {
     pub(super) workspace: PathBuf,
     pub(super) home: PathBuf,
+    /// The versions that are in the workspace or its catalogue.
+    pub(super) held: HeldVersions,
     _lock: File,
 }
 
@@ -54,7 +58,7 @@ impl Site {
         fs::write(home.join(".gitignore"), "*\n").map_err(unable)?;
         let lock = File::create(home.join("lock")).map_err(unable)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { workspace, home, _lock: lock }),
+            Ok(()) => Ok(Self { workspace, home, held: HeldVersions::default(), _lock: lock }),
             Err(TryLockError::WouldBlock) => {
                 Err(Unusable(format!("another `packline up` runs on {shown}; stop it first, with Ctrl-C")))
             }
@@ -79,8 +83,12 @@ impl Site {
     /// When it is no npm workspace, or the database cannot be written.
     pub(super) fn scan(&self) -> anyhow::Result<(Found, BTreeMap<String, bool>)> {
         let found = scan::scan(&self.workspace)?;
+        // Before anybody else hears of them.
+        self.held.renew(Source::Workspace, found.packages.iter().map(named));
         let database = self.database();
         let store = Store::open(&database).with_context(|| format!("failed to open {}", database.display()))?;
+        let all = store.list(None, "", u32::MAX).with_context(|| format!("failed to read {}", database.display()))?;
+        self.held.renew(Source::Catalogue, all.iter().map(|entry| named(&entry.package)));
         store.merge(&found.packages).with_context(|| format!("failed to write {}", database.display()))?;
         let published = store.list(Some(Status::Published), "", u32::MAX);
         let published = published.with_context(|| format!("failed to read {}", database.display()))?;
@@ -135,6 +143,11 @@ impl Site {
         let text = serde_json::to_vec(&ports).context("failed to write the ports")?;
         fs::write(self.ports_file(), text).with_context(|| format!("failed to write {}", self.ports_file().display()))
     }
+}
+
+/// A package with the version that it is known in.
+pub(crate) fn named(package: &Package) -> (&str, Option<&str>) {
+    (package.name.as_str(), package.extra.get("version").and_then(serde_json::Value::as_str))
 }
 
 async fn free(port: Option<u16>) -> Option<u16> {

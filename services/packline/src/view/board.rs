@@ -15,6 +15,8 @@ pub(crate) struct Board {
     pub(crate) retries: BTreeMap<PackageName, Retries>,
     pub(crate) permits: BTreeMap<u32, Permit>,
     pub(crate) workers: BTreeMap<String, packline_domain::record::Worker>,
+    /// Whether the bucket `orchestrator` has said all that it has.
+    pub(crate) is_whole: bool,
 }
 
 impl Board {

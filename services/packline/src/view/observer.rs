@@ -43,7 +43,7 @@ impl Observer {
                 Watched::Entry(entry) => self.board.note(&entry.key, entry.value.as_deref())
                     .with_context(|| format!("the record {} is not understood", entry.key))?,
                 Watched::Gap => self.board.forget(),
-                Watched::Complete => {}
+                Watched::Complete => self.board.is_whole = true,
             },
             seen = self.workers.next() => match seen {
                 Watched::Entry(entry) => self.board.note_worker(&entry.key, entry.value.as_deref())
@@ -81,7 +81,10 @@ impl Observer {
             match watch.next().await {
                 Watched::Entry(entry) => board.note(&entry.key, entry.value.as_deref())?,
                 Watched::Gap => board.forget(),
-                Watched::Complete => return Ok(board),
+                Watched::Complete => {
+                    board.is_whole = true;
+                    return Ok(board);
+                }
             }
         }
     }
