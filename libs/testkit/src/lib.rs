@@ -9,5 +9,6 @@ pub mod stand_in;
 pub mod table;
 pub mod tools;
 pub mod witness;
+pub mod workspaces;
 
 pub use packline_local::{catalogue, line, nats, plant, port, process, registry};
