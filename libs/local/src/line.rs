@@ -18,7 +18,18 @@ use crate::{
 const PROGRAMS: [&str; 4] = ["orchestrator", "poller", "builder-worker", "packages-api"];
 
 /// What a program is given of our own environment: settings of the person who runs this must not reach it.
-const PASSED_ON: [&str; 6] = ["PATH", "HOME", "TMPDIR", "LANG", "LLVM_PROFILE_FILE", "RUST_BACKTRACE"];
+const PASSED_ON: [&str; 10] = [
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "LANG",
+    "XDG_CACHE_HOME",
+    "CACHE",
+    "CACHE_SIZE",
+    "CACHE_AGE",
+    "LLVM_PROFILE_FILE",
+    "RUST_BACKTRACE",
+];
 
 /// Whether the person sees how the build comes along.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

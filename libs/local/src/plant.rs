@@ -73,6 +73,7 @@ impl Plant {
         let mut line = Line::new(binaries, folder.path(), &broker.url())
             .with("MCP_COMMAND", &catalogue.command())
             .with("NPM_REGISTRY", &registry.url())
+            .with("CACHE", &folder.path().join("cache").to_string_lossy())
             .with("WORKSPACE_ROOT", &copy.to_string_lossy());
         for (name, value) in BRISK.iter().chain(settings) {
             line = line.with(name, value);

@@ -38,8 +38,8 @@ pub struct Config {
     /// Folder for the private copies that builds work in [default: a temporary folder]
     #[arg(long, env = "SCRATCH")]
     pub scratch: Option<PathBuf>,
-    /// Folder for what the builds of this machine share: sources, installed packages, outputs [default: `packline` in
-    /// the user's cache folder]
+    /// Folder for what the builds of this machine share: sources, installed packages, outputs [default: packline/layers
+    /// in the user's cache folder]
     #[arg(long, env = "CACHE")]
     pub cache: Option<PathBuf>,
     /// The most that this folder holds; what was not used for the longest time goes first

@@ -216,7 +216,7 @@ async fn ground(config: &Config, recipe: &Recipe, scratch: Option<&Scratch>) -> 
 fn default_cache() -> PathBuf {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let of_user = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
-    of_user.unwrap_or_else(std::env::temp_dir).join("packline")
+    of_user.unwrap_or_else(std::env::temp_dir).join("packline/layers")
 }
 
 fn shown(path: &Path) -> String {

@@ -135,7 +135,8 @@ impl Foreman {
         fs::create_dir_all(self.workspace()).unwrap();
         let mut worker: Command = command(env!("CARGO_BIN_EXE_builder-worker"));
         worker.env("NATS_URL", self.server.url()).env("WORKSPACE_ROOT", self.workspace());
-        worker.env("SCRATCH", self.scratch()).env("GRACE", "1s").envs(settings.iter().copied());
+        worker.env("SCRATCH", self.scratch()).env("CACHE", self.folder().join("cache")).env("GRACE", "1s");
+        worker.envs(settings.iter().copied());
         Process::spawn(name, worker, &self.folder().join(format!("{name}.log"))).unwrap()
     }
 

@@ -83,7 +83,7 @@ impl Place {
     pub(crate) fn up_with(&self, start: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Process {
         let mut up = command(env!("CARGO_BIN_EXE_packline"));
         up.arg("up").arg("--workspace").arg(self.workspace()).args(arguments);
-        up.env("TMPDIR", self.folder().join("tmp"));
+        up.env("TMPDIR", self.folder().join("tmp")).env("CACHE", self.folder().join("cache"));
         for name in ["RUST_LOG", "LEASE", "CLAIM"] {
             up.env_remove(name);
         }
