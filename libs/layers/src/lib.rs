@@ -15,6 +15,8 @@ mod size;
 pub mod sources;
 mod stamp;
 mod store;
+mod tree;
+mod unpack;
 
 pub use draft::Draft;
 pub use failures::{Failed, MEMORY};
@@ -22,3 +24,5 @@ pub use key::{BadKey, Key};
 pub use layer::Layer;
 pub use remove::remove_tree;
 pub use store::{Begin, Bounds, Store, Waited};
+pub use tree::{copy_tree, link_tree};
+pub use unpack::{UnpackError, unpack};

@@ -67,14 +67,9 @@ impl Fill<'_> {
     fn copy(&self, path: &Path, known: &Known, target: &Path) -> Result<bool, SourcesError> {
         let source = self.root.join(path);
         let syntax = settings::syntax(path, self.members);
-        let copied = match syntax {
-            None if known.is_settled => share(&source, target, known),
-            _ => Ok(None),
-        };
-        let written = match copied {
-            Ok(Some(written)) => Ok(written),
-            Ok(None) => write(&source, target, syntax, known),
-            Err(error) => Err(error),
+        let written = match syntax {
+            None if known.is_settled => copy_settled(&source, target, known),
+            _ => write(&source, target, syntax, known),
         };
         match written {
             Ok(written) => Ok(written),
@@ -84,14 +79,12 @@ impl Fill<'_> {
     }
 }
 
-/// Copies by sharing blocks, where the file system can; true where the source still looks as it did when it was read.
-fn share(source: &Path, target: &Path, known: &Known) -> io::Result<Option<bool>> {
-    if reflink_copy::reflink(source, target).is_err() {
-        return Ok(None);
-    }
-    let file = Opened::open(target)?;
-    settle(&file, known)?;
-    Ok(Some(Look::of(&fs::symlink_metadata(source)?) == known.look))
+/// Copies a file that cannot have changed if it looks the same; true where it does. Blocks are shared where the file
+/// system can.
+fn copy_settled(source: &Path, target: &Path, known: &Known) -> io::Result<bool> {
+    fs::copy(source, target)?;
+    settle(&Opened::open(target)?, known)?;
+    Ok(Look::of(&fs::symlink_metadata(source)?) == known.look)
 }
 
 /// Copies the content; true where it is what was found.

@@ -45,7 +45,7 @@ impl Never<'_> {
     }
 }
 
-/// Asks git about the folder `below` of the workspace at `root`, the top of a checkout or a folder in one.
+/// Asks git about the workspace at `root`, the top of a checkout or a folder in one.
 pub(super) fn list(root: &Path, never: &Never<'_>) -> Result<List, SourcesError> {
     let mut list = List::default();
     let mut installed = BTreeSet::new();
@@ -63,10 +63,8 @@ pub(super) fn list(root: &Path, never: &Never<'_>) -> Result<List, SourcesError>
         for line in parts(&tracked) {
             let Some((mode, path)) = tracked_path(line) else { continue };
             let path = below.join(os(path));
-            if mode == SUBMODULE {
-                if checkout::has_repository(&root.join(&path)) {
-                    checkouts.push(path);
-                }
+            if mode == SUBMODULE && checkout::has_repository(&root.join(&path)) {
+                checkouts.push(path);
             } else if !never.is_ours(&path) {
                 list.paths.insert(path);
             }
@@ -86,7 +84,8 @@ pub(super) fn list(root: &Path, never: &Never<'_>) -> Result<List, SourcesError>
                 list.paths.insert(path);
             }
         }
-        let ignored = ignored.stdout()?;
+        // git cannot say this of a folder that it ignores itself.
+        let ignored = ignored.output()?.stdout;
         let ignored: BTreeSet<&[u8]> = parts(&ignored).collect();
         let mut ignored = ignored.into_iter().peekable();
         while let Some(path) = ignored.next() {

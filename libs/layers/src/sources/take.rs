@@ -123,15 +123,16 @@ impl Taking {
         if !checkout::is_in_one(&self.root) {
             return Ok(None);
         }
+        // A folder that the checkout around it ignores is no part of it, unless something in it is tracked.
+        if !checkout::has_repository(&self.root)
+            && git::start(&self.root, &["check-ignore", "-q", "."])?.output()?.status.success()
+            && git::run(&self.root, &["ls-files"])?.is_empty()
+        {
+            return Ok(None);
+        }
         let asked = Asked::about(&self.root)?;
-        let listed = list::list(&self.root, never);
-        let checkout = asked.answer(&self.root)?;
-        let list = listed?;
-        // A folder that the checkout around it ignores is no part of it.
-        let is_ignored = !checkout.prefix.as_os_str().is_empty()
-            && list.paths.is_empty()
-            && git::start(&self.root, &["check-ignore", "-q", "."])?.output()?.status.success();
-        Ok((!is_ignored).then_some((checkout, list)))
+        let list = list::list(&self.root, never);
+        Ok(Some((asked.answer(&self.root)?, list?)))
     }
 
     /// The layer of a state, and whether it was there before; or a path that is no longer as it was.

@@ -2,8 +2,10 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     os::unix::fs::PermissionsExt,
     path::Path,
+    process::Command,
     sync::{Arc, Barrier, atomic::AtomicBool},
     thread,
     time::{Duration, SystemTime},
@@ -11,7 +13,7 @@ use std::{
 
 use packline_layers::{Begin, Bounds, Draft, Key, Layer, MEMORY, Store, Waited};
 
-use crate::place::WIDE;
+use crate::{helper::Maker, place::WIDE};
 
 fn key(name: &str) -> Key {
     Key::of("test", [name]).unwrap()
@@ -157,4 +159,81 @@ fn a_failure_is_remembered_for_ten_minutes() {
     assert!(one.failed(&key("a"), now).unwrap().unwrap().packages.is_empty(), "it is another failure");
     other.forget_failure(&key("a")).unwrap();
     assert_eq!(one.failed(&key("a"), now).unwrap(), None);
+}
+
+#[test]
+fn a_maker_that_is_killed_leaves_nothing_that_blocks() {
+    let place = tempfile::tempdir().unwrap();
+    let store = Store::open(place.path(), WIDE).unwrap();
+    let maker = Maker::start(place.path(), &key("a"));
+    assert!(matches!(store.begin(&key("a")).unwrap(), Begin::Busy));
+    let waiter = {
+        let store = store.clone();
+        thread::spawn(move || store.wait(&key("a"), &AtomicBool::new(false)).unwrap())
+    };
+    assert_eq!(drafts(place.path()).len(), 1);
+    maker.kill();
+    assert_eq!(waiter.join().unwrap(), Waited::Over);
+    let draft = begun(&store, "a");
+    assert_eq!(drafts(place.path()).len(), 1, "the other draft is removed");
+    assert!(!draft.path().join("a").exists(), "nobody makes a layer where another one was made");
+    drop(draft);
+    Maker::start(place.path(), &key("b")).kill();
+    assert_eq!(drafts(place.path()).len(), 1);
+    let _living = begun(&store, "c");
+    Store::open(place.path(), WIDE).unwrap();
+    let left = drafts(place.path());
+    assert!(left.len() == 1 && left[0].starts_with(&key("c").to_string().replace('/', ".")), "{left:?}");
+}
+
+#[test]
+fn a_removal_that_was_broken_off_is_finished() {
+    let place = tempfile::tempdir().unwrap();
+    let store = Store::open(place.path(), WIDE).unwrap();
+    let trash = place.path().join(".store/trash");
+    fs::rename(made(&store, "a", 1).path(), trash.join("half")).unwrap();
+    let stamps = place.path().join(".store/stamps");
+    assert_eq!(fs::read_dir(&stamps).unwrap().count(), 1);
+    assert!(store.find(&key("a")).unwrap().is_none());
+    Store::open(place.path(), WIDE).unwrap();
+    assert_eq!(fs::read_dir(trash).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(stamps).unwrap().count(), 0);
+    made(&store, "a", 1);
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_leaves_no_layer() {
+    let place = tempfile::tempdir().unwrap();
+    let Some(small) = SmallDisk::mount(place.path()) else {
+        println!("left out: no small file system can be mounted here");
+        return;
+    };
+    let store = Store::open(small.0, WIDE).unwrap();
+    made(&store, "a", 1000);
+    let draft = begun(&store, "b");
+    let full = fs::write(draft.path().join("file"), vec![0; 4 << 20]).unwrap_err();
+    assert_eq!(full.kind(), ErrorKind::StorageFull);
+    let full = draft.finish().unwrap_err();
+    assert_eq!(full.kind(), ErrorKind::StorageFull, "even what is said of the layer has no room");
+    assert!(store.find(&key("b")).unwrap().is_none());
+    assert!(drafts(small.0).is_empty());
+    assert!(store.find(&key("a")).unwrap().is_some());
+    made(&store, "b", 1000);
+}
+
+/// One megabyte, unmounted when dropped.
+struct SmallDisk<'a>(&'a Path);
+
+impl<'a> SmallDisk<'a> {
+    fn mount(at: &'a Path) -> Option<Self> {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=1m", "none"]).arg(at);
+        mount.output().is_ok_and(|mounted| mounted.status.success()).then_some(Self(at))
+    }
+}
+
+impl Drop for SmallDisk<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").args(["--lazy"]).arg(self.0).status();
+    }
 }
