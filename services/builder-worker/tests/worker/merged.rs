@@ -1,11 +1,12 @@
 //! What is read of a view from outside is what a process in it sees, and never anything beyond it.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::Path};
 
 use packline_builder_worker::{
     guard::{PhaseEnd, PhaseRun, Protected, View},
     view::{Kind, Merged},
 };
+use rustix::fs::{XattrFlags, lsetxattr};
 
 use crate::{guard::run, seat::Seat, view::in_view};
 
@@ -126,4 +127,67 @@ async fn a_view_is_read_from_outside_as_a_process_in_it_sees_it() {
             guard.finish().await;
         }
     }
+}
+
+#[test]
+fn nothing_beyond_a_view_is_read_whatever_a_build_left() {
+    let place = tempfile::tempdir().unwrap();
+    let (at, upper, lower) = (place.path().join("at"), place.path().join("upper"), place.path().join("lower"));
+    for folder in [&at, &upper, &lower.join("package/inner")] {
+        fs::create_dir_all(folder).unwrap();
+    }
+    fs::write(place.path().join("secret"), "secret").unwrap();
+    fs::write(lower.join("package/inner/file"), "inside").unwrap();
+    let seen = Merged::new(&at, [upper.clone(), lower.clone()]);
+    let read = |path: &str| seen.read(Path::new(path), 100).unwrap();
+    let link = |target: &str, name: &str| symlink(target, upper.join(name)).unwrap();
+    link("../secret", "up");
+    link("..", "folder");
+    link("/", "root");
+    link(&place.path().join("secret").display().to_string(), "absolute");
+    link(&upper.join("own").display().to_string(), "by-the-layers-name");
+    link("loop", "loop");
+    fs::write(upper.join("own"), "").unwrap();
+    for path in ["up", "folder/secret", "root/etc/passwd", "absolute", "by-the-layers-name", "loop", "../secret"] {
+        assert_eq!((read(path), seen.find(Path::new(path))), (None, None), "{path}");
+        assert!(!seen.exists(Path::new(path)) && seen.entries(Path::new(path)).unwrap().is_none(), "{path}");
+    }
+    assert_eq!(read(place.path().join("secret").to_str().unwrap()), None, "an absolute path is none of a view");
+    link(&at.join("package/inner/file").display().to_string(), "absolute-inside");
+    link("package/inner/../inner/file", "inside");
+    for path in ["absolute-inside", "inside", "package/../package/./inner/file"] {
+        assert_eq!(read(path).as_deref(), Some(b"inside".as_slice()), "{path}");
+        assert_eq!(seen.find(Path::new(path)), Some(lower.join("package/inner/file")), "{path}");
+    }
+    assert_eq!(read("package/inner"), None, "a folder is no file");
+    assert_eq!(seen.find(Path::new("package")), Some(lower.join("package")));
+    nix::unistd::mkfifo(&upper.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert_eq!((read("pipe"), seen.kind(Path::new("pipe")).unwrap()), (None, Some(Kind::Other)));
+    let error = seen.read(Path::new("inside"), 5).unwrap_err();
+    assert_eq!(error.to_string(), "inside is larger than 5 bytes");
+}
+
+#[test]
+fn whiteouts_and_opaque_folders_hide_what_lies_below() {
+    let place = tempfile::tempdir().unwrap();
+    let (upper, lower) = (place.path().join("upper"), place.path().join("lower"));
+    for folder in ["opaque", "open"] {
+        fs::create_dir_all(upper.join(folder)).unwrap();
+        fs::create_dir_all(lower.join(folder)).unwrap();
+        fs::write(upper.join(folder).join("new"), "").unwrap();
+        fs::write(lower.join(folder).join("old"), "").unwrap();
+        fs::write(upper.join(folder).join("gone"), "").unwrap();
+        fs::write(lower.join(folder).join("gone"), "").unwrap();
+        let whiteout = upper.join(folder).join("gone");
+        lsetxattr(&whiteout, "user.overlay.whiteout", b"y", XattrFlags::empty()).unwrap();
+    }
+    lsetxattr(upper.join("opaque"), "user.overlay.opaque", b"y", XattrFlags::empty()).unwrap();
+    let seen = Merged::new("/at", [upper, lower.clone(), place.path().join("missing")]);
+    let names = |path: &str| -> Vec<String> {
+        let entries = seen.entries(Path::new(path)).unwrap().unwrap();
+        entries.into_iter().map(|entry| entry.name.into_string().unwrap()).collect()
+    };
+    assert_eq!((names("opaque"), names("open")), (vec!["new".into()], vec!["new".into(), "old".into()]));
+    assert!(!seen.exists(Path::new("opaque/old")) && !seen.exists(Path::new("open/gone")));
+    assert_eq!(seen.find(Path::new("open/old")), Some(lower.join("open/old")));
 }
