@@ -1,5 +1,6 @@
 //! Views: what the phases of a build see in place of the workspace, and the same read from outside.
 
+mod copy;
 mod layers;
 mod merged;
 mod probe;

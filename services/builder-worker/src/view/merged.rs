@@ -90,6 +90,13 @@ impl Merged {
         Some(self.layers.get(layer)?.join(place.path))
     }
 
+    /// Where a folder lies in the lowest layer, if no other layer has anything of it.
+    pub(super) fn below_all(&self, path: &Path) -> Option<PathBuf> {
+        let Place { path, node: Node::Folder(folder), .. } = self.place(path, false).ok()?? else { return None };
+        let lowest = self.layers.len().checked_sub(1)?;
+        Some(self.layers.get(lowest).filter(|_| folder.top() == Some(lowest))?.join(path))
+    }
+
     /// Whether a path leads to something in the view.
     pub fn exists(&self, path: &Path) -> bool {
         self.place(path, true).is_ok_and(|place| place.is_some())

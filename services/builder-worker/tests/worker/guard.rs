@@ -29,7 +29,7 @@ const GENEROUS: Duration = Duration::from_secs(20);
 
 /// Leaves a background child, one in a session of its own, one that ignores SIGTERM, and a grandchild of
 /// each kind; says `started` when all are there.
-const STUBBORN: &str = "\
+pub(crate) const STUBBORN: &str = "\
     trap '' TERM; \
     sleep 1000 & \
     setsid sh -c 'trap \"\" TERM; sleep 1001 & setsid nohup sleep 1002 & wait' & \
@@ -58,7 +58,7 @@ pub(crate) fn phase(test: &str, script: &str) -> PhaseRun {
 }
 
 /// The command lines of the living processes of a build.
-fn alive(test: &str) -> Vec<String> {
+pub(crate) fn alive(test: &str) -> Vec<String> {
     processes_of(&build_id(test)).iter().map(|process| process.command().join(" ")).collect()
 }
 

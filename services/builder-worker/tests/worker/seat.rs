@@ -13,6 +13,8 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 const WORKER: &str = env!("CARGO_BIN_EXE_builder-worker");
+/// Names the folder of its seat to a test that another one has started.
+pub(crate) const SEAT: &str = "PACKLINE_TEST_SEAT";
 /// Nobody has it.
 const ORDINARY: u32 = 54321;
 /// Becomes a command that can make no namespaces, whatever the machine allows.
@@ -74,21 +76,11 @@ impl Seat {
         let seat = Self { uid, gid, program: folder.path().join("program"), folder };
         let (worker, forbidding) = (seat.path("worker"), seat.path("forbids"));
         let wrapper = if forbids { forbidding.display().to_string() } else { String::new() };
-        let script = format!("#!/bin/sh\nexec {} {wrapper} {} \"$@\"\n", seat.changed(), worker.display());
-        // By another process: what this one has open for writing, a child of another test may have as well, and then
-        // it cannot be started. A link takes no space, where the file systems are the same.
-        let made = Command::new("sh")
-            .args([
-                "-c",
-                r#"ln "$1" worker 2>/dev/null || cp "$1" worker; printf %s "$2" > program; printf %s "$3" > forbids"#,
-            ])
-            .args(["sh", WORKER, &script, FORBIDS])
-            .current_dir(seat.folder.path())
-            .status();
-        assert!(made.unwrap().success());
-        for program in [&seat.program, &forbidding] {
-            fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
-        }
+        seat.bring(Path::new(WORKER), "worker", "ln");
+        seat.put("forbids", FORBIDS);
+        seat.put("own-program", &format!("#!/bin/sh\nexec {wrapper} {} \"$@\"\n", worker.display()));
+        let own = seat.path("own-program");
+        seat.put("program", &format!("#!/bin/sh\nexec {} {} \"$@\"\n", seat.changed(), own.display()));
         fs::create_dir(seat.path("own")).unwrap();
         chown(seat.path("own"), Some(uid), Some(gid)).unwrap();
         seat
@@ -107,6 +99,37 @@ impl Seat {
         let mut command = Command::new("sh");
         command.arg("-c").arg(format!("exec {} sh -c '{script}'", self.changed()));
         command
+    }
+
+    /// A program that its user cannot read is closed to that user once it runs.
+    pub(crate) fn close_program(&self) {
+        self.bring(Path::new(WORKER), "worker", "cp");
+        fs::set_permissions(self.path("worker"), fs::Permissions::from_mode(0o711)).unwrap();
+    }
+
+    /// Runs one test as this user; returns all that it prints.
+    pub(crate) fn test(&self, name: &str) -> String {
+        self.bring(&std::env::current_exe().unwrap(), "tests", "ln");
+        let script = format!("{} {name} --exact --nocapture", self.path("tests").display());
+        let ended = self.command(&script).env(SEAT, self.folder.path()).output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        String::from_utf8(ended.stdout).unwrap()
+    }
+
+    /// Puts a program into the folder. By another process: what this one has open for writing, a child of another
+    /// test may have as well, and then it cannot be started. A link takes no space, where it can be made.
+    fn bring(&self, program: &Path, name: &str, how: &str) {
+        let place = self.path(name);
+        let script = format!("rm -f \"$2\"; {how} \"$1\" \"$2\" 2>/dev/null || cp \"$1\" \"$2\"");
+        let made = Command::new("sh").args(["-c", &script, "sh"]).args([program, &place]).status();
+        assert!(made.unwrap().success());
+    }
+
+    fn put(&self, name: &str, script: &str) {
+        let place = self.path(name);
+        let made = Command::new("sh").args(["-c", "printf %s \"$1\" > \"$2\"", "sh", script]).arg(&place).status();
+        assert!(made.unwrap().success());
+        fs::set_permissions(place, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
