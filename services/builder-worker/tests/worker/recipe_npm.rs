@@ -95,7 +95,8 @@ async fn a_recipe_names_the_other_phases_of_the_built_in_recipe_too() {
          fix = [\"sh\", \"-c\", \"echo token: $NPM_TOKEN.\"]\n\
          [[phase]]\nname = \"prepare\"\nbuiltin = \"prepare\"\n\
          [[phase]]\nname = \"check\"\nrun = [\"test\", \"-f\", \"prepared\"]\n\
-         [[phase]]\nname = \"put\"\nbuiltin = \"publish\"\n",
+         [[phase]]\nname = \"put\"\nbuiltin = \"publish\"\n\
+         [[category.bare.phase]]\nname = \"install\"\nbuiltin = \"install\"\n",
     );
     let url = registry.url();
     let _worker = foreman.worker("one", &[("RECIPE", &recipe), ("NPM_REGISTRY", &url), ("NPM_TOKEN", TOKEN)]);
@@ -109,8 +110,15 @@ async fn a_recipe_names_the_other_phases_of_the_built_in_recipe_too() {
     let stuck = foreman.build("@acme/stuck").await;
     assert_eq!((stuck.outcome, stuck.fix_attempts), (Outcome::Failed, Some(1)), "{stuck:?}");
     foreman.log_until(&stuck.build_id, "publish| token: .").await;
-    let thing = foreman.build("thing").await;
-    assert_eq!((thing.outcome, thing.retry), (Outcome::Failed, false), "{thing:?}");
+    for category in ["unknown", "bare"] {
+        let mut order = foreman.grant(0, "thing").await;
+        order.category = category.into();
+        foreman.send(&order).await;
+        let thing = foreman.outcome(&order).await;
+        assert_eq!((thing.outcome, thing.retry), (Outcome::Failed, false), "{thing:?}");
+        assert!(thing.error.unwrap().starts_with("package.json cannot be read"), "{category}");
+        foreman.orchestrator.delete("permits.0").await.unwrap();
+    }
 }
 
 #[tokio::test]
