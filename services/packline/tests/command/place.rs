@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use packline_packages_api::store::Store;
 use packline_testkit::process::{Process, command};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -93,6 +94,11 @@ impl Place {
         }
         up.envs(variables.iter().copied()).current_dir(self.folder());
         Process::spawn("packline", up, &self.folder().join(format!("{start}.log"))).unwrap()
+    }
+
+    /// The catalogue of a line that was up.
+    pub(crate) fn catalogue(&self) -> Store {
+        Store::open(&self.workspace().join(".packline/catalogue.db")).unwrap()
     }
 
     /// What the local registry keeps of a version.

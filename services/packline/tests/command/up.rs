@@ -95,7 +95,7 @@ async fn while_one_runs_on_a_workspace_another_is_refused_in_one_line() {
 }
 
 /// A connection to the broker that is said.
-async fn broker(up: &Process) -> Broker {
+pub(crate) async fn broker(up: &Process) -> Broker {
     until(up, "up", || up.printed().contains("The line is up")).await;
     let printed = up.printed();
     let url = printed.lines().find_map(|line| line.trim().strip_prefix("broker")).unwrap();

@@ -1,10 +1,19 @@
 //! `packline up` beside registries of the person's own: what of them is used, and what never is.
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use packline_testkit::{process::command, registry::Registry};
+use packline_broker::{Message, topology};
+use packline_domain::Package;
+use packline_testkit::{http::stranger, process::command, registry::Registry};
 use serde_json::{Value, json};
 
-use crate::place::{INDEX, PATIENCE, Place};
+use crate::{
+    place::{INDEX, PATIENCE, Place},
+    up::{broker, until},
+};
 
 /// A workspace of one package, and registries beside it.
 struct Uplink(Place);
@@ -24,7 +33,11 @@ impl Uplink {
 
     /// Publishes a package that exports `what`.
     fn publish(&self, registry: &Registry, name: &str, what: &str) {
-        let manifest = json!({"name": name, "version": "1.0.0"});
+        self.publish_version(registry, name, "1.0.0", what);
+    }
+
+    fn publish_version(&self, registry: &Registry, name: &str, version: &str, what: &str) {
+        let manifest = json!({"name": name, "version": version});
         self.publish_files(registry, &manifest, &[("index.js", &format!("module.exports = '{what}';\n"))]);
     }
 
@@ -85,7 +98,7 @@ async fn close(registry: &mut Registry, folder: &Path) -> String {
 }
 
 #[tokio::test]
-async fn what_is_not_of_the_workspace_comes_from_the_registry_that_npm_is_set_to_and_what_is_of_it_never_does() {
+async fn a_version_that_the_workspace_holds_never_comes_from_another_registry_and_what_is_not_of_it_does() {
     let uplink = Uplink::new("only-upstream", "from upstream");
     let upstream = uplink.registry("upstream").await;
     uplink.publish(&upstream, "only-upstream", "from upstream");
@@ -97,6 +110,74 @@ async fn what_is_not_of_the_workspace_comes_from_the_registry_that_npm_is_set_to
     assert!(said.contains(&format!("comes from {}", upstream.url())), "{said}");
     assert_eq!(uplink.published(), INDEX);
     assert_eq!(upstream.view("@own/user").await.unwrap(), theirs, "nothing is published upstream");
+}
+
+#[tokio::test]
+async fn other_versions_of_the_names_of_a_workspace_come_from_the_registry_that_npm_is_set_to() {
+    let uplink = Uplink(Place::new());
+    let upstream = uplink.registry("upstream").await;
+    for version in ["2.1.0", "3.0.0"] {
+        uplink.publish_version(&upstream, "@own/ms", version, &format!("theirs {version}"));
+    }
+    let theirs = upstream.view("@own/ms").await.unwrap();
+    uplink.configure(&format!("registry={}\n", upstream.url()));
+    uplink.0.package("ms", "3.0.0", &json!({}));
+    for (name, range, wanted) in [("old", "^2.0.0", "theirs 2.1.0"), ("new", "^3.0.0", "ours"), ("any", "*", "ours")] {
+        let test = format!("node -e \"if (require('@own/ms') !== '{wanted}') process.exit(1)\"");
+        uplink.0.package(name, "1.0.0", &json!({"dependencies": {"@own/ms": range}, "scripts": {"test": test}}));
+    }
+    uplink.up(&[]).await;
+    assert_eq!(upstream.view("@own/ms").await.unwrap(), theirs, "nothing is published upstream");
+}
+
+#[tokio::test]
+async fn what_is_added_or_raised_while_it_runs_never_comes_from_another_registry_from_then_on() {
+    let uplink = Uplink(Place::new());
+    let upstream = uplink.registry("upstream").await;
+    for (name, version) in [("base", "1.1.0"), ("late", "1.0.0"), ("listed", "1.0.0"), ("announced", "1.0.0")] {
+        uplink.publish_version(&upstream, &format!("@own/{name}"), version, "theirs");
+    }
+    uplink.configure(&format!("registry={}\n", upstream.url()));
+    uplink.0.package("base", "1.0.0", &json!({}));
+    let up = uplink.0.up("up", &["--workers", "1"]);
+    until(&up, "published", || uplink.0.tarball("base", "1.0.0").is_file()).await;
+    let broker = broker(&up).await;
+    let control = |name| Message::json(topology::control(name), &json!({}));
+    broker.publish(control("pause")).await.unwrap();
+    let said = up.printed();
+    let url = said.lines().find_map(|line| line.trim().strip_prefix("registry")).unwrap().trim();
+    let url = url.split_whitespace().next().unwrap().to_owned();
+    let versions = async |name: &str| -> Vec<String> {
+        let answer = stranger().get(format!("{url}/@own%2f{name}")).send().await.unwrap().bytes().await.unwrap();
+        let document: Value = serde_json::from_slice(&answer).unwrap();
+        document["versions"].as_object().map(|versions| versions.keys().cloned().collect()).unwrap_or_default()
+    };
+    let until_versions = async |name: &str, wanted: &[&str]| {
+        let give_up = Instant::now() + PATIENCE;
+        while versions(name).await != wanted {
+            assert!(up.is_running() && Instant::now() < give_up, "{name} is not {wanted:?}:\n{}", up.printed());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    until_versions("base", &["1.0.0", "1.1.0"]).await;
+    for name in ["late", "listed", "announced"] {
+        assert_eq!(versions(name).await, ["1.0.0"], "{name} is of somebody else");
+    }
+    // A folder that the scan finds; a package that is put into the catalogue; one that is announced by hand.
+    uplink.0.package("base", "1.1.0", &json!({}));
+    uplink.0.package("late", "1.0.0", &json!({}));
+    uplink.0.catalogue().add(&Package::parse(&json!({"name": "@own/listed"})).unwrap()).unwrap();
+    broker.publish(Message::json(topology::packages_new(), &json!({"name": "@own/announced"}))).await.unwrap();
+    until_versions("base", &["1.0.0"]).await;
+    for name in ["late", "listed", "announced"] {
+        until_versions(name, &[]).await;
+    }
+    broker.publish(control("resume")).await.unwrap();
+    for (name, version, all) in [("base", "1.1.0", vec!["1.0.0", "1.1.0"]), ("late", "1.0.0", vec!["1.0.0"])] {
+        until_versions(name, &all).await;
+        let read = command("tar").arg("-xzOf").arg(uplink.0.tarball(name, version)).arg("package/index.js").output();
+        assert_eq!(String::from_utf8(read.unwrap().stdout).unwrap(), INDEX);
+    }
 }
 
 #[tokio::test]
