@@ -67,7 +67,9 @@ export async function must(words, options) {
   return ended;
 }
 
-function lastLines(log, count = 12) {
-  const lines = stripVTControlCharacters(readFileSync(log, 'utf8')).split('\n');
-  return lines.map((line) => line.trimEnd()).filter(Boolean).slice(-count).join('\n');
+/** Lines that name what failed, as far as they come before the last lines; then those. */
+function lastLines(log, count = 10) {
+  const lines = stripVTControlCharacters(readFileSync(log, 'utf8')).split('\n').map((line) => line.trimEnd()).filter(Boolean);
+  const named = lines.slice(0, -count).filter((line) => /^\s*(✕|✖|●|×|not ok\b|FAIL\b|\d+\) )|\berror TS\d/.test(line));
+  return [...new Set(named.slice(0, 5)), ...lines.slice(-count)].join('\n');
 }

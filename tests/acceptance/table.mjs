@@ -3,6 +3,11 @@
 import { compare } from './compare.mjs';
 
 const BAR = 0.95;
+
+/** What a line must have to be a reason, and must not have. */
+const TELLS = /error|fail|not found|cannot|^(✕|✖|●|×|not ok)/i;
+const SAYS_NOTHING = /^(✓|√|✔|ok\b)|^npm (error|warn)\b.*(\blog\b|lifecycle|path|workspace|location|^npm error code)/i;
+
 const COLUMNS = ['workspace', 'changed for both sides', 'public packages', 'control passes', 'published of these',
   'same file list', 'same bytes', "control's list is the registry's", "Packline's list is the registry's",
   'control, s', 'Packline, s'];
@@ -101,6 +106,7 @@ function* differences({ more, less, other, modes }, beside) {
 /** The line of an output that says most, and the status. */
 function reason({ status, last = '' }) {
   const lines = last.split('\n').map((line) => line.trim());
-  const told = lines.find((line) => /error|failed|not found|cannot/i.test(line) && !/^npm (error|warn)\b.*(log|lifecycle|path|workspace|location)/i.test(line));
-  return `${typeof status === 'number' ? `status ${status}` : status}, \`${(told ?? lines.at(-1) ?? '').slice(0, 200).replaceAll('`', "'")}\``;
+  const told = lines.find((line) => TELLS.test(line) && !SAYS_NOTHING.test(line)) ?? lines.at(-1) ?? '';
+  const ended = typeof status === 'number' ? `status ${status}` : status;
+  return `${ended}, \`${told.slice(0, 200).replaceAll('`', "'")}\``;
 }
