@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{Kind, Merged};
-use crate::workspace::WorkspaceError;
+use crate::isolated::WorkspaceError;
 
 const NODE_MODULES: &str = "node_modules";
 /// So much of a file is copied before the next look at whether to go on.

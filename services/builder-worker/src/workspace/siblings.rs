@@ -114,7 +114,7 @@ pub(crate) async fn lay(
         fs::create_dir_all(&below)?;
         for one in &laid {
             let to = if one.is_current { &over } else { &below };
-            link_tree(one.layer.path(), &to.join(&one.folder))?;
+            packline_layers::link_tree(one.layer.path(), &to.join(&one.folder))?;
         }
         Ok(())
     });
@@ -254,42 +254,9 @@ async fn published(client: &Client, chosen: &Chosen, needs: &Needs<'_>, runner: 
             if is != integrity {
                 return Err(io::Error::other(format!("its integrity is {is}, not {integrity}")));
             }
-            unpack(&file, &to, UNPACKED)
+            packline_layers::unpack(fs::File::open(&file)?, &to, UNPACKED).map_err(io::Error::other)
         });
         unpacked.await.map_err(io::Error::other).flatten().map(drop).map_err(|error| failed(error.to_string()))
     });
     Ok(found.await?.layer)
-}
-
-fn link_tree(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            link_tree(&entry.path(), &target)?;
-        } else {
-            let _ = fs::remove_file(&target);
-            if fs::hard_link(entry.path(), &target).is_err() {
-                fs::copy(entry.path(), &target)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn unpack(file: &Path, to: &Path, _limit: u64) -> io::Result<()> {
-    let mut archive = tar::Archive::new(flate2::read::MultiGzDecoder::new(fs::File::open(file)?));
-    for entry in archive.entries()? {
-        let mut entry = entry?;
-        let path = entry.path()?.into_owned();
-        let below: std::path::PathBuf = path.components().skip(1).collect();
-        if let Some(parent) = to.join(&below).parent() {
-            fs::create_dir_all(parent)?;
-        }
-        if entry.header().entry_type().is_file() {
-            entry.unpack(to.join(below))?;
-        }
-    }
-    Ok(())
 }
