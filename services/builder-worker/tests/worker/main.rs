@@ -31,3 +31,4 @@ mod scripts;
 mod seat;
 mod tokens;
 mod view;
+mod workspaces;

@@ -10,8 +10,8 @@ use std::{
 
 use packline_builder_worker::{
     guard::{PhaseEnd, PhaseRun, Protected, View},
+    isolated::WorkspaceError,
     view::{Kind, Merged},
-    workspace::WorkspaceError,
 };
 use rustix::fs::{XattrFlags, lsetxattr};
 

@@ -1,0 +1,134 @@
+//! Workspace mode: each small workspace of the testkit, built as its own tools would.
+
+use std::{collections::BTreeMap, io::Read, time::Duration};
+
+use packline_domain::{BuildResult, Outcome as Ended};
+use packline_testkit::{
+    stand_in::StandIn,
+    workspaces::{self, Case, Member, Outcome},
+};
+
+use crate::foreman::Foreman;
+
+/// One workspace, its registry and a worker.
+struct Bench {
+    foreman: Foreman,
+    registry: StandIn,
+    _worker: packline_testkit::process::Process,
+}
+
+impl Bench {
+    async fn start(case: &Case) -> Self {
+        let (foreman, registry) = (Foreman::new(Duration::from_secs(60)).await, StandIn::start().await);
+        case.write(&foreman.workspace()).unwrap();
+        case.release(&registry.url()).await.unwrap();
+        let url = registry.url();
+        let worker = foreman.worker("worker", &[("NPM_REGISTRY", &url), ("NPM_TOKEN", "t")]);
+        Self { foreman, registry, _worker: worker }
+    }
+
+    async fn build(&mut self, member: &Member) -> BuildResult {
+        let mut order = self.foreman.grant(0, member.name()).await;
+        order.package_path = member.path.parse().unwrap();
+        self.foreman.send(&order).await;
+        self.foreman.outcome(&order).await
+    }
+
+    /// Fails unless this is what must come of the member; answers what is wrong.
+    async fn check(&mut self, member: &Member) -> Result<(), String> {
+        let result = match &member.outcome {
+            Outcome::Left => return Ok(()),
+            _ => self.build(member).await,
+        };
+        let error = result.error.clone().unwrap_or_default();
+        let wrong = |what: String| Err(format!("{}: {what}; {:?}: {error}", member.name(), result.outcome));
+        match &member.outcome {
+            Outcome::Left => Ok(()),
+            Outcome::Private if result.success && result.private => Ok(()),
+            Outcome::Private => wrong("not built".to_owned()),
+            Outcome::Fails(phase, words) => {
+                let is_so = result.failed_phase.as_deref() == Some(phase) && error.contains(words);
+                if is_so && result.outcome == Ended::Failed { Ok(()) } else { wrong(format!("{phase} must fail")) }
+            }
+            Outcome::Published(expected) => {
+                let Some(tarball) = self.registry.tarball(member.name(), member.version()) else {
+                    let log = self.foreman.log_until(&result.build_id, "").await;
+                    return wrong(format!("not published\n{log}"));
+                };
+                let mut packed = files(&tarball);
+                packed.remove("package.json");
+                let found: Vec<&str> = packed.keys().map(String::as_str).collect();
+                let wanted: Vec<&str> = expected.keys().copied().collect();
+                if found != wanted {
+                    return wrong(format!("{found:?} are published, not {wanted:?}"));
+                }
+                for (path, text) in expected {
+                    if text.is_some_and(|text| packed[*path] != text) {
+                        return wrong(format!("{path} is {:?}", packed[*path]));
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn files(tarball: &[u8]) -> BTreeMap<String, String> {
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(tarball));
+    let mut files = BTreeMap::new();
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let path = entry.path().unwrap().strip_prefix("package").unwrap().display().to_string();
+        let mut text = Vec::new();
+        entry.read_to_end(&mut text).unwrap();
+        files.insert(path, String::from_utf8_lossy(&text).into_owned());
+    }
+    files
+}
+
+/// Builds the members of these workspaces in their order, and fails with all that is wrong.
+async fn build(names: &[&str]) {
+    let mut wrong = Vec::new();
+    for name in names {
+        let case = workspaces::case(name);
+        let mut bench = Bench::start(&case).await;
+        for member in &case.members {
+            if let Err(what) = bench.check(member).await {
+                wrong.push(format!("{name}, {}: {what}", case.cause));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The workspaces that a test builds.
+macro_rules! workspaces {
+    ($($test:ident: $($name:literal),+;)+) => {
+        const BUILT: &[&[&str]] = &[$(&[$($name),+]),+];
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                build(&[$($name),+]).await;
+            }
+        )+
+    };
+}
+workspaces! {
+    what_stands_at_the_root_alone: "root-tool", "root-config", "dot-folder", "git", "old-output";
+    what_the_root_builds: "root-build", "root-build-named", "root-types", "references", "writes-beside";
+    what_tests_say: "stub-test", "failing-test", "dev-cycle", "peer-cycle", "nameless";
+    siblings: "private-sibling", "private-built", "optional-fails", "sibling-program", "builds-itself";
+    other_versions_of_siblings: "alias", "older-sibling", "same-version", "unfit-sibling", "hidden-edge";
+    what_an_install_does: "locked", "overrides", "ignored-scripts", "dependency-script", "own-script";
+    what_scripts_of_an_install_do: "root-prepare", "root-script-fails", "example-script-fails";
+    where_members_are: "folder-name", "nested", "object", "hidden-member", "single", "lerna";
+}
+
+#[test]
+fn every_workspace_of_the_testkit_is_built() {
+    let mut built: Vec<&str> = BUILT.iter().copied().flatten().copied().collect();
+    built.sort_unstable();
+    let mut all: Vec<&str> = workspaces::all().iter().map(|case| case.name).collect();
+    all.sort_unstable();
+    assert_eq!(built, all);
+}
