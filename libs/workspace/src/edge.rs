@@ -30,6 +30,15 @@ pub struct Edge {
     pub(crate) is_link: bool,
 }
 
+/// A member names another one, and gets another version than the one that stands in the workspace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// The member that is named.
+    pub to: MemberId,
+    /// The versions that are asked for.
+    pub range: String,
+}
+
 impl Edge {
     /// The member that is needed.
     pub fn to(&self) -> MemberId {

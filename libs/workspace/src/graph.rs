@@ -5,11 +5,16 @@ use std::{
     path::Path,
 };
 
-use crate::{Edge, EdgeKind, Kind, Manifest, Member, MemberId, range, spec::Spec};
+use crate::{Edge, EdgeKind, Kind, Manifest, Member, MemberId, Misfit, range, spec::Spec};
 
 /// In the order in which npm reads them; of several values for one key it installs the last.
 const READ: [EdgeKind; 5] =
     [EdgeKind::Peer, EdgeKind::OptionalPeer, EdgeKind::Runtime, EdgeKind::Optional, EdgeKind::Development];
+
+/// What an install of a manifest asks for.
+fn installed(manifest: &Manifest) -> BTreeMap<&str, &str> {
+    READ.into_iter().flat_map(|kind| manifest.dependencies(kind)).collect()
+}
 
 /// What names of dependencies and folders lead to.
 pub(crate) struct Graph<'a> {
@@ -37,12 +42,25 @@ impl<'a> Graph<'a> {
         self.members.iter().map(edges).collect()
     }
 
+    /// What a manifest asks for of members and gets from a registry, because their versions do not fit.
+    pub(crate) fn misfits_of(&self, manifest: &Manifest) -> Vec<Misfit> {
+        let misfit = |(name, value)| match Spec::parse(name, value) {
+            Spec::Range { name, range } => {
+                let to = *self.by_name.get(name)?;
+                (!self.fits(to, range)).then(|| Misfit { to, range: range.to_owned() })
+            }
+            Spec::Member | Spec::Folder(_) | Spec::Elsewhere => None,
+        };
+        installed(manifest).into_iter().filter_map(misfit).collect()
+    }
+
+    fn fits(&self, member: MemberId, range: &str) -> bool {
+        self.members.get(member.index()).is_some_and(|member| range::satisfies(member.manifest().version(), range))
+    }
+
     /// What a manifest in `folder` needs of the members.
     pub(crate) fn edges_of(&self, manifest: &Manifest, folder: &Path) -> Vec<Edge> {
-        let mut installed: BTreeMap<&str, &str> = BTreeMap::new();
-        for kind in READ {
-            installed.extend(manifest.dependencies(kind));
-        }
+        let installed = installed(manifest);
         let mut edges: BTreeMap<MemberId, Edge> = BTreeMap::new();
         for (kind, name, value) in
             READ.into_iter().flat_map(|kind| manifest.dependencies(kind).map(move |(name, value)| (kind, name, value)))
@@ -69,10 +87,9 @@ impl<'a> Graph<'a> {
             }
             Spec::Range { name: asked, range } => {
                 let id = *self.by_name.get(asked)?;
-                let version = self.members.get(id.index())?.manifest().version();
                 // under another name it comes from a registry
                 let is_link = self.kind == Kind::Npm && asked == name;
-                range::satisfies(version, range).then_some((id, is_link))
+                self.fits(id, range).then_some((id, is_link))
             }
         }
     }

@@ -20,7 +20,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use edge::{Edge, EdgeKind};
+pub use edge::{Edge, EdgeKind, Misfit};
 pub use manifest::{Manifest, ManifestError};
 pub use member::{LeftOut, Member, MemberId};
 pub use range::satisfies;
@@ -46,6 +46,7 @@ pub struct Workspace {
     left_out: Vec<LeftOut>,
     notes: Vec<String>,
     edges: BTreeMap<MemberId, Vec<Edge>>,
+    misfits: BTreeMap<MemberId, Vec<Misfit>>,
     linked_by_root: BTreeSet<MemberId>,
 }
 
@@ -141,6 +142,11 @@ impl Workspace {
     /// What `member` needs of other members, in the order of their folders, one edge for each of them.
     pub fn edges(&self, member: MemberId) -> &[Edge] {
         self.edges.get(&member).map_or(&[], Vec::as_slice)
+    }
+
+    /// What `member` names of other members and gets from a registry, because their versions do not fit.
+    pub fn misfits(&self, member: MemberId) -> &[Misfit] {
+        self.misfits.get(&member).map_or(&[], Vec::as_slice)
     }
 
     /// The members that stand as links in what is installed for `member`, because it names them.

@@ -29,8 +29,9 @@ pub(crate) fn read(root: &Path) -> Result<Workspace, WorkspaceError> {
     notes.dedup();
     let graph = Graph::new(&root, kind, &members);
     let edges = graph.edges();
+    let misfits = members.iter().map(|member| (member.id(), graph.misfits_of(member.manifest()))).collect();
     let linked_by_root = if kind == Kind::Single { BTreeSet::new() } else { graph.linked_by(&manifest) };
-    Ok(Workspace { root, kind, manifest, members, left_out, notes, edges, linked_by_root })
+    Ok(Workspace { root, kind, manifest, members, left_out, notes, edges, misfits, linked_by_root })
 }
 
 fn refusal(path: &Path, error: ManifestError) -> WorkspaceError {

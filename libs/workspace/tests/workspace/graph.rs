@@ -228,3 +228,14 @@ fn members_of_lerna_get_only_folders_as_links() {
     assert!(workspace.linked_by_root().is_empty());
     assert_eq!(workspace.member_named("b").map(|member| member.folder()), Some(Path::new("packages/b")));
 }
+
+#[test]
+fn a_version_that_does_not_fit_is_told() {
+    let names = json!({"@x/a": "^1", "b": "^2.0.0", "none": "^1", "left-pad": "^9", "core": "npm:@x/a@^3"});
+    let workspace = read(&workspace(&[("p", json!({"dependencies": names, "devDependencies": {"nameless": "next"}}))]));
+    let misfits = workspace.misfits(member(&workspace, "packages/p").id());
+    let misfits: Vec<_> = misfits.iter().map(|misfit| (folder(&workspace, misfit.to), misfit.range.as_str())).collect();
+    let expected = [("packages/b", "^2.0.0"), ("packages/a", "^3"), ("packages/none", "^1")];
+    assert_eq!(misfits, expected.map(|(to, range)| (to.to_owned(), range)));
+    assert_eq!(needs(&workspace, "packages/p"), [("packages/a".to_owned(), EdgeKind::Runtime)]);
+}
