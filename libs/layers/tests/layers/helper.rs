@@ -6,6 +6,7 @@ use std::{
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
+    time::Duration,
 };
 
 use packline_layers::{
@@ -33,11 +34,24 @@ pub(crate) fn taking(request: &Request) -> Command {
 }
 
 /// What a process that takes sources answers.
-pub(crate) fn answer(mut taking: Command) -> Result<Sources, SourcesError> {
+pub(crate) fn answer(taking: Command) -> Result<Sources, SourcesError> {
+    measured(taking).0
+}
+
+/// What a process that takes sources answers, and its processor time with that of the gits it ran.
+pub(crate) fn measured(mut taking: Command) -> (Result<Sources, SourcesError>, Duration) {
     let ended = taking.output().unwrap();
     let said = String::from_utf8_lossy(&ended.stdout);
-    let answer = said.lines().find_map(|line| line.split_once(ANSWER)).unwrap_or_else(|| panic!("no answer: {said}"));
-    serde_json::from_str(answer.1).unwrap()
+    let line = said.lines().find_map(|line| line.split_once(ANSWER)).unwrap_or_else(|| panic!("no answer: {said}")).1;
+    let (milliseconds, answer) = line.split_once(' ').unwrap();
+    (serde_json::from_str(answer).unwrap(), Duration::from_millis(milliseconds.parse().unwrap()))
+}
+
+/// The processor time of this process and of children that ended.
+fn milliseconds() -> u64 {
+    let stat = procfs::process::Process::myself().unwrap().stat().unwrap();
+    let ticks = stat.utime + stat.stime + u64::try_from(stat.cutime + stat.cstime).unwrap();
+    ticks * 1000 / procfs::ticks_per_second()
 }
 
 /// A process that has begun to make a layer with a large tree in it, and goes on until it is killed.
@@ -63,7 +77,7 @@ impl Maker {
 fn runs_what_its_environment_says() {
     if let Ok(request) = env::var(TAKE) {
         let answer = take(&serde_json::from_str(&request).unwrap());
-        println!("\n{ANSWER}{}", serde_json::to_string(&answer).unwrap());
+        println!("\n{ANSWER}{} {}", milliseconds(), serde_json::to_string(&answer).unwrap());
     } else if let Ok(value) = env::var(MAKE) {
         let (store, key) = value.split_once('\n').unwrap();
         let Begin::Make(draft) = Store::open(store, WIDE).unwrap().begin(&key.parse().unwrap()).unwrap() else {

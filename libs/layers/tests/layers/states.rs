@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use packline_layers::{
@@ -217,25 +217,24 @@ fn what_changes_once_in_a_while_is_taken_as_it_was_at_one_time() {
     for number in 0..500 {
         place.put(&format!("middle/{number}"), &number.to_string());
     }
-    let stop = AtomicBool::new(false);
+    let changes = campaign::size(20, 200);
     thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut number = 0;
-            while !stop.load(Ordering::Relaxed) {
-                number += 1;
-                write(number);
+        let writer = scope.spawn(|| {
+            for number in 1..=changes {
                 thread::sleep(Duration::from_millis(100));
+                write(number);
             }
         });
-        for _ in 0..campaign::size(10, 100) {
-            if let Ok(sources) = place.try_take() {
-                let tree = tree(&sources.path);
-                let number = |name: &str| tree[name].parse::<u64>().unwrap();
-                assert!(number("a") - number("z") <= 1, "{} and {}", number("a"), number("z"));
-            }
+        while !writer.is_finished() {
+            // Where it changes faster than it can be taken, it is refused.
+            let Ok(sources) = place.try_take() else { continue };
+            let tree = tree(&sources.path);
+            let number = |name: &str| tree[name].parse::<u64>().unwrap();
+            assert!(number("a") - number("z") <= 1, "{} and {}", number("a"), number("z"));
         }
-        stop.store(true, Ordering::Relaxed);
     });
+    let tree = tree(&place.take().path);
+    assert_eq!((&tree["a"], &tree["z"]), (&changes.to_string(), &changes.to_string()));
 }
 
 #[test]
@@ -265,39 +264,29 @@ fn a_taker_that_is_killed_leaves_nothing_that_blocks() {
     }
 }
 
-/// 2,000 packages of ten files. The bound of a release build is half a second; a debug build on a busy machine gets
-/// more.
+/// 2,000 packages of ten files. What is measured is processor time, which other work on the machine does not change;
+/// only a release build is fast.
 #[test]
 fn a_large_workspace_that_did_not_change_is_taken_quickly() {
-    let place = Place::checkout();
-    let mut place = place;
+    let mut place = Place::checkout();
     place.put(".gitignore", "node_modules\ndist\n");
-    let packages = campaign::size(200, 2000);
+    let packages = campaign::size(100, 2000);
     for number in 0..packages {
         let package = format!("packages/p{number}");
         for file in 0..9 {
-            put(&place.root().join(format!("{package}/src/{file}.js")), &format!("{number} {file}"));
+            place.put(&format!("{package}/src/{file}.js"), &format!("{number} {file}"));
         }
-        put(&place.root().join(format!("{package}/package.json")), "{}");
+        place.put(&format!("{package}/package.json"), "{}");
         place.members.push(package.into());
     }
     place.commit("many");
-    let start = Instant::now();
-    place.take();
-    let first = start.elapsed();
+    let take = || helper::measured(helper::taking(&place.request()));
+    let (_, first) = take();
     place.put("packages/p1/src/1.js", "changed");
-    let start = Instant::now();
-    place.take();
-    let changed = start.elapsed();
-    let mut unchanged: Vec<Duration> = (0..5)
-        .map(|_| {
-            let start = Instant::now();
-            assert!(place.take().was_there);
-            start.elapsed()
-        })
-        .collect();
-    unchanged.sort();
+    let (_, changed) = take();
+    let (sources, unchanged) = take();
+    assert!(sources.unwrap().was_there);
     println!("{packages} packages: first {first:?}, one file changed {changed:?}, unchanged {unchanged:?}");
-    let bound = if cfg!(debug_assertions) { Duration::from_secs(10) } else { Duration::from_millis(500) };
-    assert!(unchanged[2] < bound, "{unchanged:?}");
+    let bound = if cfg!(debug_assertions) { Duration::from_secs(5) } else { Duration::from_millis(500) };
+    assert!(unchanged < bound, "{unchanged:?}");
 }
