@@ -93,7 +93,10 @@ fn overlay(view: &View) -> io::Result<File> {
         .or_else(|error| if error == Errno::EINVAL { mount(&options) } else { Err(error) })
         .map_err(|error| match error {
             Errno::EINVAL => {
-                io::Error::other(format!("no overlay can write to the file system of {}", view.upper.display()))
+                io::Error::other(format!(
+                "the kernel refuses an overlay that writes to {} (EINVAL): its file system may be one itself, as that of a container",
+                view.upper.display()
+            ))
             }
             error => said("overlay with upper", &view.upper, error.into()),
         })?;

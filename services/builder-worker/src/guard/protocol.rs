@@ -82,6 +82,7 @@ pub struct View {
     /// What it shows, never written to; the first one covers the others. At least one.
     pub lower: Vec<PathBuf>,
     /// Takes what the phase writes, and covers all of `lower`. Created where it is missing; it outlives the phase.
+    /// A file beside it, of its name with `.lock`, is its lock.
     pub upper: PathBuf,
     /// The kernel's own, on the file system of `upper`. Recreated for each phase.
     pub work: PathBuf,

@@ -62,6 +62,15 @@ pub(crate) fn alive(test: &str) -> Vec<String> {
     processes_of(&build_id(test)).iter().map(|process| process.command().join(" ")).collect()
 }
 
+/// Until each process of [`STUBBORN`] has become what it is to be.
+pub(crate) fn wait_until_all_are_alive(test: &str) {
+    let began = Instant::now();
+    while alive(test).len() < 5 {
+        assert!(began.elapsed() < GENEROUS, "alive: {:?}", alive(test));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn wait_until_none_is_alive(test: &str) {
     let began = Instant::now();
     while !alive(test).is_empty() {
@@ -95,7 +104,7 @@ impl Orphanage {
         let mut started = [0; 7];
         frames.read_exact(&mut started).unwrap();
         assert_eq!(&started, b"started");
-        assert!(alive(test).len() >= 5, "{:?}", alive(test));
+        wait_until_all_are_alive(test);
         parts
     }
 }

@@ -13,7 +13,8 @@ use packline_builder_worker::{
 };
 
 use crate::{
-    guard::{STUBBORN, alive, phase, run},
+    foreman::{Foreman, until},
+    guard::{STUBBORN, alive, phase, run, wait_until_all_are_alive},
     seat::{SEAT, Seat},
 };
 
@@ -100,7 +101,7 @@ async fn a_view_and_all_its_processes_are_gone_within_a_second_of_an_order_to_st
             let (stopper, mut stopped) = (guard.stopper(), None);
             let stubborn = in_view(&build, &view, &format!("echo written > own; {STUBBORN} wait"));
             let end = guard.run(stubborn, |_| {
-                assert!(alive(&build).len() >= 5, "{:?}", alive(&build));
+                wait_until_all_are_alive(&build);
                 stopped.get_or_insert_with(Instant::now);
                 stopper.stop();
             });
@@ -233,4 +234,15 @@ async fn the_probe_of_a_seat() {
     let Some(folder) = std::env::var_os(SEAT).map(PathBuf::from) else { return };
     let own = folder.join("own");
     println!("support: {:?}", probe(&folder.join("own-program"), &own, &own.join("cache")).await);
+}
+
+#[tokio::test]
+async fn a_worker_says_at_its_start_whether_builds_can_have_views() {
+    let foreman = Foreman::new(Duration::from_secs(60)).await;
+    let worker = foreman.worker("one", &[("NPM_REGISTRY", "http://127.0.0.1:9"), ("LOG_FORMAT", "json")]);
+    let can = Seat::all().iter().any(|seat| seat.uid == geteuid().as_raw());
+    until("what came of it", || async { worker.printed().contains("\"overlay\":").then_some(()) }).await;
+    let printed = worker.printed();
+    assert!(printed.contains(&format!("\"overlay\":{can}")) && printed.contains("\"millis\":"), "{printed}");
+    assert_eq!(printed.contains("\"reason\":"), !can, "{printed}");
 }
