@@ -9,11 +9,13 @@ mod case;
 mod graph;
 mod install;
 mod layout;
+mod made;
 mod released;
 #[cfg(test)]
 mod tests;
 
 pub use case::{Case, Member, Outcome};
+pub use made::Made;
 pub use released::Released;
 
 /// All cases; their names differ.

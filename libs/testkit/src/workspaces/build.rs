@@ -118,11 +118,47 @@ pub(super) fn cases() -> Vec<Case> {
             .later("packages/a/new.js", "new\n")
             .later("packages/a/dist/old.js", "old\n")
             .later(".env", "TOKEN=secret\n"),
+        Case::new("inner-link", "a folder of the sources is a link to another one")
+            .file("shared/src/index.js", "shared\n")
+            .link("packages/a/src", "../../shared/src")
+            .member(
+                "packages/a",
+                package("@acme/a", "1.0.0", json!({"scripts": {"build": "mkdir -p dist && cp src/index.js dist/"}})),
+                holding(&[("dist/index.js", "shared\n")]),
+            ),
+        fixture_modules("fixture-modules"),
+        fixture_modules("fixture-modules-git").git(),
+        Case::new("secrets", "the root has a credential in its settings, and an .env")
+            .beyond_npm()
+            .file(".npmrc", "//registry.example/:_authToken=secret\nsave-exact=true\n")
+            .file(".env", "TOKEN=secret\n")
+            .member(
+                "packages/a",
+                package(
+                    "@acme/a",
+                    "1.0.0",
+                    json!({"scripts": {
+                        "build": "test ! -e ../../.env && ! grep secret ../../.npmrc && mkdir -p dist && cp ../../.npmrc dist/settings",
+                    }}),
+                ),
+                holding(&[("dist/settings", "save-exact=true\n")]),
+            ),
         Case::new("stub-test", "`test` only prints and fails")
             .member(
                 "packages/a",
                 json!({"name": "@acme/a", "version": "1.0.0",
                     "scripts": {"test": "echo \"Error: no test specified\" && exit 1"}}),
+                published(&["index.js"]),
+            )
+            .file("packages/a/index.js", "module.exports = 'a';\n"),
+        Case::new("root-test", "tests are at the root alone, and fail")
+            .root(json!({"scripts": {"test": "exit 1"}}))
+            .member("packages/a", json!({"name": "@acme/a", "version": "1.0.0"}), published(&["index.js"]))
+            .file("packages/a/index.js", "module.exports = 'a';\n"),
+        Case::new("failing-lint", "`lint` fails, and its owner publishes all the same")
+            .member(
+                "packages/a",
+                json!({"name": "@acme/a", "version": "1.0.0", "scripts": {"lint": "echo 70 problems && exit 1"}}),
                 published(&["index.js"]),
             )
             .file("packages/a/index.js", "module.exports = 'a';\n"),
@@ -148,6 +184,19 @@ fn root_build(name: &'static str, script: &'static str) -> Case {
         .file("packages/a/source.js", "a\n")
         .member("packages/b", package("@acme/b", "1.0.0", json!({})), holding(&[("dist/index.js", "b\n")]))
         .file("packages/b/source.js", "b\n")
+}
+
+/// A folder of a test is named as the one of installed packages.
+fn fixture_modules(name: &'static str) -> Case {
+    Case::new(name, "a fixture of a test has a folder node_modules")
+        .member(
+            "packages/a",
+            json!({"name": "@acme/a", "version": "1.0.0", "files": ["index.js"],
+                "scripts": {"test": "test -e test/fixtures/node_modules/x/index.js"}}),
+            published(&["index.js"]),
+        )
+        .file("packages/a/index.js", "module.exports = 'a';\n")
+        .file("packages/a/test/fixtures/node_modules/x/index.js", "module.exports = 'x';\n")
 }
 
 /// The sibling's published file has a mark that a second build of it would not make.

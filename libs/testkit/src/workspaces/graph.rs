@@ -184,6 +184,23 @@ fn of_tools() -> Vec<Case> {
                 package("@acme/app", "1.0.0", json!({"scripts": {"build": "mkdir -p dist && tiny-lint > dist/found.txt"}})),
                 holding(&[("dist/found.txt", "rules\n")]),
             ),
+        Case::new("file-sibling", "the root names a member as a folder, and gives it to a tool")
+            .with([lint(), Released::new("@acme/rules", "1.0.0")])
+            .root(json!({
+                "devDependencies": {"tiny-lint": "1.0.0", "@acme/rules": "file:packages/rules"},
+                "overrides": {"tiny-lint": {"@acme/rules": "file:packages/rules"}},
+            }))
+            .member(
+                "packages/rules",
+                package("@acme/rules", "2.0.0", json!({"scripts": {"build": copies}})),
+                published(&["dist/index.js"]),
+            )
+            .file("packages/rules/source.js", "module.exports = 'rules 2';\n")
+            .member(
+                "packages/app",
+                package("@acme/app", "1.0.0", json!({"scripts": {"build": "mkdir -p dist && tiny-lint > dist/found.txt"}})),
+                holding(&[("dist/found.txt", "rules 2\n")]),
+            ),
         Case::new("builds-itself", "a package is built by a tool that needs it")
             .beyond_npm()
             .with([lint(), Released::new("@acme/rules", "1.0.0")
