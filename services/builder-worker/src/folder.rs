@@ -83,6 +83,11 @@ impl BuildFolder {
         self.base.join("fallback")
     }
 
+    /// The same of the package itself, for tools that need it to build it.
+    pub fn own_fallback(&self) -> PathBuf {
+        self.base.join("own")
+    }
+
     /// Where other builds and the worker itself have their folders.
     pub fn beside(&self) -> PathBuf {
         self.base.parent().map_or_else(|| self.base.clone(), Path::to_owned)

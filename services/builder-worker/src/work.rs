@@ -217,6 +217,10 @@ impl Site<'_> {
             // Before the phases: that of publishing starts npm once. What goes wrong is said when a script is to run.
             let _ = runner.toolchain(&worker.toolchain, &folder.beside()).await;
         }
+        if npm.as_ref().is_some_and(|npm| npm.ignore_scripts) {
+            // For the scripts of publishing, which run without npm.
+            runner.env.insert("npm_config_ignore_scripts".to_owned(), "true".to_owned());
+        }
         let (npm, manifest) = (npm.as_ref(), &manifest);
         let lint_warns = stack.is_some() && worker.recipe.workspace().lint == LintFailure::Warn;
         let root_tests = stack.as_ref().and_then(|(stack, _)| stack.root_tests());

@@ -165,7 +165,7 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("failing-test", "a test fails")
             .member(
                 "packages/a",
-                json!({"name": "@acme/a", "version": "1.0.0", "scripts": {"test": "echo expected 1 to be 2 && exit 1"}}),
+                json!({"name": "@acme/a", "version": "1.0.0", "scripts": {"test": "node -e \"throw 'expected 1 to be 2'\""}}),
                 Outcome::Fails("test", "expected 1 to be 2"),
             )
             .file("packages/a/index.js", "module.exports = 'a';\n"),

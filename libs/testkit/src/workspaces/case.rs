@@ -127,7 +127,14 @@ impl Case {
 
     /// A member in the folder `path`.
     #[must_use]
-    pub(super) fn member(mut self, path: &'static str, manifest: Value, outcome: Outcome) -> Self {
+    pub(super) fn member(mut self, path: &'static str, mut manifest: Value, outcome: Outcome) -> Self {
+        if let Outcome::Published(files) = &outcome
+            && let Some(fields) = manifest.as_object_mut()
+            && fields.get("main").and_then(Value::as_str).is_some_and(|main| !files.contains_key(main))
+        {
+            // No package is published without the entry file that it names.
+            fields.remove("main");
+        }
         self.members.push(Member { path, manifest, outcome });
         self
     }

@@ -37,7 +37,12 @@ impl<'a> Phases<'a> {
                     self.run_command(phase, &npm.run(script), env, exit_code).await?;
                 }
             }
-            Step::Publish => self.publish(phase).await?,
+            Step::Publish => {
+                if let Some((stack, _)) = &self.stack {
+                    self.runner.view = Some(stack.view_to_pack(self.folder));
+                }
+                self.publish(phase).await?;
+            }
         }
         Ok(true)
     }

@@ -4,9 +4,11 @@ use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use packline_layers::{Draft, Key};
+use packline_domain::Outcome;
+use packline_layers::{Draft, Key, Layer};
 use packline_recipe::Phase;
 use packline_workspace::{Kind, Member, Workspace};
 
@@ -22,6 +24,9 @@ use super::{
     skeleton::{Part, Skeleton},
     stack::Stack,
 };
+
+/// How many siblings that do not fit are named.
+const MISFITS: usize = 5;
 
 /// The scripts that `npm install` runs in the folder that it installs, in their order.
 pub(crate) const SCRIPTS: [&str; 5] = ["preinstall", "install", "postinstall", "prepublish", "prepare"];
@@ -66,7 +71,51 @@ pub(crate) async fn install(
 ) -> Result<bool, Failure> {
     let mut is_new = false;
     for unit in units(&stack.workspace, member) {
-        let skeleton = skeleton(stack, &unit).await?;
+        let (layer, made) = unit.install(stack, means, needs, runner).await?;
+        stack.installed.push(layer);
+        is_new |= made;
+    }
+    Ok(is_new)
+}
+
+/// What is installed for all other members, where each is installed by itself. One whose install fails is left out.
+///
+/// # Errors
+/// See [`Failure`]; not where an install fails by its own fault.
+pub(crate) async fn install_others(
+    stack: &Stack,
+    means: &Means<'_>,
+    needs: &Needs<'_>,
+    runner: &mut Runner,
+) -> Result<Vec<Layer>, Failure> {
+    let mut layers = Vec::new();
+    let workspace = Arc::clone(&stack.workspace);
+    for unit in workspace.members().iter().filter_map(|member| units(&workspace, member).into_iter().next()) {
+        if unit.folder.as_os_str().is_empty() {
+            continue;
+        }
+        match unit.install(stack, means, needs, runner).await {
+            Ok((layer, _)) => layers.push(layer),
+            Err(failure) if failure.outcome == Outcome::Failed && !failure.killed => {
+                runner.say(needs.phase, &format!("warning: {}", failure.first_line()));
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(layers)
+}
+
+impl Unit {
+    /// The layer, and whether this build made it.
+    async fn install(
+        &self,
+        stack: &Stack,
+        means: &Means<'_>,
+        needs: &Needs<'_>,
+        runner: &mut Runner,
+    ) -> Result<(Layer, bool), Failure> {
+        let unit = self;
+        let skeleton = skeleton(stack, unit).await?;
         let key = key(&skeleton, stack, means)?;
         let what = match unit.folder.as_os_str().is_empty() {
             true => "the install of the workspace".to_owned(),
@@ -80,11 +129,28 @@ pub(crate) async fn install(
             means.run(runner, argv, &cwd, view).await?;
             harvest(upper, draft.path()).await
         });
-        let found = found.await?;
-        is_new |= found.is_new;
-        stack.installed.push(found.layer);
+        let found = found.await.map_err(|failure| explained(&stack.workspace, failure))?;
+        Ok((found.layer, found.is_new))
     }
-    Ok(is_new)
+}
+
+/// A sibling that no range takes is asked of the registry, which does not know what is wrong.
+fn explained(workspace: &Workspace, failure: Failure) -> Failure {
+    let name = |member: &Member| member.link_name().unwrap_or_default();
+    let misfits = workspace.members().iter().flat_map(|member| {
+        let of_member = workspace.misfits(member.id()).iter();
+        of_member.filter_map(move |misfit| {
+            let sibling = workspace.member(misfit.to)?;
+            let version = sibling.manifest().version()?;
+            let (who, whom) = (name(member), name(sibling));
+            Some(format!("{who} wants {whom} {}, and the workspace has {version}", misfit.range))
+        })
+    });
+    let misfits: Vec<String> = misfits.take(MISFITS).collect();
+    if misfits.is_empty() || failure.outcome != Outcome::Failed || failure.killed {
+        return failure;
+    }
+    Failure { error: format!("{}; {}", misfits.join("; "), failure.error), ..failure }
 }
 
 /// One run of the manager.
@@ -112,7 +178,7 @@ fn units(workspace: &Workspace, member: &Member) -> Vec<Unit> {
 }
 
 async fn skeleton(stack: &Stack, unit: &Unit) -> Result<Skeleton, Failure> {
-    let (workspace, sources) = (std::sync::Arc::clone(&stack.workspace), stack.sources.path().to_owned());
+    let (workspace, sources) = (Arc::clone(&stack.workspace), stack.sources.path().to_owned());
     let (folder, members) = (unit.folder.clone(), unit.members.clone());
     let read = tokio::task::spawn_blocking(move || {
         let mut parts = Vec::new();

@@ -5,9 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use packline_layers::{Draft, Key};
+use packline_layers::{Draft, Key, Layer};
 use packline_recipe::{RootBuild, WorkspaceOptions};
-use packline_workspace::{Manifest, Member, Workspace};
+use packline_workspace::{Kind, Manifest, Member, Workspace};
 
 use crate::{
     npm::Npm,
@@ -15,7 +15,7 @@ use crate::{
 };
 
 use super::{
-    install::{Means, SCRIPTS},
+    install::{Means, SCRIPTS, install_others},
     making::{Found, Needs, machine},
     stack::Stack,
 };
@@ -38,7 +38,7 @@ pub(crate) async fn install_scripts(
         return Ok(false);
     }
     let scripts: Vec<String> = scripts.into_iter().map(str::to_owned).collect();
-    let found = run(stack, "scripts", &scripts, "the install scripts of the root", means, needs, runner).await?;
+    let found = run(stack, &[], "scripts", &scripts, "the install scripts of the root", means, needs, runner).await?;
     let is_new = found.is_new;
     stack.root.insert(0, found.layer);
     Ok(is_new)
@@ -57,7 +57,11 @@ pub(crate) async fn build(
     runner: &mut Runner,
 ) -> Result<bool, Failure> {
     let what = format!("the script {script} of the root");
-    let found = run(stack, "build", &[script.to_owned()], &what, means, needs, runner).await?;
+    let others = match stack.workspace.kind() {
+        Kind::Lerna => install_others(stack, means, needs, runner).await?,
+        Kind::Npm | Kind::Single => Vec::new(),
+    };
+    let found = run(stack, &others, "build", &[script.to_owned()], &what, means, needs, runner).await?;
     let is_new = found.is_new;
     if let Ok(note) = found.layer.note()
         && !note.is_empty()
@@ -71,6 +75,7 @@ pub(crate) async fn build(
 /// A layer with what scripts of the root write.
 async fn run(
     stack: &Stack,
+    also: &[Layer],
     name: &str,
     scripts: &[String],
     what: &str,
@@ -78,7 +83,7 @@ async fn run(
     needs: &Needs<'_>,
     runner: &mut Runner,
 ) -> Result<Found, Failure> {
-    let below = stack.root.iter().chain(&stack.installed).chain([&stack.sources]);
+    let below = stack.root.iter().chain(also).chain(&stack.installed).chain([&stack.sources]);
     let parts = [name].into_iter().chain(scripts.iter().map(String::as_str));
     let parts = parts.chain(below.map(|layer| layer.key().digest()));
     let key = Key::of("root", parts).map_err(|error| Failure::infrastructure(error.to_string()))?;
@@ -86,7 +91,7 @@ async fn run(
         .layer(&key, what, runner, async |runner, draft: &mut Draft| {
             let work = draft.work().join("overlay");
             for script in scripts {
-                let view = stack.root_view(draft.path(), work.clone());
+                let view = stack.root_view(also, draft.path(), work.clone());
                 let argv = means.npm.run(script);
                 match means.run(runner, argv, &stack.at, view).await {
                     Err(failure) if failure.outcome == packline_domain::Outcome::Failed && !failure.killed => {

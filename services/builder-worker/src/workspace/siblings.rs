@@ -46,8 +46,18 @@ const LIST: u64 = 256 * 1024 * 1024;
 struct Laid {
     folder: PathBuf,
     layer: Layer,
-    /// The version that stands in the workspace; otherwise an older one.
-    is_current: bool,
+    place: Place,
+}
+
+/// Where files of a member are laid.
+#[derive(Clone, Copy)]
+enum Place {
+    /// Over its sources: they are those of its version.
+    Over,
+    /// Below its sources.
+    Below,
+    /// The same, for the package that is built.
+    Own,
 }
 
 /// Lays what `member` needs of its siblings: what is published of their versions over their sources, with what their
@@ -82,7 +92,9 @@ pub(crate) async fn lay(
     let mut laid = Vec::new();
     for (id, found) in looked {
         let Some(sibling) = stack.workspace.member(id) else { continue };
-        let Some(chosen) = found.as_ref().and_then(|found| Chosen::of(sibling, found)) else { continue };
+        let is_own = id == member.id();
+        let chosen = found.as_ref().and_then(|found| Chosen::of(sibling, found, is_own));
+        let Some(chosen) = chosen else { continue };
         let layer = published(&client, &chosen, needs, runner).await?;
         if !chosen.is_current {
             let name = sibling.manifest().name().unwrap_or_default();
@@ -93,9 +105,18 @@ pub(crate) async fn lay(
         if chosen.is_current {
             let Chosen { name, version, integrity, .. } = &chosen;
             let output = outputs::find(needs.store, &Built::Published { name, version, integrity }).await?;
-            laid.extend(output.map(|layer| Laid { folder: sibling.real_folder().to_owned(), layer, is_current: true }));
+            laid.extend(output.map(|layer| Laid {
+                folder: sibling.real_folder().to_owned(),
+                layer,
+                place: Place::Over,
+            }));
         }
-        laid.push(Laid { folder: sibling.real_folder().to_owned(), layer, is_current: chosen.is_current });
+        let place = match chosen.is_current {
+            true => Place::Over,
+            false if is_own => Place::Own,
+            false => Place::Below,
+        };
+        laid.push(Laid { folder: sibling.real_folder().to_owned(), layer, place });
     }
     let mut unbuilt = BTreeSet::new();
     for id in &needed {
@@ -103,17 +124,22 @@ pub(crate) async fn lay(
             continue;
         };
         match outputs::find(needs.store, &stack.private(sibling).await?).await? {
-            Some(layer) => laid.push(Laid { folder: sibling.real_folder().to_owned(), layer, is_current: true }),
+            Some(layer) => laid.push(Laid { folder: sibling.real_folder().to_owned(), layer, place: Place::Over }),
             None if sibling.manifest().script(BUILD).is_some() => drop(unbuilt.insert(*id)),
             None => {}
         }
     }
-    let (over, below) = (folder.siblings(), folder.fallback());
+    let (over, below, own) = (folder.siblings(), folder.fallback(), folder.own_fallback());
     let done = tokio::task::spawn_blocking(move || {
-        fs::create_dir_all(&over)?;
-        fs::create_dir_all(&below)?;
+        for folder in [&over, &below, &own] {
+            fs::create_dir_all(folder)?;
+        }
         for one in &laid {
-            let to = if one.is_current { &over } else { &below };
+            let to = match one.place {
+                Place::Over => &over,
+                Place::Below => &below,
+                Place::Own => &own,
+            };
             packline_layers::link_tree(one.layer.path(), &to.join(&one.folder))?;
         }
         Ok(())
@@ -177,6 +203,7 @@ fn in_order(workspace: &Workspace, chosen: &BTreeSet<MemberId>) -> Vec<MemberId>
 async fn needed(stack: &Stack, member: &Member) -> Result<BTreeSet<MemberId>, Failure> {
     let workspace = &stack.workspace;
     let mut needed = declared(workspace, member.id());
+    let mut reaches_itself = false;
     for layer in &stack.installed {
         let file = layer.path().join("node_modules/.package-lock.json");
         let read = tokio::task::spawn_blocking(move || manifest::read_plain(&file, LIST)).await;
@@ -187,9 +214,14 @@ async fn needed(stack: &Stack, member: &Member) -> Result<BTreeSet<MemberId>, Fa
         let from = [(member.real_folder(), member.manifest().fields()), (Path::new(""), workspace.manifest().fields())];
         let reached = installed.reached(&from);
         let in_folder = |folder: &PathBuf| workspace.members().iter().find(|member| member.real_folder() == folder);
-        needed.extend(reached.iter().filter_map(in_folder).map(Member::id));
+        let reached: BTreeSet<MemberId> = reached.iter().filter_map(in_folder).map(Member::id).collect();
+        reaches_itself |= reached.contains(&member.id());
+        needed.extend(reached);
     }
-    needed.remove(&member.id());
+    // A tool may need what it is to build.
+    if !reaches_itself {
+        needed.remove(&member.id());
+    }
     Ok(needed)
 }
 
@@ -225,7 +257,7 @@ struct Chosen {
 
 impl Chosen {
     /// The version that stands in the workspace, else the one that is installed by default.
-    fn of(sibling: &Member, found: &Packument) -> Option<Self> {
+    fn of(sibling: &Member, found: &Packument, is_own: bool) -> Option<Self> {
         let (name, current) = (sibling.manifest().name()?, sibling.manifest().version()?);
         let of = |version: &str| {
             let there = found.versions.get(version)?;
@@ -233,7 +265,8 @@ impl Chosen {
             let (name, version) = (name.to_owned(), version.to_owned());
             Some(Self { name, is_current: version == current, version, integrity, tarball })
         };
-        of(current).or_else(|| of(found.tags.get("latest")?))
+        let latest = || of(found.tags.get("latest")?).filter(|latest| !latest.is_current);
+        if is_own { latest() } else { of(current).or_else(latest) }
     }
 }
 

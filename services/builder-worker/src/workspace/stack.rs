@@ -31,32 +31,40 @@ pub(crate) struct Stack {
 impl Stack {
     /// What the build's own commands see.
     pub(crate) fn view(&self, folder: &BuildFolder) -> View {
+        self.layers(folder, &[folder.fallback(), folder.own_fallback()])
+    }
+
+    /// What is seen when the package is packed: nothing of its last version.
+    pub(crate) fn view_to_pack(&self, folder: &BuildFolder) -> View {
+        self.layers(folder, &[folder.fallback()])
+    }
+
+    fn layers(&self, folder: &BuildFolder, below: &[PathBuf]) -> View {
         let siblings = self.has_siblings.then(|| folder.siblings());
-        let fallback = self.has_siblings.then(|| folder.fallback());
+        let below = below.iter().filter(|_| self.has_siblings).cloned();
         let paths = |layers: &[Layer]| layers.iter().map(|layer| layer.path().to_owned()).collect::<Vec<_>>();
         let mut lower: Vec<PathBuf> = siblings.into_iter().collect();
         lower.extend(paths(&self.root));
         lower.push(self.sources.path().to_owned());
-        lower.extend(fallback);
+        lower.extend(below);
         lower.extend(paths(&self.installed));
         View { at: self.at.clone(), lower, upper: folder.upper(), work: folder.work() }
     }
 
     /// What a script of the root sees: no build's files.
-    pub(crate) fn root_view(&self, upper: PathBuf, work: PathBuf) -> View {
-        let layers = self.root.iter().chain([&self.sources]).chain(&self.installed);
+    pub(crate) fn root_view(&self, also: &[Layer], upper: PathBuf, work: PathBuf) -> View {
+        let layers = self.root.iter().chain([&self.sources]).chain(&self.installed).chain(also);
         View { at: self.at.clone(), lower: layers.map(|layer| layer.path().to_owned()).collect(), upper, work }
     }
 
     /// The package at `path`, as its build sees it now.
     pub(crate) fn look(&self, folder: &BuildFolder, path: &PackagePath) -> Look {
-        Look::View(Merged::of(&self.view(folder)), path.below_root().to_owned())
+        Look::View(Merged::of(&self.view_to_pack(folder)), path.below_root().to_owned())
     }
 
     /// What the root has for the tests of members that have none.
     pub(crate) fn root_tests(&self) -> Option<Tests> {
-        let test = self.workspace.manifest().script("test")?;
-        test_script::is_test(test).then_some(Tests::RootNotRun)
+        test_script::of_root(self.workspace.manifest().script("test"), None)
     }
 
     /// A folder of the workspace as commands see it.
