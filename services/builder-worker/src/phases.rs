@@ -273,6 +273,8 @@ impl Phases<'_> {
             beside: self.folder.beside(),
             package: &self.folder.package,
             look: &look,
+            // npm refuses a workspace of which it does not understand one member.
+            as_member: self.stack.as_ref().is_some_and(|(stack, _)| stack.workspace.left_out().is_empty()),
             manifest: self.manifest,
             publish_config: config.publish_config,
             access: &|registry| registry::access(config, settings, registry),

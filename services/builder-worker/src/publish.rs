@@ -64,6 +64,8 @@ pub struct Publish<'a> {
     pub package: &'a Path,
     /// The same, as this process reads it.
     pub look: &'a Look,
+    /// Whether npm is to see the workspace that the package is a member of.
+    pub as_member: bool,
     /// Its `package.json` as the phases found it.
     pub manifest: &'a Manifest,
     /// What its `publishConfig` may decide.
@@ -215,7 +217,7 @@ impl Publish<'_> {
             runner.say(&self.phase.name, &link);
         }
         // In its folder npm knows that a package is a member of a workspace, whose ignore files then count.
-        let as_member = npm.in_workspace && packs.as_os_str().is_empty();
+        let as_member = self.as_member && packs.as_os_str().is_empty();
         let cwd = if as_member { self.package } else { folder.path() };
         let packs = if as_member { ".".to_owned() } else { self.package.join(packs).display().to_string() };
         let mut command = npm.command(&[

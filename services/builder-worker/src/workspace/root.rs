@@ -92,7 +92,7 @@ async fn run(
             let work = draft.work().join("overlay");
             for script in scripts {
                 let view = stack.root_view(also, draft.path(), work.clone());
-                let argv = means.npm.run(script);
+                let argv = means.npm.run_at_root(script);
                 match means.run(runner, argv, &stack.at, view).await {
                     Err(failure) if failure.outcome == packline_domain::Outcome::Failed && !failure.killed => {
                         let says = format!("warning: the script {script} of the root {}", failure.first_line());
@@ -162,9 +162,15 @@ fn before_release(root: &Manifest) -> Option<&str> {
 }
 
 impl Npm {
-    /// Runs a script of a package.
-    pub(crate) fn run(&self, script: &str) -> Vec<String> {
+    /// Runs a script of the root, in its folder.
+    fn run_at_root(&self, script: &str) -> Vec<String> {
         self.command(&["run", script])
+    }
+
+    /// Runs a script of a member, in its folder. npm need not find out that it is one: that takes longer with each
+    /// member, and one that npm does not understand would fail the scripts of all.
+    pub(crate) fn run(&self, script: &str) -> Vec<String> {
+        self.command(&["run", script, "--workspaces=false"])
     }
 }
 

@@ -54,7 +54,14 @@ impl Stack {
     /// What a script of the root sees: no build's files.
     pub(crate) fn root_view(&self, also: &[Layer], upper: PathBuf, work: PathBuf) -> View {
         let layers = self.root.iter().chain([&self.sources]).chain(&self.installed).chain(also);
-        View { at: self.at.clone(), lower: layers.map(|layer| layer.path().to_owned()).collect(), upper, work }
+        let mut lower: Vec<PathBuf> = Vec::new();
+        for layer in layers.map(|layer| layer.path().to_owned()) {
+            // No overlay has a layer twice.
+            if !lower.contains(&layer) {
+                lower.push(layer);
+            }
+        }
+        View { at: self.at.clone(), lower, upper, work }
     }
 
     /// The package at `path`, as its build sees it now.

@@ -24,7 +24,7 @@
 //! | … and there the request that publishes | `tests/worker/put.rs` | `the_request_is_made_alone_and_shows_its_token_to_nobody` |
 //! | dependencies never come from the sibling folder | `tests/worker/contract.rs` | `a_dependency_on_the_folder_of_a_sibling_is_refused_in_one_line` |
 //! | … workspaces are off in every npm command | `tests/worker/contract.rs` | `every_npm_command_has_workspaces_off` |
-//! | … no lock file of the root, no `.npmrc` of the project | `tests/worker/workspace.rs` | `the_copy_has_what_the_package_needs_and_no_more` |
+//! | … no lock file of the root, no `.npmrc` of the project | `tests/worker/isolated.rs` | `the_copy_has_what_the_package_needs_and_no_more` |
 //! | publish notes the integrity of what it packed in its permit, then publishes that | `tests/worker/npm.rs` | `the_permit_names_what_is_published_before_it_is` |
 //! | … in this order | `../../tests/tests/end_to_end/long/published.rs` | `what_was_published_before_its_worker_was_killed_ends_as_published_also_when_its_tarball_differs` |
 //! | a version that is there is success where it is ours, else a permanent failure | `tests/worker/npm.rs` | `a_version_that_is_there_is_success_only_where_it_is_ours` |
