@@ -70,6 +70,8 @@ pub(crate) struct Phases<'a> {
     pub(crate) lint_warns: bool,
     /// What the root of the workspace has for the tests of a package that has none.
     pub(crate) root_tests: Option<Tests>,
+    /// Whether the script `prepare` of the package has run.
+    pub(crate) is_prepared: bool,
     pub(crate) ended: &'a mut Ended,
 }
 
@@ -275,6 +277,7 @@ impl Phases<'_> {
             look: &look,
             // npm refuses a workspace of which it does not understand one member.
             as_member: self.stack.as_ref().is_some_and(|(stack, _)| stack.workspace.left_out().is_empty()),
+            is_prepared: self.is_prepared,
             manifest: self.manifest,
             publish_config: config.publish_config,
             access: &|registry| registry::access(config, settings, registry),

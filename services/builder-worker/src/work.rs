@@ -236,6 +236,7 @@ impl Site<'_> {
             journal,
             lint_warns,
             root_tests,
+            is_prepared: false,
             ended,
         };
         phases_of_build.run(&phases).await

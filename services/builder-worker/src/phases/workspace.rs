@@ -13,6 +13,8 @@ use crate::{
 
 use super::Phases;
 
+/// The last script of an install, and one of a publish.
+const PREPARE: &str = "prepare";
 /// The phase that builds.
 const BUILD: &str = "build";
 
@@ -35,6 +37,7 @@ impl<'a> Phases<'a> {
                 let npm = self.npm()?;
                 for script in workspace::SCRIPTS.into_iter().filter(|script| self.manifest.has_script(script)) {
                     self.run_command(phase, &npm.run(script), env, exit_code).await?;
+                    self.is_prepared |= script == PREPARE;
                 }
             }
             Step::Publish => {
