@@ -26,7 +26,7 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// A catalogue of the npm workspace in `workspace`, kept in `database`.
+    /// A catalogue of the workspace in `workspace`, kept in `database`.
     ///
     /// # Errors
     /// When the workspace is not understood.

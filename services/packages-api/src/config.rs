@@ -53,9 +53,9 @@ pub struct HttpSettings {
 pub enum Command {
     /// Speak MCP: on stdin and stdout until stdin ends, or over HTTP until asked to stop
     Serve,
-    /// Fill the database from an npm workspace
+    /// Fill the database from a workspace
     Scan {
-        /// The folder of the workspace: the one whose package.json has `workspaces`
+        /// The folder of the workspace, or of one package
         dir: PathBuf,
     },
 }

@@ -1,7 +1,7 @@
 //! A small real catalogue for those who have none: an MCP server over SQLite.
 //!
 //! `packages-api` speaks MCP on stdin and stdout; with `--http 127.0.0.1:8080` over streamable HTTP, with a
-//! page for people beside; `packages-api scan DIR` fills its database from an npm workspace. Any number of
+//! page for people beside; `packages-api scan DIR` fills its database from a workspace. Any number of
 //! processes may open the same database.
 
 mod answer;
@@ -34,7 +34,7 @@ const LIFELESS: Duration = Duration::from_secs(30);
 /// Serves or scans, as the settings say, until done or asked to stop.
 ///
 /// # Errors
-/// When the database cannot be opened, the folder is no npm workspace, or the peer does not speak MCP.
+/// When the database cannot be opened, the folder is no workspace, or the peer does not speak MCP.
 pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let store = Store::open(&config.database)
         .map_err(|error| Unusable(format!("failed to open the database {}: {error}", config.database.display())))?;

@@ -41,7 +41,7 @@ pub struct Cli {
 enum Command {
     /// Run the whole line on this machine: eight packages, two workers, a registry, a catalogue
     Demo(demo::Settings),
-    /// Run the whole line on an npm workspace of your own, until Ctrl-C
+    /// Run the whole line on a workspace of your own, until Ctrl-C
     Up(up::Settings),
     /// Measure the line on this machine: builds a second, latency, memory, restart
     Bench(bench::Settings),

@@ -22,8 +22,8 @@ pub(crate) struct Settings {
     /// Address to serve on; whoever reaches it may read and publish
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     listen: SocketAddr,
-    /// npm workspace whose versions never come from elsewhere; all others come from the registries that npm is
-    /// set to there
+    /// Workspace whose versions never come from elsewhere; all others come from the registries that npm is set to
+    /// there
     #[arg(long, value_name = "DIR")]
     workspace: PathBuf,
     /// The script of Verdaccio that node runs

@@ -1,4 +1,4 @@
-//! `packline up`: the whole line on an npm workspace of one's own, kept between starts.
+//! `packline up`: the whole line on a workspace of one's own, kept between starts.
 
 mod plant;
 mod site;
@@ -50,7 +50,7 @@ const BUILT_IN: [&str; 2] = ["none", "npm"];
 /// How the line runs on a workspace
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Settings {
-    /// The npm workspace: the folder whose package.json has `workspaces`. What is kept goes to its .packline
+    /// The workspace, or one package: the folder of its package.json. What is kept goes to its .packline
     #[arg(long, value_name = "DIR")]
     workspace: PathBuf,
     /// Builds at a time; 4 at first, and kept for later starts
@@ -89,7 +89,10 @@ pub(crate) async fn run(settings: &Settings, shutdown: &Shutdown) -> anyhow::Res
     }
     let held = Held::of(&found, published, started_at);
     if settings.once && held.versions.is_empty() {
-        bail!("{} has no packages; its `workspaces` name the folders where they would be", site.workspace.display());
+        bail!(
+            "{} has no packages; `workspaces` of its package.json, or `packages` of its lerna.json, name their folders",
+            site.workspace.display()
+        );
     }
     let plant = tokio::select! {
         plant = Plant::start(&site, settings, &site.held) => plant.map_err(crate::name_what_is_missing)?,

@@ -1,6 +1,7 @@
 //! Filling the catalogue from an npm workspace, with the real program.
 use std::{
     fs,
+    os::unix::fs::symlink,
     path::Path,
     process::{Command, Output},
 };
@@ -13,7 +14,7 @@ use packline_packages_api::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-fn workspace(workspaces: &Value, members: &[(&str, Value)]) -> TempDir {
+pub(crate) fn workspace(workspaces: &Value, members: &[(&str, Value)]) -> TempDir {
     let root = TempDir::new().unwrap();
     write(root.path(), &json!({"private": true, "workspaces": workspaces}));
     for (folder, manifest) in members {
@@ -22,20 +23,25 @@ fn workspace(workspaces: &Value, members: &[(&str, Value)]) -> TempDir {
     root
 }
 
-fn write(folder: &Path, manifest: &Value) {
+/// Writes a package.json, with a version where it says nothing of one.
+pub(crate) fn write(folder: &Path, manifest: &Value) {
     fs::create_dir_all(folder).unwrap();
+    let mut manifest = manifest.clone();
+    if let Some(fields) = manifest.as_object_mut() {
+        fields.entry("version").or_insert(json!("1.0.0"));
+    }
     fs::write(folder.join("package.json"), manifest.to_string()).unwrap();
 }
 
-fn found(workspaces: Value, members: &[(&str, Value)]) -> Found {
+pub(crate) fn found(workspaces: Value, members: &[(&str, Value)]) -> Found {
     scan(workspace(&workspaces, members).path()).unwrap()
 }
 
-fn names(found: &Found) -> Vec<&str> {
+pub(crate) fn names(found: &Found) -> Vec<&str> {
     found.packages.iter().map(|package| package.name.as_str()).collect()
 }
 
-fn dependencies<'a>(found: &'a Found, name: &str) -> Vec<&'a str> {
+pub(crate) fn dependencies<'a>(found: &'a Found, name: &str) -> Vec<&'a str> {
     let package = found.packages.iter().find(|package| package.name.as_str() == name).unwrap();
     package.dependencies.iter().map(packline_domain::PackageName::as_str).collect()
 }
@@ -46,53 +52,50 @@ fn run_scan(root: &Path, database: &Path) -> Output {
 }
 
 #[test]
-fn dependencies_of_all_four_kinds_on_members_are_dependencies() {
-    let found = found(
-        json!(["packages/*"]),
-        &[
-            (
-                "packages/app",
-                json!({
-                    "name": "@acme/app", "dependencies": {"@acme/a": "^1.0.0", "left-pad": "*"}, "peerDependencies": {"@acme/b": "*"},
-                    "optionalDependencies": {"@acme/c": "*"}, "devDependencies": {"@acme/d": "*", "typescript": "*"},
-                    "packline": {"priority": 7, "category": "apps"},
-                }),
-            ),
-            ("packages/a", json!({"name": "@acme/a"})),
-            ("packages/b", json!({"name": "@acme/b"})),
-            ("packages/c", json!({"name": "@acme/c"})),
-            ("packages/d", json!({"name": "@acme/d", "private": true})),
-        ],
-    );
-    assert_eq!(names(&found), ["@acme/a", "@acme/app", "@acme/b", "@acme/c", "@acme/d"]);
-    assert_eq!(dependencies(&found, "@acme/app"), ["@acme/a", "@acme/b", "@acme/c", "@acme/d"]);
-    let described = |name: &str| {
-        let package = found.packages.iter().find(|package| package.name.as_str() == name).unwrap();
-        (package.priority, package.category.as_str())
-    };
-    assert_eq!((described("@acme/app"), described("@acme/a")), ((7, "apps"), (0, "unknown")));
+fn of_many_members_that_are_not_built_a_few_are_named() {
+    let members: Vec<_> = (10..25).map(|number| (format!("examples/{number}"), json!({"private": true}))).collect();
+    let members: Vec<_> = members.iter().map(|(folder, manifest)| (folder.as_str(), manifest.clone())).collect();
+    let found = found(json!(["examples/*"]), &members);
+    assert_eq!(found.notes.len(), 1);
+    assert!(found.notes[0].contains("examples/10, examples/11, "), "{:?}", found.notes);
+    assert!(found.notes[0].ends_with("examples/19 and 5 more"), "{:?}", found.notes);
+}
+
+#[test]
+fn a_package_without_a_workspace_is_the_root_itself() {
+    let root = TempDir::new().unwrap();
+    write(root.path(), &json!({"name": "@acme/single", "version": "1.2.0"}));
+    write(&root.path().join("packages/not-a-member"), &json!({"name": "other"}));
+    let found = scan(root.path()).unwrap();
+    assert_eq!(names(&found), ["@acme/single"]);
+    assert_eq!(found.packages[0].path.as_ref().map(PackagePath::as_str), Some("."));
+    assert_eq!(found.packages[0].extra.get("version"), Some(&json!("1.2.0")));
     assert!(found.notes.is_empty(), "{:?}", found.notes);
 }
 
 #[test]
-fn a_development_edge_that_closes_a_cycle_is_left_out_and_a_real_cycle_stays() {
-    let found = found(
-        json!(["packages/*"]),
-        &[
-            ("packages/core", json!({"name": "core", "devDependencies": {"tester": "*", "core": "*"}})),
-            ("packages/tester", json!({"name": "tester", "dependencies": {"core": "*"}})),
-            ("packages/ping", json!({"name": "ping", "dependencies": {"pong": "*"}})),
-            (
-                "packages/pong",
-                json!({"name": "pong", "peerDependencies": {"ping": "*"}, "devDependencies": {"ping": "*"}}),
-            ),
-        ],
+fn lerna_json_names_the_members_where_npm_has_none() {
+    let root = TempDir::new().unwrap();
+    write(root.path(), &json!({"name": "root"}));
+    write(&root.path().join("packages/core"), &json!({"name": "@acme/core"}));
+    write(&root.path().join("modules/app"), &json!({"name": "@acme/app", "dependencies": {"@acme/core": "^1.0.0"}}));
+    fs::write(root.path().join("lerna.json"), r#"{"packages": ["packages/*", "modules/*"]}"#).unwrap();
+    let found = scan(root.path()).unwrap();
+    assert_eq!(names(&found), ["@acme/app", "@acme/core"]);
+    assert_eq!(dependencies(&found, "@acme/app"), ["@acme/core"]);
+}
+
+#[test]
+fn hidden_and_linked_folders_are_members_where_npm_has_them() {
+    let root = workspace(
+        &json!(["packages/*", ".github"]),
+        &[("vendor/linked", json!({"name": "linked"})), (".github", json!({"name": "workflows"}))],
     );
-    assert!(dependencies(&found, "core").is_empty());
-    assert_eq!(dependencies(&found, "tester"), ["core"]);
-    assert_eq!((dependencies(&found, "ping"), dependencies(&found, "pong")), (vec!["pong"], vec!["ping"]));
-    assert_eq!(found.notes.len(), 2, "{:?}", found.notes);
-    assert!(found.notes.iter().any(|note| note.contains("core needs tester for its development only")));
+    fs::create_dir(root.path().join("packages")).unwrap();
+    symlink("../vendor/linked", root.path().join("packages/linked")).unwrap();
+    let found = scan(root.path()).unwrap();
+    let paths: Vec<_> = found.packages.iter().map(|package| package.folder().as_str().to_owned()).collect();
+    assert_eq!(paths, ["packages/linked", ".github"]);
 }
 
 #[test]
@@ -170,10 +173,10 @@ fn a_member_that_is_not_understood_is_left_out_and_named() {
             ("packages/a", json!({"name": "a"})),
             ("packages/again", json!({"name": "a"})),
             ("packages/hostile", json!({"name": "../x"})),
-            ("packages/nameless", json!({"version": "1.0.0"})),
             ("packages/wrong", json!({"name": "wrong", "packline": {"priority": "high"}})),
             ("packages/list", json!(["a"])),
-            ("packages/site", json!({"name": "My Site", "private": true})),
+            ("packages/number", json!({"name": 5})),
+            ("packages/site", json!({"name": "My Site", "private": "true"})),
         ],
     );
     fs::create_dir(root.path().join("packages/broken")).unwrap();
@@ -183,7 +186,7 @@ fn a_member_that_is_not_understood_is_left_out_and_named() {
     assert_eq!(found.notes.len(), 7, "{:?}", found.notes);
     assert!(found.notes.iter().all(|note| note.contains("is left out: ") && !note.contains('\n')), "{:?}", found.notes);
     let missed =
-        ["again", "broken", "hostile", "list", "nameless", "wrong"].map(|folder| Path::new("packages").join(folder));
+        ["again", "broken", "list", "hostile", "number", "wrong"].map(|folder| Path::new("packages").join(folder));
     assert_eq!(found.left_out, missed, "what is private is missed by nobody");
 }
 
@@ -216,8 +219,15 @@ fn a_second_scan_changes_no_status() {
 fn a_folder_that_is_no_workspace_gets_one_line_and_exit_status_2() {
     let empty = TempDir::new().unwrap();
     let plain = TempDir::new().unwrap();
-    write(plain.path(), &json!({"name": "plain"}));
-    for (root, line) in [(&empty, "failed to read"), (&plain, "has no `workspaces`, an array of folders")] {
+    write(plain.path(), &json!({"name": "plain", "version": null}));
+    let pnpm = TempDir::new().unwrap();
+    write(pnpm.path(), &json!({"name": "plain"}));
+    fs::write(pnpm.path().join("pnpm-workspace.yaml"), "").unwrap();
+    for (root, line) in [
+        (&empty, "failed to read"),
+        (&plain, "has no `workspaces`, an array of folders"),
+        (&pnpm, "makes it a workspace of pnpm, which is not supported yet"),
+    ] {
         let output = run_scan(root.path(), &root.path().join("packages.db"));
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{stderr}");

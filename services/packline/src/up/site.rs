@@ -48,7 +48,7 @@ impl Site {
     pub(super) fn open(workspace: &Path) -> Result<Self, Unusable> {
         let shown = workspace.display();
         let workspace = fs::canonicalize(workspace).map_err(|error| {
-            Unusable(format!("--workspace {shown}: {error}; it names the folder whose package.json has `workspaces`"))
+            Unusable(format!("--workspace {shown}: {error}; it names the folder of a workspace, or of one package"))
         })?;
         let home = workspace.join(".packline");
         let unable = |error: std::io::Error| {
@@ -80,7 +80,7 @@ impl Site {
     /// published as it stands here, each with whether it is private.
     ///
     /// # Errors
-    /// When it is no npm workspace, or the database cannot be written.
+    /// When it is no workspace, or the database cannot be written.
     pub(super) fn scan(&self) -> anyhow::Result<(Found, BTreeMap<String, bool>)> {
         let found = scan::scan(&self.workspace)?;
         // Before anybody else hears of them.

@@ -33,7 +33,7 @@ impl Held {
         let packages = found.packages.iter();
         Self {
             versions: packages.map(|package| (package.name.to_string(), version(&package.extra))).collect(),
-            left_out: found.left_out.iter().map(|folder| folder.display().to_string()).collect(),
+            left_out: found.left_out.iter().map(packline_workspace::shown).collect(),
             published,
             since: now,
         }

@@ -1,6 +1,6 @@
 //! `packline up` on workspaces whose packages are in other folders than their names say.
 
-use std::fs;
+use std::{fs, os::unix::fs::symlink};
 
 use packline_packages_api::store::Store;
 use packline_testkit::process::Process;
@@ -47,6 +47,41 @@ async fn packages_are_published_from_the_folders_that_they_are_in() {
     assert_eq!(packed(&place, "server-everything", "built.txt"), "src/everything");
     assert_eq!(packed(&place, "server-memory", "built.txt"), "src/memory");
     assert!(packed(&place, "builder", "package.json").contains("@own/builder"));
+}
+
+#[tokio::test]
+async fn members_of_lerna_and_links_to_folders_are_published_and_those_without_a_version_are_named() {
+    let place = Place::new();
+    place.root(&json!({"name": "own"}));
+    fs::write(place.workspace().join("lerna.json"), r#"{"packages": ["packages/*", ".hidden"]}"#).unwrap();
+    fs::write(place.workspace().join("tsconfig.json"), "{}").unwrap();
+    place.package_in("vendor/core", "core", "1.0.0", &json!({}));
+    fs::create_dir(place.workspace().join("packages")).unwrap();
+    symlink("../vendor/core", place.workspace().join("packages/core")).unwrap();
+    place.package_in(".hidden", "hidden", "1.0.0", &json!({}));
+    let mut needs = build();
+    needs["dependencies"] = json!({"@own/core": "^1.0.0"});
+    place.package("app", "1.0.0", &needs);
+    place.package("draft", "", &json!({"private": true}));
+    let up = place.up("up", &["--once", "--workers", "1"]);
+    assert_eq!(code(&up).await, Some(0), "{}", up.printed());
+    let said = up.printed();
+    assert!(said.contains("without a name or a version, so not built: packages/draft\n"), "{said}");
+    assert!(said.contains("All 3 packages are published."), "{said}");
+    assert!(packed(&place, "core", "package.json").contains("@own/core"));
+    assert_eq!(packed(&place, "app", "built.txt"), "packages/app");
+}
+
+#[tokio::test]
+async fn a_package_without_a_workspace_is_published_from_the_root() {
+    let place = Place::new();
+    let script = "node -e \"require('fs').writeFileSync('built.txt', process.env.PACKAGE_PATH)\"";
+    let root = json!({"name": "@own/single", "version": "1.0.0", "scripts": {"build": script}, "files": ["built.txt"]});
+    place.root(&root);
+    let up = place.up("up", &["--once", "--workers", "1"]);
+    assert_eq!(code(&up).await, Some(0), "{}", up.printed());
+    assert!(up.printed().contains("The package is published."), "{}", up.printed());
+    assert_eq!(packed(&place, "single", "built.txt"), ".");
 }
 
 /// The catalogue and the queue of the last release hold no paths, and its builds failed for good.

@@ -33,8 +33,12 @@ impl Place {
 
     /// Writes the manifest of the root.
     pub(crate) fn workspaces(&self, workspaces: &[&str]) {
-        let root = json!({"name": "own", "private": true, "workspaces": workspaces});
-        fs::write(self.workspace().join("package.json"), root.to_string()).unwrap();
+        self.root(&json!({"name": "own", "private": true, "workspaces": workspaces}));
+    }
+
+    /// The same with all its fields.
+    pub(crate) fn root(&self, manifest: &Value) {
+        fs::write(self.workspace().join("package.json"), manifest.to_string()).unwrap();
     }
 
     /// A workspace on which `packline up` of 766d1c3 has worked.

@@ -21,14 +21,14 @@ pub(super) fn look() -> Finding {
     }
     match scan::scan(&root) {
         Err(error) => {
-            let mend =
-                "a workspace of npm has a package.json with `workspaces`; with a recipe of your own none is needed";
+            let mend = "a workspace has `workspaces` in its package.json, a lerna.json, or is one package with a name and a version; \
+                 with a recipe of your own none is needed";
             Finding::bad(ABOUT, error.to_string(), mend)
         }
         Ok(found) if found.packages.is_empty() => Finding::bad(
             ABOUT,
             format!("no package in {}", root.display()),
-            "`workspaces` of its package.json names the folders of packages",
+            "`workspaces` of its package.json, or `packages` of its lerna.json, name the folders of packages",
         ),
         Ok(found) => {
             let text = format!("{} in {}", counted(found.packages.len(), "package"), root.display());

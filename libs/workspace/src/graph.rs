@@ -1,0 +1,101 @@
+//! Which members need which, and get them from the workspace.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    path::Path,
+};
+
+use crate::{Edge, EdgeKind, Kind, Manifest, Member, MemberId, Misfit, range, spec::Spec};
+
+/// In the order in which npm reads them; of several values for one key it installs the last.
+const READ: [EdgeKind; 5] =
+    [EdgeKind::Peer, EdgeKind::OptionalPeer, EdgeKind::Runtime, EdgeKind::Optional, EdgeKind::Development];
+
+/// What an install of a manifest asks for.
+fn installed(manifest: &Manifest) -> BTreeMap<&str, &str> {
+    READ.into_iter().flat_map(|kind| manifest.dependencies(kind)).collect()
+}
+
+/// What names of dependencies and folders lead to.
+pub(crate) struct Graph<'a> {
+    /// Absolute, with all links followed.
+    root: &'a Path,
+    kind: Kind,
+    members: &'a [Member],
+    by_name: HashMap<String, MemberId>,
+    by_folder: HashMap<&'a Path, MemberId>,
+}
+
+impl<'a> Graph<'a> {
+    pub(crate) fn new(root: &'a Path, kind: Kind, members: &'a [Member]) -> Self {
+        let named = members.iter().filter_map(|member| Some((member.link_name()?, member.id())));
+        let in_folder = members.iter().map(|member| (member.real_folder(), member.id()));
+        Self { root, kind, members, by_name: named.collect(), by_folder: in_folder.collect() }
+    }
+
+    /// The edges of all members.
+    pub(crate) fn edges(&self) -> BTreeMap<MemberId, Vec<Edge>> {
+        let edges = |member: &Member| {
+            let edges = self.edges_of(member.manifest(), member.real_folder());
+            (member.id(), edges.into_iter().filter(|edge| edge.to != member.id()).collect())
+        };
+        self.members.iter().map(edges).collect()
+    }
+
+    /// What a manifest asks for of members and gets from a registry, because their versions do not fit.
+    pub(crate) fn misfits_of(&self, manifest: &Manifest) -> Vec<Misfit> {
+        let misfit = |(name, value)| match Spec::parse(name, value) {
+            Spec::Range { name, range } => {
+                let to = *self.by_name.get(name)?;
+                (!self.fits(to, range)).then(|| Misfit { to, range: range.to_owned() })
+            }
+            Spec::Member | Spec::Folder(_) | Spec::Elsewhere => None,
+        };
+        installed(manifest).into_iter().filter_map(misfit).collect()
+    }
+
+    fn fits(&self, member: MemberId, range: &str) -> bool {
+        self.members.get(member.index()).is_some_and(|member| range::satisfies(member.manifest().version(), range))
+    }
+
+    /// What a manifest in `folder` needs of the members.
+    pub(crate) fn edges_of(&self, manifest: &Manifest, folder: &Path) -> Vec<Edge> {
+        let installed = installed(manifest);
+        let mut edges: BTreeMap<MemberId, Edge> = BTreeMap::new();
+        for (kind, name, value) in
+            READ.into_iter().flat_map(|kind| manifest.dependencies(kind).map(move |(name, value)| (kind, name, value)))
+        {
+            let Some(installed) = installed.get(name) else { continue };
+            let Some((to, is_link)) = self.target(name, installed, folder) else { continue };
+            // what it is published with may name something else than what its own build gets
+            let kind = if self.target(name, value, folder).is_some() { kind } else { EdgeKind::Development };
+            let edge = edges.entry(to).or_insert(Edge { to, kind, is_link });
+            edge.kind = edge.kind.min(kind);
+            edge.is_link |= is_link;
+        }
+        edges.into_values().collect()
+    }
+
+    /// The member that a dependency gets, and whether as a link.
+    fn target(&self, name: &str, value: &str, folder: &Path) -> Option<(MemberId, bool)> {
+        match Spec::parse(name, value) {
+            Spec::Elsewhere => None,
+            Spec::Member => self.by_name.get(name).map(|id| (*id, true)),
+            Spec::Folder(path) => {
+                let folder = self.root.join(folder).join(path).canonicalize().ok()?;
+                self.by_folder.get(folder.strip_prefix(self.root).ok()?).map(|id| (*id, true))
+            }
+            Spec::Range { name: asked, range } => {
+                let id = *self.by_name.get(asked)?;
+                // under another name it comes from a registry
+                let is_link = self.kind == Kind::Npm && asked == name;
+                self.fits(id, range).then_some((id, is_link))
+            }
+        }
+    }
+
+    /// The members that the root gets as links.
+    pub(crate) fn linked_by(&self, manifest: &Manifest) -> BTreeSet<MemberId> {
+        self.edges_of(manifest, Path::new("")).into_iter().filter(Edge::is_link).map(|edge| edge.to).collect()
+    }
+}

@@ -1,0 +1,99 @@
+//! Folders that are no workspace, each with the one line that says so.
+
+use std::fs;
+
+use packline_workspace::Workspace;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::write;
+
+fn refusal(root: &TempDir) -> String {
+    let error = Workspace::read(root.path()).unwrap_err().to_string();
+    assert_eq!(error.lines().count(), 1, "{error}");
+    error.replace(&root.path().canonicalize().unwrap().display().to_string(), "DIR")
+}
+
+#[test]
+fn a_folder_without_a_workspace_gets_one_line() {
+    let array = "has `workspaces` that are not an array of folders like \"packages/*\"";
+    for (manifest, line) in [
+        (
+            json!({"name": "plain"}).to_string(),
+            "DIR/package.json has no `workspaces`, an array of folders like \"packages/*\", and is no package by itself: \
+             it has no version"
+                .to_owned(),
+        ),
+        (
+            json!({"workspaces": null}).to_string(),
+            "DIR/package.json has no `workspaces`, an array of folders like \"packages/*\", and is no package by itself: \
+             it has no name and no version"
+                .to_owned(),
+        ),
+        (json!({"workspaces": "packages/*"}).to_string(), format!("DIR/package.json {array}")),
+        (json!({"workspaces": {"nohoist": []}}).to_string(), format!("DIR/package.json {array}")),
+        (json!({"workspaces": ["a", 1]}).to_string(), format!("DIR/package.json {array}")),
+        (
+            json!({"workspaces": ["packages/[a"]}).to_string(),
+            "DIR/package.json has the pattern \"packages/[a\", which is not understood: unclosed character class; \
+             missing ']'"
+                .to_owned(),
+        ),
+        (
+            json!({"workspaces": ["!packages/@(a|b)"]}).to_string(),
+            "DIR/package.json has the pattern \"!packages/@(a|b)\", which is not understood: a group in parentheses; \
+             write `{a,b}`, or a pattern that begins with `!`"
+                .to_owned(),
+        ),
+        (
+            json!({"workspaces": ["{a,b}".repeat(20)]}).to_string(),
+            format!(
+                "DIR/package.json has the pattern \"{}\", which is not understood: its braces stand for too many patterns",
+                "{a,b}".repeat(20)
+            ),
+        ),
+        ("[]".to_owned(), "DIR/package.json is an array, not an object".to_owned()),
+        (
+            "{\n  \"name\": \"a\"\n  \"b\"".to_owned(),
+            "DIR/package.json is not JSON: expected `,` or `}`, found '\"' at line 3, column 3".to_owned(),
+        ),
+    ] {
+        let root = TempDir::new().unwrap();
+        fs::write(root.path().join("package.json"), &manifest).unwrap();
+        assert_eq!(refusal(&root), line, "{manifest}");
+    }
+    let empty = TempDir::new().unwrap();
+    assert!(refusal(&empty).starts_with("failed to read DIR/package.json: "));
+}
+
+#[test]
+fn a_workspace_of_pnpm_is_named_and_not_taken_for_a_single_package() {
+    let root = TempDir::new().unwrap();
+    fs::write(root.path().join("pnpm-workspace.yaml"), "packages: ['packages/*']\n").unwrap();
+    fs::write(root.path().join("lerna.json"), "{\"npmClient\": \"pnpm\"}").unwrap();
+    write(root.path(), &json!({"name": "single", "version": "1.0.0"}));
+    assert_eq!(
+        refusal(&root),
+        "DIR/pnpm-workspace.yaml makes it a workspace of pnpm, which is not supported yet; npm workspaces, lerna.json \
+         and single packages are"
+    );
+    write(root.path(), &json!({"name": "root", "workspaces": ["packages/*"]}));
+    assert!(Workspace::read(root.path()).is_ok(), "`workspaces` decides first");
+}
+
+#[test]
+fn a_broken_lerna_json_is_named() {
+    let root = TempDir::new().unwrap();
+    write(root.path(), &json!({"name": "single", "version": "1.0.0"}));
+    for (settings, line) in [
+        (
+            "{",
+            "DIR/lerna.json is not JSON: expected a key in double quotes, found the end of the document at line 1, column 2",
+        ),
+        ("[]", "DIR/lerna.json is an array, not an object"),
+        ("{\"packages\": \"a\"}", "DIR/lerna.json has `packages` that are not an array of folders like \"packages/*\""),
+    ] {
+        fs::write(root.path().join("lerna.json"), settings).unwrap();
+        assert_eq!(refusal(&root), line);
+    }
+}
