@@ -8,7 +8,7 @@ use std::{
 
 use packline_domain::PackagePath;
 use packline_layers::{Bounds, Store};
-use packline_workspace::{MemberId, Workspace};
+use packline_workspace::{MemberId, Workspace, WorkspaceError};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
@@ -30,7 +30,7 @@ pub(crate) struct Ground {
     at: PathBuf,
     root: PathBuf,
     /// The workspace of the sources that were read last: to read it again takes longer with each member.
-    last: Mutex<Option<(String, Arc<Workspace>)>>,
+    last: Mutex<Option<(String, Result<Arc<Workspace>, String>)>>,
 }
 
 impl Ground {
@@ -45,12 +45,14 @@ impl Ground {
         Ok(Self { store, at, root: root.canonicalize()?, last: Mutex::default() })
     }
 
-    /// Whether there is a workspace now: one whose root says where its members are. Blocks.
-    pub(crate) fn is_workspace(&self) -> bool {
+    /// Whether the package at `path` may be a member now: it is below a root that says where its members are, or it is
+    /// the root and has no members. Blocks.
+    pub(crate) fn is_workspace(&self, path: &PackagePath) -> bool {
         let manifest = manifest::read_plain(&self.root.join("package.json"), MANIFEST).ok();
         let manifest = manifest.and_then(|text| packline_json::parse(&text).ok());
         let names_members = |manifest: &Value| manifest.get("workspaces").is_some_and(|value| !value.is_null());
-        manifest.as_ref().is_some_and(names_members) || self.root.join("lerna.json").is_file()
+        let has_members = manifest.as_ref().is_some_and(names_members) || self.root.join("lerna.json").is_file();
+        if path.is_root() { manifest.is_some() && !has_members } else { has_members }
     }
 
     /// The folder of all layers.
@@ -63,7 +65,8 @@ impl Ground {
         &self.at
     }
 
-    /// Takes the sources. `None` where the package at `path` is not a member: it is built in isolated mode.
+    /// Takes the sources. `None` where the package at `path` is not a member, and where the sources are no workspace:
+    /// it is built in isolated mode.
     ///
     /// # Errors
     /// See [`Failure`].
@@ -75,7 +78,13 @@ impl Ground {
         runner: &mut Runner,
     ) -> Result<Option<(Stack, MemberId)>, Failure> {
         let (sources, layer) = sources::take(&self.store, &self.root, folder, vec![scratch.to_owned()], runner).await?;
-        let workspace = self.workspace(&sources.digest, layer.path()).await?;
+        let workspace = match self.workspace(&sources.digest, layer.path()).await? {
+            Ok(workspace) => workspace,
+            Err(why) => {
+                runner.say("", &format!("built in isolated mode: {why}"));
+                return Ok(None);
+            }
+        };
         let below = path.below_root();
         let is_it = |member: &&packline_workspace::Member| member.folder() == below || member.real_folder() == below;
         let Some(member) = workspace.members().iter().find(is_it).map(packline_workspace::Member::id) else {
@@ -96,16 +105,29 @@ impl Ground {
         Ok(Some((stack, member)))
     }
 
-    async fn workspace(&self, digest: &str, sources: &Path) -> Result<Arc<Workspace>, Failure> {
+    /// The workspace of these sources, or why they are none.
+    async fn workspace(&self, digest: &str, sources: &Path) -> Result<Result<Arc<Workspace>, String>, Failure> {
         let mut last = self.last.lock().await;
         if let Some((_, workspace)) = last.as_ref().filter(|(known, _)| known == digest) {
-            return Ok(Arc::clone(workspace));
+            return Ok(workspace.clone());
         }
         let place = sources.to_owned();
         let read = tokio::task::spawn_blocking(move || Workspace::read(&place)).await;
         let read = read.map_err(|error| machine(&std::io::Error::other(error)))?;
-        let workspace = Arc::new(read.map_err(|error| Failure::permanent(error.to_string()))?);
-        *last = Some((digest.to_owned(), Arc::clone(&workspace)));
+        let workspace = match read {
+            Ok(workspace) => Ok(Arc::new(workspace)),
+            Err(error @ WorkspaceError::NoWorkspace { .. }) => Err(self.told(sources, &error)),
+            Err(error @ WorkspaceError::Read { .. }) => return Err(Failure::infrastructure(error.to_string())),
+        };
+        *last = Some((digest.to_owned(), workspace.clone()));
         Ok(workspace)
+    }
+
+    /// Why there is no workspace, with the paths of the workspace that people know; said once for a state of it.
+    fn told(&self, sources: &Path, error: &WorkspaceError) -> String {
+        let (layer, root) = (sources.display().to_string(), self.root.display().to_string());
+        let why = error.to_string().replace(&layer, &root);
+        tracing::warn!("packages are built in isolated mode: {why}");
+        why
     }
 }
