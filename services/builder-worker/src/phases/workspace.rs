@@ -69,7 +69,7 @@ impl<'a> Phases<'a> {
     /// Adds to the stack what the workspace's manager installs, and what siblings have published.
     async fn install(&mut self, phase: &Phase, env: &BTreeMap<String, String>) -> Result<bool, Failure> {
         let ignores_scripts = self.npm()?.ignore_scripts;
-        let (worker, settings, folder) = (self.worker, self.settings, self.folder);
+        let folder = self.folder;
         self.on_stack(phase, env, async |stack, member, means, needs, runner| {
             let workspace = Arc::clone(&stack.workspace);
             let Some(member) = workspace.member(member) else { return Ok(false) };
@@ -77,8 +77,7 @@ impl<'a> Phases<'a> {
             if !ignores_scripts {
                 is_new |= workspace::root::install_scripts(stack, means, needs, runner).await?;
             }
-            let access = registry::access(&worker.config, settings, &means.npm.registry)?;
-            let unbuilt = workspace::lay(stack, member, folder, &access, needs, runner).await?;
+            let unbuilt = workspace::lay(stack, member, folder, means.access, needs, runner).await?;
             is_new |= !unbuilt.is_empty();
             for id in unbuilt {
                 let Some(sibling) = workspace.member(id) else { continue };
@@ -118,11 +117,13 @@ impl<'a> Phases<'a> {
             &mut Runner,
         ) -> Result<bool, Failure>,
     ) -> Result<bool, Failure> {
-        let Self { worker, build, runner, folder, npm: Some(npm), stack: Some((stack, member)), .. } = self else {
+        let Self { worker, settings, build, runner, folder, npm: Some(npm), stack: Some((stack, member)), .. } = self
+        else {
             return Err(Failure::infrastructure("this machine has no npm"));
         };
         let toolchain = runner.toolchain(&worker.toolchain, &folder.beside()).await?;
-        let means = Means { npm, toolchain, phase, env };
+        let access = registry::access(&worker.config, settings, &npm.registry)?;
+        let means = Means { npm, access: &access, toolchain, phase, env };
         let (name, store) = (build.order.package_name.as_str(), stack.store.clone());
         let needs = Needs { store: &store, package: name, attempt: build.order.attempt, phase: &phase.name };
         let is_new = work(stack, *member, &means, &needs, runner).await?;

@@ -1,6 +1,7 @@
 //! The scripts of the workspace's root: those of an install, and the one that builds members which have none.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -83,9 +84,10 @@ async fn run(
     needs: &Needs<'_>,
     runner: &mut Runner,
 ) -> Result<Found, Failure> {
-    let below = stack.root.iter().chain(also).chain(&stack.installed).chain([&stack.sources]);
-    let parts = [name].into_iter().chain(scripts.iter().map(String::as_str));
-    let parts = parts.chain(below.map(|layer| layer.key().digest()));
+    // The same for each member: what is installed for others is the same set for all, each in its own order.
+    let installed: BTreeSet<&str> = also.iter().chain(&stack.installed).map(|layer| layer.key().digest()).collect();
+    let below = stack.root.iter().chain([&stack.sources]).map(|layer| layer.key().digest()).chain(installed);
+    let parts = [name].into_iter().chain(scripts.iter().map(String::as_str)).chain(below);
     let key = Key::of("root", parts).map_err(|error| Failure::infrastructure(error.to_string()))?;
     needs
         .layer(&key, what, runner, async |runner, draft: &mut Draft| {
