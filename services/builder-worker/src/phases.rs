@@ -92,9 +92,9 @@ impl Phases<'_> {
             if is_ended(self.build) {
                 return Err((None, Failure::killed()));
             }
-            let root_build = self.root_build(phase);
+            let of_root = self.root_step(phase);
             let skipped = self.skips(phase);
-            if let Some(why) = skipped.as_ref().filter(|_| root_build.is_none()) {
+            if let Some(why) = skipped.as_ref().filter(|_| of_root.is_none()) {
                 self.runner.say(&phase.name, &format!("skipped: {why}"));
                 self.report(phase::skipped(&phase.name, why));
                 continue;
@@ -103,14 +103,14 @@ impl Phases<'_> {
             self.worker.changed.notify_one();
             self.journal.began(&phase.name);
             let started = Instant::now();
-            let root_built = match &root_build {
-                Some(script) => self.build_by_root(phase, script).await,
+            let done_by_root = match &of_root {
+                Some(step) => self.step_of_root(phase, step).await,
                 None => Ok(false),
             };
             let mut exit_code = None;
-            let made = match (root_built, &skipped) {
+            let made = match (done_by_root, &skipped) {
                 (Ok(_), None) => self.run_and_fix(phase, &mut exit_code).await,
-                (root_built, _) => root_built,
+                (done_by_root, _) => done_by_root,
             };
             if let Ok(false) = made {
                 self.runner.say(&phase.name, "skipped: the cache of this machine has what it would make");

@@ -100,6 +100,7 @@ impl Ground {
             taken: Arc::new(sources),
             installed: Vec::new(),
             root: Vec::new(),
+            is_built_by_root: false,
             has_siblings: false,
         };
         Ok(Some((stack, member)))

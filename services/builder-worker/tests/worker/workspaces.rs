@@ -87,7 +87,7 @@ workspaces! {
     fn other_versions_of_siblings() { "alias", "older-sibling", "file-sibling", "unfit-sibling", "hidden-edge" }
     fn what_an_install_does() { "locked", "overrides", "ignored-scripts", "dependency-script", "own-script" }
     fn what_scripts_of_an_install_do() { "root-prepare", "root-script-fails", "example-script-fails" }
-    fn where_members_are() { "folder-name", "nested", "object", "hidden-member", "inner-link", "single", "lerna" }
+    fn where_members_are() { "folder-name", "nested", "object", "hidden-member", "inner-link", "single", "lerna", "lerna-sibling" }
 }
 
 #[test]
