@@ -331,7 +331,7 @@ async fn bodies_are_taken_as_people_type_them_and_what_is_wrong_is_told_what_wou
         refused.push((line.command(command, body).await.unwrap(), command, body, right));
     }
     let not_text = Message::new("control.cancel", vec![0xff, 0xfe]);
-    refused.push((line.broker.publish(not_text).await.unwrap(), "cancel", "", "the body is not UTF-8"));
+    refused.push((line.broker.publish(not_text).await.unwrap(), "cancel", "", "is not a package name"));
     let last = refused.last().unwrap().0;
     line.until("leader", |leader| leader.is_some_and(|leader| leader["positions"]["CONTROL"]["sequence"] == last))
         .await

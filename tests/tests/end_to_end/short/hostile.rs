@@ -153,7 +153,7 @@ async fn announced_as_a_name_or_a_dependency_each_is_a_dead_letter_and_nothing_e
         "[".repeat(100_000).into(),
         format!("{}1{}", r#"{"name":"#.repeat(20_000), "}".repeat(20_000)).into(),
         b"\xff\xfe{\"name\": \"a\"}".to_vec(),
-        b"\xef\xbb\xbf{\"name\": \"a\"}".to_vec(),
+        b"\xef\xbb\xbf{\"name\": \"../x\"}".to_vec(),
         br#"{"name": "\ud800"}"#.to_vec(),
         br#"{"name": "a"} {"name": "b"}"#.to_vec(),
         br#"{"name": NaN}"#.to_vec(),
