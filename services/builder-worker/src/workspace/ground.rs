@@ -23,6 +23,9 @@ use super::{making::machine, sources, stack::Stack};
 /// The most bytes of a `package.json` that is looked into.
 const MANIFEST: u64 = 1024 * 1024;
 
+/// A workspace, or why there is none.
+type Understood = Result<Arc<Workspace>, String>;
+
 /// What workspace mode needs of this machine.
 pub(crate) struct Ground {
     store: Store,
@@ -30,7 +33,7 @@ pub(crate) struct Ground {
     at: PathBuf,
     root: PathBuf,
     /// The workspace of the sources that were read last: to read it again takes longer with each member.
-    last: Mutex<Option<(String, Result<Arc<Workspace>, String>)>>,
+    last: Mutex<Option<(String, Understood)>>,
 }
 
 impl Ground {
@@ -107,7 +110,7 @@ impl Ground {
     }
 
     /// The workspace of these sources, or why they are none.
-    async fn workspace(&self, digest: &str, sources: &Path) -> Result<Result<Arc<Workspace>, String>, Failure> {
+    async fn workspace(&self, digest: &str, sources: &Path) -> Result<Understood, Failure> {
         let mut last = self.last.lock().await;
         if let Some((_, workspace)) = last.as_ref().filter(|(known, _)| known == digest) {
             return Ok(workspace.clone());

@@ -44,7 +44,9 @@ async fn packages_are_built_tested_and_published_with_their_dependencies_from_th
     );
     let root = json!({"name": "root", "private": true, "workspaces": ["packages/*"]}).to_string();
     fs::write(foreman.workspace().join("package.json"), root).unwrap();
-    let _worker = foreman.worker("one", &[("NPM_REGISTRY", &registry.url()), ("NPM_TOKEN", TOKEN), ("SECRET", "x")]);
+    let (recipe, url) = (foreman.recipe("[workspace]\nmode = \"isolated\"\n"), registry.url());
+    let settings = [("RECIPE", recipe.as_str()), ("NPM_REGISTRY", &url), ("NPM_TOKEN", TOKEN), ("SECRET", "x")];
+    let _worker = foreman.worker("one", &settings);
 
     let core = foreman.build("@acme/core").await;
     assert_eq!(core.outcome, Outcome::Published, "{core:?}");

@@ -28,6 +28,8 @@ async fn npm_in_a_recipe_uses_the_registry_in_force_and_has_the_token_in_publish
     std::fs::write(foreman.workspace().join("package.json"), root).unwrap();
     let recipe = foreman.recipe(
         r#"
+[workspace]
+mode = "isolated"
 [[phase]]
 name = "install"
 run = ["npm", "install"]

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use packline_domain::BuildResult;
+use packline_domain::{
+    BuildResult,
+    Outcome::{Failed, Published},
+    phase::{CACHED, Tests},
+};
 use packline_testkit::{
     stand_in::StandIn,
     workspaces::{self, Case, Made, Member, Outcome},
@@ -19,11 +23,18 @@ struct Bench {
 
 impl Bench {
     async fn start(case: &Case) -> Self {
+        Self::by_recipe(case, None).await
+    }
+
+    /// Where builds follow this recipe.
+    async fn by_recipe(case: &Case, recipe: Option<&str>) -> Self {
         let (foreman, registry) = (Foreman::new(Duration::from_secs(60)).await, StandIn::start().await);
         case.write(&foreman.workspace()).unwrap();
         case.release(&registry.url()).await.unwrap();
         let url = registry.url();
-        let worker = foreman.worker("worker", &[("NPM_REGISTRY", &url), ("NPM_TOKEN", "t")]);
+        let recipe = recipe.map_or_else(|| "npm".to_owned(), |text| foreman.recipe(text));
+        let settings = [("NPM_REGISTRY", url.as_str()), ("NPM_TOKEN", "t"), ("RECIPE", &recipe)];
+        let worker = foreman.worker("worker", &settings);
         Self { foreman, registry, _worker: worker }
     }
 
@@ -88,6 +99,26 @@ workspaces! {
     fn what_an_install_does() { "locked", "overrides", "ignored-scripts", "dependency-script", "own-script" }
     fn what_scripts_of_an_install_do() { "root-prepare", "root-script-fails", "example-script-fails" }
     fn where_members_are() { "folder-name", "nested", "object", "hidden-member", "inner-link", "single", "lerna", "lerna-sibling" }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tests_of_the_root_go_before_what_is_published_where_a_recipe_says_so() {
+    let case = workspaces::case("root-test");
+    let [member] = case.members.as_slice() else { panic!("one member") };
+    let mut bench = Bench::by_recipe(&case, Some("[workspace]\nroot_test = \"gate\"\n")).await;
+    let failed = bench.build(member).await;
+    assert_eq!((failed.outcome, failed.retry, failed.tests), (Failed, false, Some(Tests::RootFailed)), "{failed:?}");
+    let error = failed.error.unwrap_or_default();
+    assert!(error.starts_with("test: the tests of the root failed: ended with status 1"), "{error}");
+    assert!(bench.registry.tarball(member.name(), member.version()).is_none());
+    let manifest = bench.foreman.workspace().join("package.json");
+    let root = std::fs::read_to_string(&manifest).unwrap().replace("exit 1", "exit 0");
+    std::fs::write(&manifest, root).unwrap();
+    let passed = bench.build(member).await;
+    assert_eq!((passed.outcome, passed.tests), (Published, Some(Tests::RootPassed)), "{passed:?}");
+    let again = bench.build(member).await;
+    let reason = again.phases.iter().find(|phase| phase.name == "test").and_then(|phase| phase.reason.as_deref());
+    assert_eq!((again.outcome, reason, again.tests), (Published, Some(CACHED), Some(Tests::RootPassed)));
 }
 
 #[test]
