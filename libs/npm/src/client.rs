@@ -109,7 +109,8 @@ impl Client {
             if !body.trim_ascii_start().starts_with(b"{") {
                 return Err(self.odd("its answer is not a package document".into()));
             }
-            let packument = serde_json::from_slice(&body);
+            let document = packline_json::parse(&body).map_err(|error| error.to_string());
+            let packument = document.and_then(|read| serde_json::from_value(read).map_err(|error| error.to_string()));
             packument.map(Some).map_err(|error| self.odd(format!("its answer is not a package document: {error}")))
         })
         .await

@@ -93,7 +93,7 @@ impl Manifest {
     pub fn json_of_folder(look: &Look) -> Result<Value, String> {
         let bytes =
             Self::in_folder(look, Path::new("")).map_err(|error| format!("package.json cannot be read: {error}"))?;
-        serde_json::from_slice(without_mark(&bytes)).map_err(|error| format!("package.json is not understood: {error}"))
+        packline_json::parse(&bytes).map_err(|error| format!("package.json is not understood: {error}"))
     }
 
     fn in_folder(look: &Look, folder: &Path) -> io::Result<Vec<u8>> {
@@ -111,7 +111,9 @@ impl Manifest {
     }
 
     fn understood(bytes: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(without_mark(bytes)).map_err(|error| format!("package.json is not understood: {error}"))
+        let read = packline_json::parse(bytes).map_err(|error| error.to_string());
+        let read = read.and_then(|value| serde_json::from_value(value).map_err(|error| error.to_string()));
+        read.map_err(|error| format!("package.json is not understood: {error}"))
     }
 
     fn check_name(&self, name: &PackageName) -> Result<(), String> {
@@ -175,13 +177,8 @@ fn unreadable(error: io::Error) -> String {
     format!("the packed tarball cannot be read: {error}")
 }
 
-/// npm takes files that begin with a byte order mark.
-fn without_mark(bytes: &[u8]) -> &[u8] {
-    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
-}
-
 fn json_of(bytes: &[u8]) -> Value {
-    serde_json::from_slice(without_mark(bytes)).unwrap_or_default()
+    packline_json::parse(bytes).unwrap_or_default()
 }
 
 /// The `package.json` of a tarball, and its files. Anybody who reads it must find the same one, so what npm does

@@ -24,12 +24,21 @@ async fn a_package_is_asked_for_past_every_cache() {
 }
 
 #[tokio::test]
+async fn a_text_that_is_cut_within_a_character_hides_no_version() {
+    let body = r#"{"description": "cut \ud83d", "versions": {"1.0.0": {"deprecated": "cut \ud83d", "dist": {"shasum": "ff"}}}}"#;
+    let registry = Stand::new(move |_| answer(200, &[], body));
+    let found = registry.client().look("x", SOON).await.unwrap().unwrap();
+    assert_eq!(found.versions["1.0.0"].deprecated.as_deref(), Some("cut \u{FFFD}"));
+    assert_eq!(found.versions["1.0.0"].shasum.as_deref(), Some("ff"));
+}
+
+#[tokio::test]
 async fn what_is_no_document_is_said() {
     for (body, expected) in [
         ("<html>", "its answer is not a package document"),
         ("", "its answer is not a package document"),
         ("[1]", "its answer is not a package document"),
-        (r#"{"versions": {"#, "its answer is not a package document: EOF"),
+        (r#"{"versions": {"#, "its answer is not a package document: expected a key"),
     ] {
         let registry = Stand::new(move |_| answer(200, &[], body));
         let refusal = registry.client().look("x", SOON).await.unwrap_err();

@@ -50,6 +50,19 @@ async fn packages_are_published_from_the_folders_that_they_are_in() {
 }
 
 #[tokio::test]
+async fn a_package_whose_manifest_has_half_a_character_and_a_key_twice_is_published() {
+    let place = Place::new();
+    place.package("cut", "1.0.0", &json!({}));
+    place.package("whole", "1.0.0", &json!({}));
+    let manifest = r#"{"name": "x", "name": "@own/cut", "version": "1.0.0", "description": "cut \ud83d"}"#;
+    fs::write(place.workspace().join("packages/cut/package.json"), format!("\u{FEFF}{manifest}")).unwrap();
+    let up = place.up("up", &["--once", "--workers", "1"]);
+    assert_eq!(code(&up).await, Some(0), "{}", up.printed());
+    assert!(up.printed().contains("All 2 packages are published."), "{}", up.printed());
+    assert!(packed(&place, "cut", "package.json").contains("@own/cut"));
+}
+
+#[tokio::test]
 async fn members_of_lerna_and_links_to_folders_are_published_and_those_without_a_version_are_named() {
     let place = Place::new();
     place.root(&json!({"name": "own"}));

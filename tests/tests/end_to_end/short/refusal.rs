@@ -2,7 +2,7 @@
 
 use packline_broker::{Message, StreamName};
 use packline_testkit::witness::processes_of;
-use packline_tests::{Fixture, Gate, PATIENCE, Scene};
+use packline_tests::{Bare, Fixture, Gate, PATIENCE, Scene};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,6 +73,39 @@ async fn what_cannot_be_understood_is_a_dead_letter_and_the_rest_is_built() {
     let (orchestrator, poller) = (&scene.plant.orchestrators[0], &scene.plant.pollers[0]);
     assert!(orchestrator.is_running() && poller.is_running());
     assert!(!orchestrator.printed().contains("panicked"), "{}", orchestrator.printed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_quite_json_is_read_as_npm_reads_it_and_only_what_is_not_understood_is_a_dead_letter() {
+    let mut line = Bare::start(&[]).await.unwrap();
+    line.add_worker(2).unwrap();
+    let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let batch = format!(
+        r#"[{{"name": "@f/a"}}, {{"name": "@f/b", "description": "cut \ud83d", "score": NaN}}, {{"name": "cut \ud83d"}},
+            {{"name": "@f/x", "name": "@f/c", "deep": {}}}, {{"name": "@f/deep", "deep": {}}}]"#,
+        nested(63),
+        nested(10_000)
+    );
+    line.announce(batch).await.unwrap();
+    for name in ["@f/a", "@f/b", "@f/c"] {
+        line.until_state(name, "published").await.unwrap();
+    }
+    let read = line.until("queue.f/b", |queue| queue.is_some()).await.unwrap().unwrap();
+    assert_eq!((&read["package"]["description"], &read["package"]["score"]), (&json!("cut \u{FFFD}"), &json!(null)));
+    let letters = line.stored(StreamName::Dead).await.unwrap();
+    let reasons: Vec<_> = letters.iter().map(|letter| letter.header("Reason").unwrap()).collect();
+    assert_eq!(letters.len(), 2, "{reasons:?}");
+    assert!(reasons[0].contains("is not a package name") && reasons[1].contains("at most 64 arrays"), "{reasons:?}");
+    // A command too, and another leader reads all that was stored.
+    line.command("pause", r#"{"by": "cut \ud83d", "reason": NaN}"#).await.unwrap();
+    let paused = line.until("control", |control| control.is_some_and(|control| control["mode"] == "paused"));
+    assert_eq!(paused.await.unwrap().unwrap()["by"], "cut \u{FFFD}");
+    line.orchestrator.kill().await;
+    line.orchestrator = line.line().orchestrator("orchestrator-2", &[]).unwrap();
+    line.command("resume", "").await.unwrap();
+    line.until("control", |control| control.is_some_and(|control| control["mode"] == "running")).await.unwrap();
+    line.announce(r#"{"name": "@f/d"}"#).await.unwrap();
+    line.until_state("@f/d", "published").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
