@@ -2,13 +2,8 @@
 
 use std::{
     fs,
-    io::Write,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
-    sync::{
-        Arc, Barrier,
-        atomic::{AtomicBool, Ordering},
-    },
     thread,
     time::Duration,
 };
@@ -58,7 +53,8 @@ fn each_change_is_another_state() {
         assert!(!digests.contains(&digest), "{what}");
         digests.push(digest);
     };
-    place.put("a", "2");
+    // Of another size: git looks at sizes and whole seconds.
+    place.put("a", "22");
     next("content");
     place.git(&["commit", "-q", "-a", "-m", "third"]);
     next("commit");
@@ -174,27 +170,20 @@ fn several_processes_take_one_state_once() {
     assert_eq!(names(&taken[0].path).len(), 201);
 }
 
+/// Each git that is run changes a file first.
 #[test]
 fn a_file_that_changes_all_the_time_is_named() {
     let place = Place::checkout();
     place.put("steady", "");
-    let path = place.root().join("log");
-    fs::write(&path, "").unwrap();
-    let (stop, started) = (Arc::new(AtomicBool::new(false)), Arc::new(Barrier::new(2)));
-    let writer = {
-        let (stop, started) = (Arc::clone(&stop), Arc::clone(&started));
-        thread::spawn(move || {
-            let mut file = fs::File::options().append(true).open(path).unwrap();
-            started.wait();
-            while !stop.load(Ordering::Relaxed) {
-                file.write_all(b"x").unwrap();
-            }
-        })
-    };
-    started.wait();
-    let taken = place.try_take();
-    stop.store(true, Ordering::Relaxed);
-    writer.join().unwrap();
+    place.put("log", "");
+    let path = std::env::var("PATH").unwrap();
+    let programs = place.path().join("programs");
+    let log = place.root().join("log");
+    put(&programs.join("git"), &format!("#!/bin/sh\necho x >> '{}'\nPATH='{path}' exec git \"$@\"\n", log.display()));
+    fs::set_permissions(programs.join("git"), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut taking = helper::taking(&place.request());
+    taking.env("PATH", format!("{}:{path}", programs.display()));
+    let taken = helper::answer(taking);
     assert_eq!(taken, Err(SourcesError::Changing("log".into())));
     assert_eq!(taken.unwrap_err().to_string(), "log changes while it is read, 6 times in a row");
     assert!(fs::read_dir(place.store().join(".store/drafts")).unwrap().next().is_none());

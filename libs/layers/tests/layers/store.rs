@@ -218,7 +218,6 @@ fn a_full_disk_is_an_error_and_leaves_no_layer() {
     assert!(store.find(&key("b")).unwrap().is_none());
     assert!(drafts(small.0).is_empty());
     assert!(store.find(&key("a")).unwrap().is_some());
-    made(&store, "b", 1000);
 }
 
 /// One megabyte, unmounted when dropped.
