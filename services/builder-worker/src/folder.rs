@@ -2,11 +2,11 @@
 
 use std::{
     fs, io,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
 use packline_domain::{BuildId, PackagePath};
+use packline_layers::remove_tree;
 
 /// The folders of one build. [`BuildFolder::remove`] them when it is over.
 #[derive(Clone, Debug)]
@@ -98,28 +98,5 @@ impl BuildFolder {
         if let Err(error) = remove_tree(&self.base) {
             tracing::warn!("failed to remove {}: {error}", self.base.display());
         }
-    }
-}
-
-/// Removes a folder, also where folders in it were closed to their owner. Links are removed, never followed.
-///
-/// # Errors
-/// When something in it cannot be removed.
-pub fn remove_tree(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(_) => {
-            let mut closed = vec![folder.to_owned()];
-            while let Some(folder) = closed.pop() {
-                let _ = fs::set_permissions(&folder, fs::Permissions::from_mode(0o700));
-                for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-                    if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                        closed.push(entry.path());
-                    }
-                }
-            }
-            fs::remove_dir_all(folder)
-        }
-        Ok(()) => Ok(()),
     }
 }

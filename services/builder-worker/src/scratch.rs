@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::folder::remove_tree;
+use packline_layers::remove_tree;
 
 const PREFIX: &str = "packline-worker-";
 const LOCK: &str = "lock";

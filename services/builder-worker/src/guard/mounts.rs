@@ -27,7 +27,7 @@ use super::{
     plan::{Plan, Refusal},
     protocol::View,
 };
-use crate::folder::remove_tree;
+use packline_layers::remove_tree;
 
 /// The kernel takes one page of options, with a zero at its end.
 const OPTIONS_LIMIT: usize = 4095;

@@ -82,6 +82,6 @@ async fn overlay(program: &Path, scratch: &Path, layers: &Path) -> Result<(), St
         end => Err(format!("the attempt ended as {end:?}")),
     };
     // The kernel leaves a folder that nobody may open.
-    let _ = crate::folder::remove_tree(own.path());
+    let _ = packline_layers::remove_tree(own.path());
     told
 }

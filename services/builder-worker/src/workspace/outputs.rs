@@ -7,6 +7,7 @@ use std::{
     fs, io,
     os::unix::{ffi::OsStrExt, fs::FileTypeExt},
     path::Path,
+    sync::Arc,
 };
 
 use packline_layers::{
@@ -45,7 +46,7 @@ impl Stack {
     /// # Errors
     /// When the list of sources cannot be read.
     pub(crate) async fn private(&self, member: &Member) -> Result<Built<'static>, Failure> {
-        let (taken, folder) = (self.taken.clone(), member.real_folder().to_owned());
+        let (taken, folder) = (Arc::clone(&self.taken), member.real_folder().to_owned());
         let installed: Vec<String> = self.installed.iter().map(|layer| layer.key().digest().to_owned()).collect();
         let read = tokio::task::spawn_blocking(move || Ok(digest_of(&taken.files()?, &folder, &installed))).await;
         let sources = read.map_err(io::Error::other).flatten().map_err(|error| machine(&error))?;

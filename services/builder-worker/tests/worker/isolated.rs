@@ -9,10 +9,11 @@ use std::{
 };
 
 use packline_builder_worker::{
-    folder::{BuildFolder, remove_tree},
+    folder::BuildFolder,
     isolated::{self, WorkspaceError},
 };
 use packline_domain::{BuildId, PackagePath};
+use packline_layers::remove_tree;
 use tempfile::TempDir;
 
 pub(crate) struct Place {
