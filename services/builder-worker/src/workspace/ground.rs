@@ -8,7 +8,7 @@ use std::{
 
 use packline_domain::PackagePath;
 use packline_layers::{Bounds, Store};
-use packline_workspace::{MemberId, Workspace};
+use packline_workspace::{Member, MemberId, Workspace};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
@@ -18,7 +18,12 @@ use crate::{
     phase::{Failure, Runner},
 };
 
-use super::{making::machine, sources, stack::Stack};
+use super::{
+    making::machine,
+    sources::{self, Known},
+    stack::Stack,
+    state::State,
+};
 
 /// The most bytes of a `package.json` that is looked into.
 const MANIFEST: u64 = 1024 * 1024;
@@ -29,8 +34,8 @@ pub(crate) struct Ground {
     /// Where views are mounted.
     at: PathBuf,
     root: PathBuf,
-    /// The workspace of the sources that were read last: to read it again takes longer with each member.
-    last: Mutex<Option<(String, Arc<Workspace>)>>,
+    /// That of the last build.
+    last: Mutex<Option<Arc<State>>>,
 }
 
 impl Ground {
@@ -74,11 +79,14 @@ impl Ground {
         scratch: &Path,
         runner: &mut Runner,
     ) -> Result<Option<(Stack, MemberId)>, Failure> {
-        let (sources, layer) = sources::take(&self.store, &self.root, folder, vec![scratch.to_owned()], runner).await?;
-        let workspace = self.workspace(&sources.digest, layer.path()).await?;
+        let known = self.last.lock().await.as_deref().map(Known::of);
+        let leave_out = vec![scratch.to_owned()];
+        let (sources, layer) = sources::take(&self.store, &self.root, folder, leave_out, known, runner).await?;
+        let state = self.state(&sources.digest, layer.path()).await?;
+        let workspace = Arc::clone(&state.workspace);
         let below = path.below_root();
-        let is_it = |member: &&packline_workspace::Member| member.folder() == below || member.real_folder() == below;
-        let Some(member) = workspace.members().iter().find(is_it).map(packline_workspace::Member::id) else {
+        let is_it = |member: &&Member| member.folder() == below || member.real_folder() == below;
+        let Some(member) = workspace.members().iter().find(is_it).map(Member::id) else {
             return Ok(None);
         };
         folder.commit.clone_from(&sources.commit);
@@ -87,6 +95,7 @@ impl Ground {
             store: self.store.clone(),
             at: self.at.clone(),
             workspace,
+            state,
             sources: layer,
             taken: Arc::new(sources),
             installed: Vec::new(),
@@ -96,16 +105,17 @@ impl Ground {
         Ok(Some((stack, member)))
     }
 
-    async fn workspace(&self, digest: &str, sources: &Path) -> Result<Arc<Workspace>, Failure> {
+    async fn state(&self, digest: &str, sources: &Path) -> Result<Arc<State>, Failure> {
         let mut last = self.last.lock().await;
-        if let Some((_, workspace)) = last.as_ref().filter(|(known, _)| known == digest) {
-            return Ok(Arc::clone(workspace));
+        if let Some(state) = last.as_ref().filter(|state| state.digest == digest) {
+            return Ok(Arc::clone(state));
         }
         let place = sources.to_owned();
         let read = tokio::task::spawn_blocking(move || Workspace::read(&place)).await;
         let read = read.map_err(|error| machine(&std::io::Error::other(error)))?;
-        let workspace = Arc::new(read.map_err(|error| Failure::permanent(error.to_string()))?);
-        *last = Some((digest.to_owned(), Arc::clone(&workspace)));
-        Ok(workspace)
+        let workspace = read.map_err(|error| Failure::permanent(error.to_string()))?;
+        let state = Arc::new(State::new(digest.to_owned(), workspace));
+        *last = Some(Arc::clone(&state));
+        Ok(state)
     }
 }
