@@ -47,6 +47,7 @@ impl Bare {
         let server = NatsServer::start(NatsOptions::durable(tools::nats_server().await?)).await?;
         let home = inner.to_string_lossy().into_owned();
         let line = Line::new(&binaries, &inner, &server.url()).with("HOME", &home).with("TMPDIR", &home);
+        let line = line.with("CACHE", &inner.join("cache").to_string_lossy());
         let line = [LEASE].iter().chain(settings).fold(line, |line, (name, value)| line.with(name, value));
         let orchestrator = line.orchestrator("orchestrator", &[])?;
         let console = Console::open(&server.url(), &inner).await?;

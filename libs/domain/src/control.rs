@@ -158,8 +158,9 @@ impl Command {
 
 /// A body as a person types it: JSON, or plain text, or nothing.
 fn typed(body: &[u8]) -> Result<Value, String> {
-    let text = std::str::from_utf8(body).map_err(|_| "the body is not UTF-8".to_owned())?.trim();
-    match serde_json::from_str::<Value>(text) {
+    let text = String::from_utf8_lossy(body);
+    let text = text.trim();
+    match packline_json::parse(text.as_bytes()) {
         _ if text.is_empty() => Ok(Value::Object(Map::new())),
         Ok(value) => Ok(value),
         Err(error) if text.starts_with(['{', '[', '"']) => Err(format!("the body is not JSON: {error}")),

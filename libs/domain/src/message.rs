@@ -65,14 +65,14 @@ pub struct Announcement {
 }
 
 impl Announcement {
-    /// Reads one package, an array of packages, or a poll's object. What is not understood is returned
-    /// in `refused`: the item alone where there is one, else the whole.
+    /// Reads one package, an array of packages, or a poll's object, as npm reads JSON. What is not understood is
+    /// returned in `refused`: the item alone where there is one, else the whole.
     pub fn parse(payload: &[u8]) -> Self {
         let refuse = |reason: String| Self { refused: vec![Refused::whole(payload, reason)], ..Self::default() };
         if payload.len() > MAX_PAYLOAD {
             return refuse(too_large(payload.len()));
         }
-        let value = match serde_json::from_slice::<Value>(payload) {
+        let value = match packline_json::parse(payload) {
             Ok(value) => value,
             Err(error) => return refuse(format!("not JSON: {error}")),
         };

@@ -19,6 +19,10 @@ const MAX_DEPENDENCIES: usize = 1000;
 /// Priorities beyond this are typing errors, and sums of them would not fit.
 const MAX_PRIORITY: i64 = 1_000_000_000;
 
+/// The most arrays and objects that a package may have within each other, itself included: it is written and read again
+/// within others.
+const MAX_DEPTH: usize = 64;
+
 /// The longest category, in bytes: it is a word that chooses a recipe.
 pub const MAX_CATEGORY: usize = 200;
 
@@ -273,6 +277,9 @@ impl Package {
         let Value::Object(fields) = value else {
             return Err(format!("a package is an object with a `name`, not {}", kind(value)));
         };
+        if !is_shallow(value, MAX_DEPTH) {
+            return Err(format!("a package has at most {MAX_DEPTH} arrays and objects within each other"));
+        }
         let mut fields = fields.clone();
         fields.remove("schema");
         let name = match fields.remove("name") {
@@ -332,6 +339,16 @@ impl Package {
         self.dependencies != newer.dependencies
             || self.folder() != newer.folder()
             || without_status(self) != without_status(newer)
+    }
+}
+
+/// Whether a value has at most so many levels.
+fn is_shallow(value: &Value, levels: usize) -> bool {
+    let Some(left) = levels.checked_sub(1) else { return !matches!(value, Value::Array(_) | Value::Object(_)) };
+    match value {
+        Value::Array(items) => items.iter().all(|item| is_shallow(item, left)),
+        Value::Object(fields) => fields.values().all(|field| is_shallow(field, left)),
+        _ => true,
     }
 }
 

@@ -10,13 +10,15 @@
 //! | a key that stands twice in an object | the last value |
 //! | `NaN`, `Infinity`, `-Infinity` | null |
 //! | a number that no 64-bit float can hold | null |
+//! | an array or object within [`MAX_DEPTH`] others | null |
 
 mod parser;
 
 use serde_json::Value;
 
-/// Levels of arrays and objects that a document may have.
-pub const MAX_DEPTH: usize = 128;
+/// Levels of arrays and objects that are read. What was read can be written, wrapped a few times, and read again by
+/// serde_json, which refuses more than 127.
+pub const MAX_DEPTH: usize = 100;
 
 /// Why a document is not JSON, in one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,7 +35,7 @@ pub struct JsonError {
 /// Reads one document.
 ///
 /// # Errors
-/// When it is not JSON, or has more than [`MAX_DEPTH`] levels.
+/// When it is not JSON. Of what is read as null for its depth only strings and brackets are looked at.
 pub fn parse(document: &[u8]) -> Result<Value, JsonError> {
     let document = document.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(document);
     parser::parse(&String::from_utf8_lossy(document))

@@ -70,7 +70,7 @@ impl<'a> Parser<'a> {
 
     fn nested(&mut self, read: fn(&mut Self) -> Result<Value, JsonError>) -> Result<Value, JsonError> {
         if self.depth == MAX_DEPTH {
-            return Err(self.error(format!("more than {MAX_DEPTH} arrays and objects within each other")));
+            return self.skip().map(|()| Value::Null);
         }
         self.depth += 1;
         self.at += 1;
@@ -78,6 +78,30 @@ impl<'a> Parser<'a> {
         let value = read(self)?;
         self.depth -= 1;
         Ok(value)
+    }
+
+    /// Skips an array or object without a call for each level.
+    fn skip(&mut self) -> Result<(), JsonError> {
+        let mut ends = Vec::new();
+        loop {
+            match self.next() {
+                Some('"') => {
+                    self.string()?;
+                    continue;
+                }
+                Some('{') => ends.push('}'),
+                Some('[') => ends.push(']'),
+                Some(found @ ('}' | ']')) if ends.last() == Some(&found) => {
+                    ends.pop();
+                }
+                Some(found) if !matches!(found, '}' | ']') => self.at += found.len_utf8() - 1,
+                _ => return Err(self.expected(&ends.last().map(|end| format!("`{end}`")).unwrap_or_default())),
+            }
+            self.at += 1;
+            if ends.is_empty() {
+                return Ok(());
+            }
+        }
     }
 
     fn object(&mut self) -> Result<Value, JsonError> {

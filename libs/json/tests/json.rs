@@ -1,6 +1,6 @@
 //! What is read, and what is said of what is not.
 
-use packline_json::{JsonError, MAX_DEPTH, parse};
+use packline_json::{MAX_DEPTH, parse};
 use proptest::prelude::*;
 use serde_json::{Map, Number, Value, json};
 
@@ -81,12 +81,26 @@ fn all_else_is_refused_with_its_place() {
 }
 
 #[test]
-fn depth_is_limited() {
+fn what_is_too_deep_is_null_and_all_around_it_is_read() {
     let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-    read(nested(MAX_DEPTH));
-    let JsonError { line, column, .. } = parse(nested(MAX_DEPTH + 1).as_bytes()).unwrap_err();
-    assert_eq!((line, column), (1, MAX_DEPTH + 1));
-    parse("[{\"a\":".repeat(1_000_000).as_bytes()).unwrap_err();
+    assert_eq!(read(nested(MAX_DEPTH)).to_string(), nested(MAX_DEPTH));
+    let cut = nested(MAX_DEPTH).replacen("[]", "[null]", 1);
+    for depth in [MAX_DEPTH + 1, 100_000] {
+        assert_eq!(read(nested(depth)).to_string(), cut);
+    }
+    let around = |inner: &str| {
+        let (open, end) = ("[".repeat(MAX_DEPTH - 1), "]".repeat(MAX_DEPTH - 1));
+        parse(format!("{{\"a\": {open}{inner}{end}, \"b\": 1}}").as_bytes())
+    };
+    let inner = r#"{"]}": "\ud83d \"é", "x": [{}, [1, "]"], NaN]}"#;
+    assert_eq!(around(inner).unwrap(), around("null").unwrap());
+    for (wrong, said) in
+        [("[{]", "expected `}`, found ']'"), ("{", "expected `}`, found ']'"), ("[\"a]", "a string without an end")]
+    {
+        assert_eq!(around(wrong).unwrap_err().problem, said, "{wrong}");
+    }
+    let error = parse("[{\"a\":".repeat(1_000_000).as_bytes()).unwrap_err();
+    assert_eq!(error.problem, "expected `}`, found the end of the document");
 }
 
 fn value() -> impl Strategy<Value = Value> {

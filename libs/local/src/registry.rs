@@ -133,7 +133,8 @@ impl Registry {
     /// # Errors
     /// As [`Self::start`].
     pub async fn open(options: &RegistryOptions) -> anyhow::Result<Self> {
-        let folder = &options.folder;
+        // Verdaccio runs in it.
+        let folder = &std::path::absolute(&options.folder).context("failed to find the folder of the registry")?;
         let script = match &options.script {
             Some(script) => script.clone(),
             None => tools::verdaccio().await?.script,

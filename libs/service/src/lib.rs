@@ -2,6 +2,7 @@
 
 mod address;
 mod health;
+pub mod lines;
 pub mod metric;
 mod shutdown;
 mod telemetry;

@@ -35,7 +35,7 @@ pub struct Config {
     /// `none`: every build succeeds at once (for measuring)
     #[arg(long, env = "RECIPE", default_value = "npm")]
     pub recipe: RecipeSetting,
-    /// Folder for the private copies that builds work in [default: a temporary folder]
+    /// Folder for what builds write and for their private copies [default: a temporary folder]
     #[arg(long, env = "SCRATCH")]
     pub scratch: Option<PathBuf>,
     /// Folder for what the builds of this machine share: sources, installed packages, outputs [default: packline/layers

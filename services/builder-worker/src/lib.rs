@@ -1,6 +1,6 @@
 //! Takes build orders and runs their phases, each build below a guard of its own.
 //!
-//! An order is taken by one compare-and-set on its permit, built in a private copy of the workspace, and
+//! An order is taken by one compare-and-set on its permit, built in a view or a private copy of the workspace, and
 //! answered on `builds.result`; from before the first to after the last it stands in the worker's table.
 //! Whatever happens to the worker, the [`guard`] sees to it that none of the build's processes outlives
 //! the time in which the leader could give the package to somebody else.

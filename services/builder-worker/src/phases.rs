@@ -70,6 +70,8 @@ pub(crate) struct Phases<'a> {
     pub(crate) lint_warns: bool,
     /// What the root of the workspace has for the tests of a package that has none.
     pub(crate) root_tests: Option<Tests>,
+    /// Whether the script `prepare` of the package has run.
+    pub(crate) is_prepared: bool,
     pub(crate) ended: &'a mut Ended,
 }
 
@@ -90,9 +92,9 @@ impl Phases<'_> {
             if is_ended(self.build) {
                 return Err((None, Failure::killed()));
             }
-            let root_build = self.root_build(phase);
+            let of_root = self.root_step(phase);
             let skipped = self.skips(phase);
-            if let Some(why) = skipped.as_ref().filter(|_| root_build.is_none()) {
+            if let Some(why) = skipped.as_ref().filter(|_| of_root.is_none()) {
                 self.runner.say(&phase.name, &format!("skipped: {why}"));
                 self.report(phase::skipped(&phase.name, why));
                 continue;
@@ -101,14 +103,14 @@ impl Phases<'_> {
             self.worker.changed.notify_one();
             self.journal.began(&phase.name);
             let started = Instant::now();
-            let root_built = match &root_build {
-                Some(script) => self.build_by_root(phase, script).await,
+            let done_by_root = match &of_root {
+                Some(step) => self.step_of_root(phase, step).await,
                 None => Ok(false),
             };
             let mut exit_code = None;
-            let made = match (root_built, &skipped) {
+            let made = match (done_by_root, &skipped) {
                 (Ok(_), None) => self.run_and_fix(phase, &mut exit_code).await,
-                (root_built, _) => root_built,
+                (done_by_root, _) => done_by_root,
             };
             if let Ok(false) = made {
                 self.runner.say(&phase.name, "skipped: the cache of this machine has what it would make");
@@ -275,6 +277,7 @@ impl Phases<'_> {
             look: &look,
             // npm refuses a workspace of which it does not understand one member.
             as_member: self.stack.as_ref().is_some_and(|(stack, _)| stack.workspace.left_out().is_empty()),
+            is_prepared: self.is_prepared,
             manifest: self.manifest,
             publish_config: config.publish_config,
             access: &|registry| registry::access(config, settings, registry),

@@ -66,6 +66,8 @@ pub struct Publish<'a> {
     pub look: &'a Look,
     /// Whether npm is to see the workspace that the package is a member of.
     pub as_member: bool,
+    /// Whether its script `prepare` ran in a phase of its own: each script runs once in a build.
+    pub is_prepared: bool,
     /// Its `package.json` as the phases found it.
     pub manifest: &'a Manifest,
     /// What its `publishConfig` may decide.
@@ -116,7 +118,9 @@ impl Publish<'_> {
         self.script(runner, Event::PrepublishOnly, &self.read()?, started).await?;
         let to_pack = self.read()?;
         self.script(runner, Event::Prepack, &to_pack, started).await?;
-        self.script(runner, Event::Prepare, &self.read()?, started).await?;
+        if !self.is_prepared {
+            self.script(runner, Event::Prepare, &self.read()?, started).await?;
+        }
         let mut packed = self.pack(runner, started).await?;
         let integrity = &packed.tarball.integrity;
         self.script(runner, Event::Postpack { integrity }, &to_pack, started).await?;

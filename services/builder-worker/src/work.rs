@@ -236,6 +236,7 @@ impl Site<'_> {
             journal,
             lint_warns,
             root_tests,
+            is_prepared: false,
             ended,
         };
         phases_of_build.run(&phases).await
@@ -262,8 +263,8 @@ impl Site<'_> {
     /// What workspace mode needs, where builds are in workspace mode.
     async fn ground(&self) -> Option<Arc<Ground>> {
         let ground = self.worker.ground.clone()?;
-        let looked = Arc::clone(&ground);
-        let is_workspace = tokio::task::spawn_blocking(move || looked.is_workspace()).await.unwrap_or(false);
+        let (looked, path) = (Arc::clone(&ground), self.build.order.package_path.clone());
+        let is_workspace = tokio::task::spawn_blocking(move || looked.is_workspace(&path)).await.unwrap_or(false);
         is_workspace.then_some(ground)
     }
 

@@ -3,7 +3,15 @@
 use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use axum::{Router, middleware, routing::get};
+use axum::{
+    Router,
+    body::to_bytes,
+    extract::Request,
+    http::{Method, StatusCode, header::CONTENT_LENGTH},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
 use packline_service::{Shutdown, listen};
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::never::NeverSessionManager,
@@ -57,6 +65,20 @@ pub(crate) async fn serve(
     }
 }
 
+/// Hands on a message as strict JSON, where npm would read it: see [`packline_json::parse`].
+async fn as_npm_reads_it(request: Request, next: Next) -> Response {
+    if request.method() != Method::POST {
+        return next.run(request).await;
+    }
+    let (mut head, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, MAX_BODY).await else {
+        return (StatusCode::PAYLOAD_TOO_LARGE, format!("a message has at most {MAX_BODY} bytes")).into_response();
+    };
+    let body = packline_json::parse(&body).map_or(body, |message| message.to_string().into());
+    head.headers.insert(CONTENT_LENGTH, body.len().into());
+    next.run(Request::from_parts(head, body.into())).await
+}
+
 /// Without sessions: each request stands for itself, so that a restart is nothing to clients.
 fn router(store: Arc<Store>, door: Door) -> Router {
     let config = StreamableHttpServerConfig::default()
@@ -70,9 +92,10 @@ fn router(store: Arc<Store>, door: Door) -> Router {
     let catalogue = Catalogue::new(Arc::clone(&store));
     let mcp =
         StreamableHttpService::new(move || Ok(catalogue.clone()), Arc::new(NeverSessionManager::default()), config);
+    let mcp = Router::new().route_service(MCP, mcp).layer(middleware::from_fn(as_npm_reads_it));
     Router::new()
         .route(PAGE, get(page::show))
         .with_state(store)
-        .route_service(MCP, mcp)
+        .merge(mcp)
         .layer(middleware::from_fn_with_state(door, Door::guard))
 }

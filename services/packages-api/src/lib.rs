@@ -19,7 +19,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use metrics::gauge;
-use packline_service::{Health, Shutdown, Unusable, metric};
+use packline_service::{Health, Shutdown, Unusable, lines::as_npm_reads_them, metric};
 use rmcp::ServiceExt;
 
 use crate::{
@@ -67,8 +67,9 @@ fn tell(health: &Health, store: &Arc<Store>) {
 
 async fn serve(store: Arc<Store>, shutdown: Shutdown) -> anyhow::Result<()> {
     let catalogue = Catalogue::new(store);
+    let (input, output) = rmcp::transport::stdio();
     let session = tokio::select! {
-        session = catalogue.serve(rmcp::transport::stdio()) => session.context("failed to begin the MCP session")?,
+        session = catalogue.serve((as_npm_reads_them(input), output)) => session.context("failed to begin the MCP session")?,
         () = shutdown.requested() => return Ok(()),
     };
     let stop = session.cancellation_token();

@@ -72,6 +72,8 @@ async fn start() -> anyhow::Result<(Plant, Instant)> {
     let started = Instant::now();
     say("Starting nats-server, an npm registry and a catalogue.")?;
     let mut plant = Plant::start(&binaries, Path::new(WORKSPACE), &[]).await?;
+    let found = packline_packages_api::scan::scan(plant.workspace()).context("failed to read the demo")?;
+    found.notes.iter().try_for_each(|note| say(note))?;
     plant.add_orchestrator()?;
     for _ in 0..2 {
         plant.add_worker(2)?;

@@ -117,7 +117,7 @@ pub fn packages_of(answer: &CallToolResult) -> Result<Vec<Value>, String> {
     let Some(text) = block.or(wrapped) else {
         return Err("its answer has neither structured content with `packages` nor text".into());
     };
-    let value: Value = serde_json::from_str(text).map_err(|error| format!("its answer is not JSON: {error}"))?;
+    let value = packline_json::parse(text.as_bytes()).map_err(|error| format!("its answer is not JSON: {error}"))?;
     packages(&value).ok_or_else(|| "its answer has no array `packages`".to_owned())
 }
 

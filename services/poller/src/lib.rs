@@ -10,6 +10,7 @@ mod commands;
 pub mod config;
 pub mod cron;
 mod failures;
+mod http;
 mod intake;
 mod lease;
 mod metrics;

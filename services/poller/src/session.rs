@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use packline_service::lines::as_npm_reads_them;
 use rmcp::{
     Peer, RoleClient, ServiceError, ServiceExt,
     model::{CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, ErrorCode, Implementation},
@@ -14,7 +15,7 @@ use rmcp::{
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 
-use crate::{child::Program, config::Endpoint};
+use crate::{child::Program, config::Endpoint, http::Client};
 
 /// How long a session may take to end by itself.
 const GRACE: Duration = Duration::from_secs(3);
@@ -96,7 +97,7 @@ async fn connect(endpoint: &Endpoint) -> Result<(RunningService<RoleClient, Clie
         Endpoint::Command { program, arguments } => {
             let (child, output, input) =
                 Program::start(program, arguments).map_err(|error| format!("failed to start `{program}`: {error}"))?;
-            let client = me.serve((output, input)).await.map_err(|error| not_begun(&error))?;
+            let client = me.serve((as_npm_reads_them(output), input)).await.map_err(|error| not_begun(&error))?;
             Ok((client, Some(child)))
         }
         Endpoint::Http { url, token } => {
@@ -104,7 +105,8 @@ async fn connect(endpoint: &Endpoint) -> Result<(RunningService<RoleClient, Clie
             if let Some(token) = token {
                 config = config.auth_header(token.expose_secret());
             }
-            let transport = StreamableHttpClientTransport::from_config(config);
+            let client = Client::new().map_err(|error| with_causes(&error))?;
+            let transport = StreamableHttpClientTransport::with_client(client, config);
             let client = me.serve(transport).await.map_err(|error| not_begun(&error))?;
             Ok((client, None))
         }

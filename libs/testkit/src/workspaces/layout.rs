@@ -82,6 +82,7 @@ pub(super) fn cases() -> Vec<Case> {
             )
             .file("src/index.js", "module.exports = 'single';\n"),
         lerna(),
+        lerna_sibling(),
     ]
 }
 
@@ -110,5 +111,36 @@ fn lerna() -> Case {
         .member("packages/core", package("@acme/core", "1.1.0", later), published(&["dist/index.js"]))
         .file("packages/core/src/index.js", "module.exports = '1.1.0';\n")
         .member("packages/app", app, super::case::holding(&[("dist/index.js", "app\n"), ("dist/core.txt", "1.0.0\n")]))
+        .file("packages/app/src/index.js", "app\n")
+}
+
+/// A lock file names the version that stands in the workspace, with the hash of what its author downloaded.
+fn lerna_sibling() -> Case {
+    let elsewhere = Released::new("@acme/core", "1.0.0").file("other.js", "built elsewhere\n");
+    let app = package(
+        "@acme/app",
+        "1.0.0",
+        json!({
+            "dependencies": {"@acme/core": "^1.0.0"},
+            "scripts": {"tsc": "tiny-compile && node -p \"require('@acme/core')\" > dist/core.txt"},
+        }),
+    );
+    Case::new("lerna-sibling", "a member's lock file names a sibling's version, which nobody has published yet")
+        .with([compile()])
+        .root(json!({
+            "workspaces": null, "devDependencies": {"tiny-compile": "1.0.0"},
+            "scripts": {"build": "for each in packages/core packages/app; do (cd $each && npm run tsc) || exit 1; done"},
+        }))
+        .built_by("build")
+        .beyond_npm()
+        .file("lerna.json", r#"{"packages": ["packages/*"], "version": "independent"}"#)
+        .file("packages/app/package-lock.json", &lock(&app, &[], &[&elsewhere]))
+        .member(
+            "packages/core",
+            package("@acme/core", "1.0.0", json!({"scripts": {"tsc": "tiny-compile"}})),
+            published(&["dist/index.js"]),
+        )
+        .file("packages/core/src/index.js", "module.exports = 'core';\n")
+        .member("packages/app", app, super::case::holding(&[("dist/index.js", "app\n"), ("dist/core.txt", "core\n")]))
         .file("packages/app/src/index.js", "app\n")
 }

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use packline_recipe::{Phase, Step};
+use packline_domain::phase::Tests;
+use packline_recipe::{Phase, RootTest, Step};
 
 use crate::{
     npm::Npm,
@@ -11,10 +12,21 @@ use crate::{
     workspace::{self, Built, Means, Needs, Stack},
 };
 
-use super::Phases;
+use super::{Phases, TEST};
 
+/// The last script of an install, and one of a publish.
+const PREPARE: &str = "prepare";
 /// The phase that builds.
 const BUILD: &str = "build";
+
+/// What the root of the workspace does for a package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum RootStep {
+    /// This script builds the package.
+    Build(String),
+    /// Its tests go before what is published.
+    Test,
+}
 
 impl<'a> Phases<'a> {
     /// Runs a phase once; false where nothing had to be done.
@@ -35,6 +47,7 @@ impl<'a> Phases<'a> {
                 let npm = self.npm()?;
                 for script in workspace::SCRIPTS.into_iter().filter(|script| self.manifest.has_script(script)) {
                     self.run_command(phase, &npm.run(script), env, exit_code).await?;
+                    self.is_prepared |= script == PREPARE;
                 }
             }
             Step::Publish => {
@@ -66,7 +79,7 @@ impl<'a> Phases<'a> {
     /// Adds to the stack what the workspace's manager installs, and what siblings have published.
     async fn install(&mut self, phase: &Phase, env: &BTreeMap<String, String>) -> Result<bool, Failure> {
         let ignores_scripts = self.npm()?.ignore_scripts;
-        let (worker, settings, folder) = (self.worker, self.settings, self.folder);
+        let folder = self.folder;
         self.on_stack(phase, env, async |stack, member, means, needs, runner| {
             let workspace = Arc::clone(&stack.workspace);
             let Some(member) = workspace.member(member) else { return Ok(false) };
@@ -74,8 +87,7 @@ impl<'a> Phases<'a> {
             if !ignores_scripts {
                 is_new |= workspace::root::install_scripts(stack, means, needs, runner).await?;
             }
-            let access = registry::access(&worker.config, settings, &means.npm.registry)?;
-            let unbuilt = workspace::lay(stack, member, folder, &access, needs, runner).await?;
+            let unbuilt = workspace::lay(stack, member, folder, means.access, needs, runner).await?;
             is_new |= !unbuilt.is_empty();
             for id in unbuilt {
                 let Some(sibling) = workspace.member(id) else { continue };
@@ -86,20 +98,38 @@ impl<'a> Phases<'a> {
         .await
     }
 
-    /// The script of the root that builds the package in this phase.
-    pub(super) fn root_build(&self, phase: &Phase) -> Option<String> {
-        let (stack, member) = self.stack.as_ref().filter(|_| phase.name == BUILD)?;
-        let member = stack.workspace.member(*member)?;
-        workspace::root::builds(&stack.workspace, member, &self.worker.recipe.workspace())
+    /// What the root does in this phase for the package.
+    pub(super) fn root_step(&self, phase: &Phase) -> Option<RootStep> {
+        let (stack, member) = self.stack.as_ref()?;
+        let options = self.worker.recipe.workspace();
+        match phase.name.as_str() {
+            BUILD => {
+                let member = stack.workspace.member(*member)?;
+                workspace::root::builds(&stack.workspace, member, &options).map(RootStep::Build)
+            }
+            TEST => (options.root_test == RootTest::Gate && self.root_tests.is_some()).then_some(RootStep::Test),
+            _ => None,
+        }
     }
 
-    /// False where it was built already.
-    pub(super) async fn build_by_root(&mut self, phase: &Phase, script: &str) -> Result<bool, Failure> {
+    /// False where it was done already.
+    pub(super) async fn step_of_root(&mut self, phase: &Phase, step: &RootStep) -> Result<bool, Failure> {
         let (env, _settings) = self.env(phase).await?;
-        self.on_stack(phase, &env, async |stack, _, means, needs, runner| {
-            workspace::root::build(stack, script, means, needs, runner).await
-        })
-        .await
+        let options = self.worker.recipe.workspace();
+        let done = self.on_stack(phase, &env, async |stack, _, means, needs, runner| match step {
+            RootStep::Build(script) => workspace::root::build(stack, script, means, needs, runner).await,
+            RootStep::Test => workspace::root::test(stack, &options, means, needs, runner).await,
+        });
+        let done = done.await;
+        if *step == RootStep::Test && done.as_ref().map_or_else(|failure| !failure.killed, |_| true) {
+            let tests = if done.is_ok() { Tests::RootPassed } else { Tests::RootFailed };
+            self.root_tests = Some(tests);
+            // Of a package with tests of its own, theirs are told.
+            if self.ended.tests.is_some() {
+                self.ended.tests = Some(tests);
+            }
+        }
+        done
     }
 
     /// Lets `work` add layers to the stack. Commands see them from then on.
@@ -115,11 +145,13 @@ impl<'a> Phases<'a> {
             &mut Runner,
         ) -> Result<bool, Failure>,
     ) -> Result<bool, Failure> {
-        let Self { worker, build, runner, folder, npm: Some(npm), stack: Some((stack, member)), .. } = self else {
+        let Self { worker, settings, build, runner, folder, npm: Some(npm), stack: Some((stack, member)), .. } = self
+        else {
             return Err(Failure::infrastructure("this machine has no npm"));
         };
         let toolchain = runner.toolchain(&worker.toolchain, &folder.beside()).await?;
-        let means = Means { npm, toolchain, phase, env };
+        let access = registry::access(&worker.config, settings, &npm.registry)?;
+        let means = Means { npm, access: &access, toolchain, phase, env };
         let (name, store) = (build.order.package_name.as_str(), stack.store.clone());
         let needs = Needs { store: &store, package: name, attempt: build.order.attempt, phase: &phase.name };
         let is_new = work(stack, *member, &means, &needs, runner).await?;

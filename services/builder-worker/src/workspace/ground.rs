@@ -8,7 +8,7 @@ use std::{
 
 use packline_domain::PackagePath;
 use packline_layers::{Bounds, Store};
-use packline_workspace::{Member, MemberId, Workspace};
+use packline_workspace::{Member, MemberId, Workspace, WorkspaceError};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
@@ -34,8 +34,14 @@ pub(crate) struct Ground {
     /// Where views are mounted.
     at: PathBuf,
     root: PathBuf,
-    /// That of the last build.
-    last: Mutex<Option<Arc<State>>>,
+    last: Mutex<Option<Last>>,
+}
+
+/// The sources that were read last.
+struct Last {
+    digest: String,
+    /// Or why they are no workspace.
+    state: Result<Arc<State>, String>,
 }
 
 impl Ground {
@@ -50,12 +56,14 @@ impl Ground {
         Ok(Self { store, at, root: root.canonicalize()?, last: Mutex::default() })
     }
 
-    /// Whether there is a workspace now: one whose root says where its members are. Blocks.
-    pub(crate) fn is_workspace(&self) -> bool {
+    /// Whether the package at `path` may be a member now: it is below a root that says where its members are, or it is
+    /// the root and has no members. Blocks.
+    pub(crate) fn is_workspace(&self, path: &PackagePath) -> bool {
         let manifest = manifest::read_plain(&self.root.join("package.json"), MANIFEST).ok();
         let manifest = manifest.and_then(|text| packline_json::parse(&text).ok());
         let names_members = |manifest: &Value| manifest.get("workspaces").is_some_and(|value| !value.is_null());
-        manifest.as_ref().is_some_and(names_members) || self.root.join("lerna.json").is_file()
+        let has_members = manifest.as_ref().is_some_and(names_members) || self.root.join("lerna.json").is_file();
+        if path.is_root() { manifest.is_some() && !has_members } else { has_members }
     }
 
     /// The folder of all layers.
@@ -68,7 +76,8 @@ impl Ground {
         &self.at
     }
 
-    /// Takes the sources. `None` where the package at `path` is not a member: it is built in isolated mode.
+    /// Takes the sources. `None` where the package at `path` is not a member, and where the sources are no workspace:
+    /// it is built in isolated mode.
     ///
     /// # Errors
     /// See [`Failure`].
@@ -79,10 +88,16 @@ impl Ground {
         scratch: &Path,
         runner: &mut Runner,
     ) -> Result<Option<(Stack, MemberId)>, Failure> {
-        let known = self.last.lock().await.as_deref().map(Known::of);
         let leave_out = vec![scratch.to_owned()];
+        let known = self.known().await;
         let (sources, layer) = sources::take(&self.store, &self.root, folder, leave_out, known, runner).await?;
-        let state = self.state(&sources.digest, layer.path()).await?;
+        let state = match self.state(&sources.digest, layer.path()).await? {
+            Ok(state) => state,
+            Err(why) => {
+                runner.say("", &format!("built in isolated mode: {why}"));
+                return Ok(None);
+            }
+        };
         let workspace = Arc::clone(&state.workspace);
         let below = path.below_root();
         let is_it = |member: &&Member| member.folder() == below || member.real_folder() == below;
@@ -100,22 +115,42 @@ impl Ground {
             taken: Arc::new(sources),
             installed: Vec::new(),
             root: Vec::new(),
+            is_built_by_root: false,
             has_siblings: false,
         };
         Ok(Some((stack, member)))
     }
 
-    async fn state(&self, digest: &str, sources: &Path) -> Result<Arc<State>, Failure> {
+    /// What the last build found, for the next one to begin with.
+    async fn known(&self) -> Option<Known> {
+        let last = self.last.lock().await;
+        let Last { digest, state } = last.as_ref()?;
+        Some(Known::of(digest, &state.as_ref().ok()?.workspace))
+    }
+
+    /// What these sources say, or why they are no workspace.
+    async fn state(&self, digest: &str, sources: &Path) -> Result<Result<Arc<State>, String>, Failure> {
         let mut last = self.last.lock().await;
-        if let Some(state) = last.as_ref().filter(|state| state.digest == digest) {
-            return Ok(Arc::clone(state));
+        if let Some(last) = last.as_ref().filter(|last| last.digest == digest) {
+            return Ok(last.state.clone());
         }
         let place = sources.to_owned();
         let read = tokio::task::spawn_blocking(move || Workspace::read(&place)).await;
         let read = read.map_err(|error| machine(&std::io::Error::other(error)))?;
-        let workspace = read.map_err(|error| Failure::permanent(error.to_string()))?;
-        let state = Arc::new(State::new(digest.to_owned(), workspace));
-        *last = Some(Arc::clone(&state));
+        let state = match read {
+            Ok(workspace) => Ok(Arc::new(State::new(workspace))),
+            Err(error @ WorkspaceError::NoWorkspace { .. }) => Err(self.told(sources, &error)),
+            Err(error @ WorkspaceError::Read { .. }) => return Err(Failure::infrastructure(error.to_string())),
+        };
+        *last = Some(Last { digest: digest.to_owned(), state: state.clone() });
         Ok(state)
+    }
+
+    /// Why there is no workspace, with the paths of the workspace that people know; said once for a state of it.
+    fn told(&self, sources: &Path, error: &WorkspaceError) -> String {
+        let (layer, root) = (sources.display().to_string(), self.root.display().to_string());
+        let why = error.to_string().replace(&layer, &root);
+        tracing::warn!("packages are built in isolated mode: {why}");
+        why
     }
 }

@@ -9,6 +9,7 @@ use std::{
 
 use packline_domain::Outcome;
 use packline_layers::{Draft, Key, Layer};
+use packline_npm::{Access, Client};
 use packline_recipe::Phase;
 use packline_workspace::{Kind, Member, MemberId, Workspace};
 
@@ -16,10 +17,12 @@ use crate::{
     guard::View,
     npm::Npm,
     phase::{Command, Failure, Runner, verdict},
+    publish::user_agent,
     script::Toolchain,
 };
 
 use super::{
+    held,
     making::{Needs, machine},
     skeleton::{Part, Skeleton},
     stack::Stack,
@@ -34,6 +37,8 @@ pub(crate) const SCRIPTS: [&str; 5] = ["preinstall", "install", "postinstall", "
 /// How a phase of one build runs commands.
 pub(crate) struct Means<'a> {
     pub(crate) npm: &'a Npm,
+    /// To npm's registry.
+    pub(crate) access: &'a Access,
     pub(crate) toolchain: &'a Toolchain,
     pub(crate) phase: &'a Phase,
     /// Beside that of the build.
@@ -71,14 +76,16 @@ pub(crate) async fn install(
 ) -> Result<bool, Failure> {
     let mut is_new = false;
     for unit in units(&stack.workspace, member) {
-        let (layer, made) = unit.install(stack, means, needs, runner).await?;
+        let ready = unit.ready(stack, means, runner).await?;
+        let (layer, made) = unit.install(ready, stack, means, needs, runner).await?;
         stack.installed.push(layer);
         is_new |= made;
     }
     Ok(is_new)
 }
 
-/// What is installed for all other members, where each is installed by itself. One whose install fails is left out.
+/// What is installed for all other members, where each is installed by itself. One whose install fails is left out, and
+/// one that needs what is not published yet.
 ///
 /// # Errors
 /// See [`Failure`]; not where an install fails by its own fault.
@@ -94,7 +101,15 @@ pub(crate) async fn install_others(
         if unit.folder.as_os_str().is_empty() {
             continue;
         }
-        match unit.install(stack, means, needs, runner).await {
+        let ready = unit.ready(stack, means, runner).await?;
+        if let Some(missing) = &ready.missing {
+            runner.say(
+                needs.phase,
+                &format!("{} is not installed: {missing} is not published yet", unit.folder.display()),
+            );
+            continue;
+        }
+        match unit.install(ready, stack, means, needs, runner).await {
             Ok((layer, _)) => layers.push(layer),
             Err(failure) if failure.outcome == Outcome::Failed && !failure.killed => {
                 runner.say(needs.phase, &format!("warning: {}", failure.first_line()));
@@ -106,16 +121,35 @@ pub(crate) async fn install_others(
 }
 
 impl Unit {
+    /// What is to be installed, as the registry is now.
+    async fn ready(&self, stack: &Stack, means: &Means<'_>, runner: &mut Runner) -> Result<Ready, Failure> {
+        let mut skeleton = skeleton(stack, self).await?;
+        let workspace = &stack.workspace;
+        let unpinned = skeleton.lock().filter(|_| workspace.kind() == Kind::Lerna);
+        let Some((mut held, lock)) = unpinned.and_then(|lock| held::unpin(lock, workspace)) else {
+            return Ok(Ready { skeleton, missing: None });
+        };
+        let client = Client::new(means.access, &user_agent());
+        let client = client.map_err(|unusable| Failure::infrastructure(unusable.to_string()))?;
+        held::ask(&mut held, &client, runner).await?;
+        let parts =
+            held.iter().flat_map(|one| [&*one.name, &*one.version, one.integrity.as_deref().unwrap_or_default()]);
+        Arc::make_mut(&mut skeleton).replace_lock(lock, &parts.collect::<Vec<_>>());
+        let missing = held.iter().find(|one| one.integrity.is_none());
+        Ok(Ready { skeleton, missing: missing.map(|one| format!("{}@{}", one.name, one.version)) })
+    }
+
     /// The layer, and whether this build made it.
     async fn install(
         &self,
+        ready: Ready,
         stack: &Stack,
         means: &Means<'_>,
         needs: &Needs<'_>,
         runner: &mut Runner,
     ) -> Result<(Layer, bool), Failure> {
         let unit = self;
-        let skeleton = skeleton(stack, unit).await?;
+        let Ready { skeleton, .. } = ready;
         let key = key(&skeleton, stack, means)?;
         let what = match unit.folder.as_os_str().is_empty() {
             true => "the install of the workspace".to_owned(),
@@ -129,15 +163,16 @@ impl Unit {
             means.run(runner, argv, &cwd, view).await?;
             harvest(upper, draft.path()).await
         });
-        let found = found.await.map_err(|failure| explained(&stack.workspace, failure))?;
+        let found = found.await.map_err(|failure| explained(&stack.workspace, &unit.members, failure))?;
         Ok((found.layer, found.is_new))
     }
 }
 
 /// A sibling that no range takes is asked of the registry, which does not know what is wrong.
-fn explained(workspace: &Workspace, failure: Failure) -> Failure {
+fn explained(workspace: &Workspace, members: &BTreeSet<MemberId>, failure: Failure) -> Failure {
     let name = |member: &Member| member.link_name().unwrap_or_default();
-    let misfits = workspace.members().iter().flat_map(|member| {
+    let installed = members.iter().filter_map(|id| workspace.member(*id));
+    let misfits = installed.flat_map(|member| {
         let of_member = workspace.misfits(member.id()).iter();
         of_member.filter_map(move |misfit| {
             let sibling = workspace.member(misfit.to)?;
@@ -157,6 +192,13 @@ fn explained(workspace: &Workspace, failure: Failure) -> Failure {
 struct Unit {
     folder: PathBuf,
     members: BTreeSet<MemberId>,
+}
+
+/// A run that can begin.
+struct Ready {
+    skeleton: Arc<Skeleton>,
+    /// A version that its lock file names, and that nobody has published yet.
+    missing: Option<String>,
 }
 
 /// What has to be installed for a member.

@@ -1,10 +1,13 @@
 //! The scripts of the workspace's root: those of an install, and the one that builds members which have none.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use packline_domain::Outcome;
 use packline_layers::{Draft, Key, Layer};
 use packline_recipe::{RootBuild, WorkspaceOptions};
 use packline_workspace::{Kind, Manifest, Member, Workspace};
@@ -19,6 +22,9 @@ use super::{
     making::{Found, Needs, machine},
     stack::Stack,
 };
+
+/// The script of the root's tests.
+const TEST: &str = "test";
 
 /// Runs the scripts of the root that an install runs, once for a state of the sources; they are not fatal by themselves.
 /// True where this build ran them.
@@ -37,8 +43,9 @@ pub(crate) async fn install_scripts(
     if scripts.is_empty() || stack.workspace.member_in(Path::new("")).is_some() {
         return Ok(false);
     }
-    let scripts: Vec<String> = scripts.into_iter().map(str::to_owned).collect();
-    let found = run(stack, &[], "scripts", &scripts, "the install scripts of the root", means, needs, runner).await?;
+    let what = "the install scripts of the root".to_owned();
+    let scripts = Scripts { name: "scripts", scripts, what, are_fatal: false };
+    let found = scripts.run(stack, &[], means, needs, runner).await?;
     let is_new = found.is_new;
     stack.root.insert(0, found.layer);
     Ok(is_new)
@@ -56,12 +63,10 @@ pub(crate) async fn build(
     needs: &Needs<'_>,
     runner: &mut Runner,
 ) -> Result<bool, Failure> {
+    let others = others(stack, means, needs, runner).await?;
     let what = format!("the script {script} of the root");
-    let others = match stack.workspace.kind() {
-        Kind::Lerna => install_others(stack, means, needs, runner).await?,
-        Kind::Npm | Kind::Single => Vec::new(),
-    };
-    let found = run(stack, &others, "build", &[script.to_owned()], &what, means, needs, runner).await?;
+    let scripts = Scripts { name: "build", scripts: vec![script], what, are_fatal: false };
+    let found = scripts.run(stack, &others, means, needs, runner).await?;
     let is_new = found.is_new;
     if let Ok(note) = found.layer.note()
         && !note.is_empty()
@@ -69,32 +74,84 @@ pub(crate) async fn build(
         runner.say(needs.phase, &String::from_utf8_lossy(&note));
     }
     stack.root.insert(0, found.layer);
+    stack.is_built_by_root = true;
     Ok(is_new)
 }
 
-/// A layer with what scripts of the root write.
-async fn run(
-    stack: &Stack,
-    also: &[Layer],
-    name: &str,
-    scripts: &[String],
-    what: &str,
+/// Runs the tests of the root, once for a state of the sources, over what the root builds where it builds any member.
+/// True where this build ran them.
+///
+/// # Errors
+/// See [`Failure`]; the same one for each package where the tests fail.
+pub(crate) async fn test(
+    stack: &mut Stack,
+    options: &WorkspaceOptions,
     means: &Means<'_>,
     needs: &Needs<'_>,
     runner: &mut Runner,
-) -> Result<Found, Failure> {
-    let below = stack.root.iter().chain(also).chain(&stack.installed).chain([&stack.sources]);
-    let parts = [name].into_iter().chain(scripts.iter().map(String::as_str));
-    let parts = parts.chain(below.map(|layer| layer.key().digest()));
-    let key = Key::of("root", parts).map_err(|error| Failure::infrastructure(error.to_string()))?;
-    needs
-        .layer(&key, what, runner, async |runner, draft: &mut Draft| {
+) -> Result<bool, Failure> {
+    let workspace = Arc::clone(&stack.workspace);
+    let built = workspace.members().iter().find_map(|member| builds(&workspace, member, options));
+    let before = stack.root.len();
+    if let Some(script) = built.filter(|_| !stack.is_built_by_root) {
+        build(stack, &script, means, needs, runner).await?;
+    }
+    let others = others(stack, means, needs, runner).await?;
+    let what = "the tests of the root".to_owned();
+    let scripts = Scripts { name: "test", scripts: vec![TEST], what, are_fatal: true };
+    let tested = scripts.run(stack, &others, means, needs, runner).await;
+    // A package that builds itself sees nothing of what the root builds.
+    let new = stack.root.len() - before;
+    stack.root.drain(..new);
+    Ok(tested?.is_new)
+}
+
+/// What is installed for members other than that of the build, where each is installed by itself.
+async fn others(
+    stack: &Stack,
+    means: &Means<'_>,
+    needs: &Needs<'_>,
+    runner: &mut Runner,
+) -> Result<Vec<Layer>, Failure> {
+    match stack.workspace.kind() {
+        Kind::Lerna => install_others(stack, means, needs, runner).await,
+        Kind::Npm | Kind::Single => Ok(Vec::new()),
+    }
+}
+
+/// Scripts of the root that are run together.
+struct Scripts<'a> {
+    /// Part of the key of their layer.
+    name: &'a str,
+    scripts: Vec<&'a str>,
+    /// For people.
+    what: String,
+    /// Whether there is no layer where one fails.
+    are_fatal: bool,
+}
+
+impl Scripts<'_> {
+    /// A layer with what they write.
+    async fn run(
+        &self,
+        stack: &Stack,
+        also: &[Layer],
+        means: &Means<'_>,
+        needs: &Needs<'_>,
+        runner: &mut Runner,
+    ) -> Result<Found, Failure> {
+        // The same for each member: what is installed for others is the same set for all, each in its own order.
+        let installed: BTreeSet<&str> = also.iter().chain(&stack.installed).map(|layer| layer.key().digest()).collect();
+        let below = stack.root.iter().chain([&stack.sources]).map(|layer| layer.key().digest()).chain(installed);
+        let parts = [self.name].into_iter().chain(self.scripts.iter().copied()).chain(below);
+        let key = Key::of("root", parts).map_err(|error| Failure::infrastructure(error.to_string()))?;
+        let make = async |runner: &mut Runner, draft: &mut Draft| {
             let work = draft.work().join("overlay");
-            for script in scripts {
+            for script in &self.scripts {
                 let view = stack.root_view(also, draft.path(), work.clone());
                 let argv = means.npm.run_at_root(script);
                 match means.run(runner, argv, &stack.at, view).await {
-                    Err(failure) if failure.outcome == packline_domain::Outcome::Failed && !failure.killed => {
+                    Err(failure) if !self.are_fatal && failure.outcome == Outcome::Failed && !failure.killed => {
                         let says = format!("warning: the script {script} of the root {}", failure.first_line());
                         runner.say(needs.phase, &says);
                         draft.note(says.into_bytes());
@@ -105,8 +162,9 @@ async fn run(
             let upper = draft.path();
             let cleared = tokio::task::spawn_blocking(move || clear(&upper, Path::new(""))).await;
             cleared.map_err(io::Error::other).flatten().map_err(|error| machine(&error))
-        })
-        .await
+        };
+        needs.layer(&key, &self.what, runner, make).await
+    }
 }
 
 /// Removes what no package is made of and every build would carry: caches of tools.

@@ -241,7 +241,7 @@ fn declared(workspace: &Workspace, member: MemberId) -> BTreeSet<MemberId> {
     found
 }
 
-async fn look(client: &Client, name: &str) -> Result<Option<Packument>, Failure> {
+pub(super) async fn look(client: &Client, name: &str) -> Result<Option<Packument>, Failure> {
     let looked = client.look(name, WITHIN).await;
     looked.map_err(|refusal| Failure::infrastructure(format!("failed to look {name} up: {}", refusal.message)))
 }

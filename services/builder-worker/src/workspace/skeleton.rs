@@ -121,6 +121,20 @@ impl Skeleton {
         hex::encode(Sha256::digest(&input.0))
     }
 
+    /// The lock file.
+    pub fn lock(&self) -> Option<&[u8]> {
+        LOCKS.iter().find_map(|name| self.files.get(&self.folder.join(name))).map(Vec::as_slice)
+    }
+
+    /// Installs by this lock file instead. `parts` say what else it then depends on.
+    pub fn replace_lock(&mut self, contents: Vec<u8>, parts: &[&str]) {
+        let Some(name) = LOCKS.iter().find(|name| self.files.contains_key(&self.folder.join(name))) else { return };
+        self.files.insert(self.folder.join(name), contents);
+        for part in parts {
+            self.key.add(part.as_bytes());
+        }
+    }
+
     /// Writes it to an empty folder. Blocks.
     ///
     /// # Errors

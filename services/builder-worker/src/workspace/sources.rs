@@ -23,7 +23,7 @@ use crate::{
     phase::{Command, Failure, Runner, TEMPFAIL, verdict},
 };
 
-use super::{making::machine, state::State};
+use super::making::machine;
 
 /// How often sources are taken that are evicted before they can be used.
 const TRIES: usize = 3;
@@ -49,8 +49,8 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    pub(crate) fn of(state: &State) -> Self {
-        Self { digest: state.digest.clone(), members: folders(&state.workspace) }
+    pub(crate) fn of(digest: &str, workspace: &Workspace) -> Self {
+        Self { digest: digest.to_owned(), members: folders(workspace) }
     }
 }
 

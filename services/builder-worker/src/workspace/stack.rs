@@ -28,6 +28,8 @@ pub(crate) struct Stack {
     pub(crate) installed: Vec<Layer>,
     /// What scripts of the root wrote, the last one first.
     pub(crate) root: Vec<Layer>,
+    /// Whether the script of the root that builds is among them.
+    pub(crate) is_built_by_root: bool,
     /// Whether files of siblings lie in the folder of the build.
     pub(crate) has_siblings: bool,
 }

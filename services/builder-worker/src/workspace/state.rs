@@ -14,8 +14,6 @@ use super::skeleton::Skeleton;
 
 /// One state of the sources.
 pub(crate) struct State {
-    /// See [`Sources::digest`].
-    pub(crate) digest: String,
     pub(crate) workspace: Arc<Workspace>,
     /// By the folder of the install.
     skeletons: Mutex<HashMap<PathBuf, Arc<Skeleton>>>,
@@ -23,8 +21,8 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(digest: String, workspace: Workspace) -> Self {
-        Self { digest, workspace: Arc::new(workspace), skeletons: Mutex::default(), files: OnceLock::new() }
+    pub(crate) fn new(workspace: Workspace) -> Self {
+        Self { workspace: Arc::new(workspace), skeletons: Mutex::default(), files: OnceLock::new() }
     }
 
     /// What an install in `folder` reads. Blocks.

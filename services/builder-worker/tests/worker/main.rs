@@ -14,6 +14,7 @@ mod like_npm;
 mod links;
 mod log;
 mod merged;
+mod modes;
 mod no_test;
 mod npm;
 mod orders;

@@ -71,6 +71,31 @@ async fn publishing_runs_each_script_of_npm_publish_once_in_its_order_and_none_s
 }
 
 #[tokio::test]
+async fn in_a_workspace_prepare_is_a_phase_of_its_own_and_each_script_runs_once_all_the_same() {
+    let (mut foreman, registry) = place().await;
+    package(&foreman, "none");
+    let root = json!({"name": "own", "private": true, "workspaces": ["packages/*"]});
+    fs::write(foreman.workspace().join("package.json"), root.to_string()).unwrap();
+    let of_npm = ["prepare", "prepublishOnly", "prepack", "postpack", "publish", "postpublish"];
+    let publish = foreman.recipe("[[phase]]\nname = \"publish\"\nbuiltin = \"publish\"\n");
+    // A recipe without the phase leaves the script to the publish.
+    for (version, recipe, expected) in [("1.0.0", "npm", of_npm), ("1.0.1", &publish, SCRIPTS)] {
+        let manifest = foreman.workspace().join("packages/core/package.json");
+        let text = fs::read_to_string(&manifest).unwrap().replace("1.0.0", version);
+        fs::write(manifest, text).unwrap();
+        let registry = registry.url();
+        let worker = foreman.worker(version, &[("NPM_REGISTRY", &registry), ("NPM_TOKEN", TOKEN), ("RECIPE", recipe)]);
+        let result = foreman.build("@acme/core").await;
+        assert_eq!(result.outcome, Outcome::Published, "{result:?}");
+        let notes = foreman.folder().join("notes");
+        let ran = fs::read_to_string(&notes).unwrap();
+        assert_eq!(ran.lines().collect::<Vec<_>>(), expected, "{recipe}");
+        fs::remove_file(notes).unwrap();
+        drop(worker);
+    }
+}
+
+#[tokio::test]
 async fn a_script_after_the_publish_that_fails_is_a_warning_and_one_before_it_a_failure() {
     let (mut foreman, registry) = place().await;
     let _worker = foreman.worker("one", &[("NPM_REGISTRY", &registry.url()), ("NPM_TOKEN", TOKEN)]);

@@ -69,7 +69,7 @@ async fn build(names: &[&str]) {
 
 /// The workspaces that a test builds.
 macro_rules! workspaces {
-    ($($test:ident: $($name:literal),+;)+) => {
+    ($(fn $test:ident() { $($name:literal),+ })+) => {
         const BUILT: &[&[&str]] = &[$(&[$($name),+]),+];
         $(
             #[tokio::test(flavor = "multi_thread")]
@@ -80,14 +80,14 @@ macro_rules! workspaces {
     };
 }
 workspaces! {
-    what_stands_at_the_root_alone: "root-tool", "root-config", "dot-folder", "git", "old-output", "fixture-modules", "fixture-modules-git", "secrets";
-    what_the_root_builds: "root-build", "root-build-named", "root-types", "references", "writes-beside";
-    what_tests_say: "stub-test", "failing-test", "failing-lint", "root-test", "dev-cycle", "peer-cycle", "nameless";
-    siblings: "private-sibling", "private-built", "optional-fails", "sibling-program", "builds-itself";
-    other_versions_of_siblings: "alias", "older-sibling", "file-sibling", "unfit-sibling", "hidden-edge";
-    what_an_install_does: "locked", "overrides", "ignored-scripts", "dependency-script", "own-script";
-    what_scripts_of_an_install_do: "root-prepare", "root-script-fails", "example-script-fails";
-    where_members_are: "folder-name", "nested", "object", "hidden-member", "inner-link", "single", "lerna";
+    fn what_stands_at_the_root_alone() { "root-tool", "root-config", "dot-folder", "git", "old-output", "fixture-modules", "fixture-modules-git", "secrets" }
+    fn what_the_root_builds() { "root-build", "root-build-named", "root-types", "references", "writes-beside" }
+    fn what_tests_say() { "stub-test", "failing-test", "failing-lint", "root-test", "dev-cycle", "peer-cycle", "nameless" }
+    fn siblings() { "private-sibling", "private-built", "optional-fails", "sibling-program", "builds-itself" }
+    fn other_versions_of_siblings() { "alias", "older-sibling", "file-sibling", "unfit-sibling", "hidden-edge" }
+    fn what_an_install_does() { "locked", "overrides", "ignored-scripts", "dependency-script", "own-script" }
+    fn what_scripts_of_an_install_do() { "root-prepare", "root-script-fails", "example-script-fails" }
+    fn where_members_are() { "folder-name", "nested", "object", "hidden-member", "inner-link", "single", "lerna", "lerna-sibling" }
 }
 
 #[test]

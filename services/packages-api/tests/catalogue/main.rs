@@ -4,6 +4,7 @@
 
 mod door;
 mod foreign;
+mod malformed;
 mod needs;
 mod page;
 mod scan;

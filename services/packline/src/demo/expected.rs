@@ -12,8 +12,8 @@ pub(crate) const EXPECTED: [(&str, &str, u32); 8] = [
     ("@demo/banner", "published", 1),
     ("@demo/roman", "failed", 3),
     ("@demo/clock", "blocked", 0),
-    ("@demo/hen", "unresolvable", 0),
-    ("@demo/egg", "unresolvable", 0),
+    ("@demo/egg", "published", 1),
+    ("@demo/hen", "published", 1),
 ];
 
 /// The names of the bundled packages, in that order.

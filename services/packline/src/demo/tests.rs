@@ -52,12 +52,12 @@ fn end() -> Board {
         ("@demo/banner", vec!["@demo/case", "@demo/wrap"], &published),
         ("@demo/roman", vec![], &failed),
         ("@demo/clock", vec!["@demo/roman"], &queued),
-        ("@demo/hen", vec!["@demo/egg"], &queued),
-        ("@demo/egg", vec!["@demo/hen"], &queued),
+        ("@demo/egg", vec![], &published),
+        ("@demo/hen", vec!["@demo/egg"], &published),
     ] {
         queue(&mut board, name, &dependencies, state.clone());
     }
-    for name in ["@demo/text", "@demo/case", "@demo/banner"] {
+    for name in ["@demo/text", "@demo/case", "@demo/banner", "@demo/egg", "@demo/hen"] {
         tried(&mut board, name, 1, None);
     }
     tried(&mut board, "@demo/wrap", 3, None);
@@ -77,8 +77,8 @@ fn the_table_gives_the_reason_of_each_that_is_not_published() {
     assert!(line("@demo/wrap").contains("published") && line("@demo/wrap").contains(" 3 "), "{table}");
     assert!(line("@demo/roman").contains("test: status 1"), "{table}");
     assert!(line("@demo/clock").contains("needs @demo/roman, which is failed"), "{table}");
-    assert!(line("@demo/hen").contains("cycle: @demo/hen → @demo/egg → @demo/hen"), "{table}");
-    assert_eq!(expected::verdict(&board), "4 of 8 packages are published; each outcome is the expected one.");
+    assert!(line("@demo/hen").contains("published"), "{table}");
+    assert_eq!(expected::verdict(&board), "6 of 8 packages are published; each outcome is the expected one.");
     assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
 }
 
@@ -96,7 +96,6 @@ fn every_way_to_differ_from_what_is_expected_is_said() {
         "@demo/egg never reached the queue",
         "@demo/wrap is published after 2 attempts; expected: published after 3",
         "@demo/clock is cancelled after 0 attempts; expected: blocked after 0",
-        "@demo/hen is queued after 0 attempts; expected: unresolvable after 0",
         "permit 3 is still held by @demo/text",
     ] {
         assert!(said.contains(line), "{line:?} is not in\n{said}");
@@ -107,8 +106,10 @@ fn every_way_to_differ_from_what_is_expected_is_said() {
 fn the_catalogue_is_expected_to_know_what_is_final_and_nothing_else() {
     let said = |name: &str, status: &str| json!({ "name": name, "status": status });
     let mut packages = vec![said("@demo/roman", "failed")];
-    packages.extend(["text", "case", "wrap", "banner"].map(|name| said(&format!("@demo/{name}"), "published")));
-    packages.extend(["clock", "hen", "egg"].map(|name| said(&format!("@demo/{name}"), "ready")));
+    packages.extend(
+        ["text", "case", "wrap", "banner", "egg", "hen"].map(|name| said(&format!("@demo/{name}"), "published")),
+    );
+    packages.extend(["clock"].map(|name| said(&format!("@demo/{name}"), "ready")));
     assert_eq!(expected::differences_in_catalogue(&packages), Vec::<String>::new());
     packages.remove(0);
     let lines = expected::differences_in_catalogue(&packages);

@@ -51,8 +51,8 @@ fn a_folder_that_is_not_there_is_said_in_one_line() {
     let error = Site::open("/nowhere/at/all".as_ref()).err().unwrap().to_string();
     assert_eq!(
         error,
-        "--workspace /nowhere/at/all: No such file or directory (os error 2); it names the folder whose \
-         package.json has `workspaces`"
+        "--workspace /nowhere/at/all: No such file or directory (os error 2); it names the folder of a \
+         workspace, or of one package"
     );
 }
 

@@ -17,20 +17,20 @@ const TOKEN: &str = "hush-hush";
 
 /// In what the fixture is written.
 #[derive(Clone, Copy)]
-enum Sdk {
+pub(crate) enum Sdk {
     Python,
     TypeScript,
 }
 
 /// How it is spoken to.
 #[derive(Clone, Copy)]
-enum Over {
+pub(crate) enum Over {
     Stdio,
     Http,
 }
 
 /// A catalogue that nobody here wrote the server of.
-struct Foreign {
+pub(crate) struct Foreign {
     folder: TempDir,
     settings: Vec<(&'static str, String)>,
     _server: Option<Process>,
@@ -38,12 +38,17 @@ struct Foreign {
 
 impl Foreign {
     async fn of(sdk: Sdk, over: Over, answers: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let packages = json!([
             {"id": "P1", "name": "@acme/app", "priority": 9, "dependencies": ["@acme/core"], "status": "ready"},
             {"id": "P2", "name": "@acme/core", "priority": 5, "category": "libs", "status": "ready"},
         ]);
-        fs::write(folder.path().join("queue.json"), packages.to_string()).unwrap();
+        Self::listing(sdk, over, answers, &packages.to_string()).await
+    }
+
+    /// With this text for its packages.
+    pub(crate) async fn listing(sdk: Sdk, over: Over, answers: &str, queue: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("queue.json"), queue).unwrap();
         let fixtures = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures"));
         let mut program = match sdk {
             Sdk::Python => tools::python().await.unwrap().command(&fixtures.join("catalogue.py")),
@@ -64,7 +69,11 @@ impl Foreign {
         }
     }
 
-    fn settings<'a>(&'a self, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn settings<'a>(&'a self, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
         self.settings.iter().map(|(name, value)| (*name, value.as_str())).chain(more.iter().copied()).collect()
     }
 
@@ -82,7 +91,7 @@ impl Foreign {
 }
 
 /// A command as one writes it for a shell.
-fn words(command: &Command) -> String {
+pub(crate) fn words(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     shlex::try_join(words.map(|word| word.to_str().unwrap())).unwrap()
 }

@@ -5,6 +5,7 @@ mod asking;
 mod electing;
 mod foreign;
 mod hostile;
+mod malformed;
 mod place;
 mod polling;
 mod program;
