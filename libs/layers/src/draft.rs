@@ -64,21 +64,22 @@ impl Draft {
         self.note = Some(note);
     }
 
-    /// Makes it visible by one rename, and evicts other layers until the store is within its bounds again. Blocks.
+    /// Makes it visible by one rename, and evicts other layers until the store is within its bounds again; small
+    /// layers may exceed them for a few seconds. Blocks.
     ///
     /// # Errors
     /// When the disk is full, or the machine fails otherwise; the draft is removed, and there is no layer.
     pub fn finish(self) -> io::Result<Layer> {
-        let layer = self.publish()?;
+        let (layer, bytes) = self.publish()?;
         // The lock and what is left of the draft go before others are evicted: whoever waits goes on now.
         let store = self.store.clone();
         drop(self);
         // The layer is there whether or not others can be evicted.
-        let _ = store.evict(SystemTime::now());
+        let _ = store.make_room(bytes, SystemTime::now());
         Ok(layer)
     }
 
-    fn publish(&self) -> io::Result<Layer> {
+    fn publish(&self) -> io::Result<(Layer, u64)> {
         let draft = self.path();
         // A folder that is closed to its owner cannot be moved.
         let mode = fs::metadata(&draft)?.permissions().mode();
@@ -103,7 +104,8 @@ impl Draft {
         }
         stamp::used(&lease, SystemTime::now())?;
         fs::rename(draft, &path)?;
-        Ok(Layer { key: self.key.clone(), path, note, _lease: lease })
+        let layer = Layer { key: self.key.clone(), path, note, _lease: lease };
+        Ok((layer, stamp.bytes))
     }
 }
 

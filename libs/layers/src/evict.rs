@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     os::unix::fs::PermissionsExt,
+    path::PathBuf,
     time::{Duration, SystemTime},
 };
 
@@ -15,6 +16,11 @@ use crate::{
     stamp::Stamp,
 };
 
+/// Layers of less than this part of what a store may keep are small.
+const SMALL: u64 = 1000;
+/// So long small layers may be added before all layers are looked at again.
+const PAUSE: Duration = Duration::from_secs(5);
+
 /// A layer that may be evicted.
 #[derive(Clone, Debug)]
 struct Entry {
@@ -24,18 +30,30 @@ struct Entry {
 }
 
 impl Store {
+    /// Evicts layers after one of so many bytes was added. Not each time: to look at all layers takes longer with each.
+    pub(crate) fn make_room(&self, bytes: u64, now: SystemTime) -> io::Result<()> {
+        let looked = fs::metadata(self.evicting()).and_then(|found| found.modified());
+        if is_due(looked.ok(), bytes, self.bounds(), now) { self.evict(now) } else { Ok(()) }
+    }
+
     /// Evicts layers, those first that were used longest ago, until the rest is within the bounds. Never a layer that
     /// is in use. Blocks.
     pub(crate) fn evict(&self, now: SystemTime) -> io::Result<()> {
         // Two at once would evict twice as much. The other one is as good.
-        let Locked::Got(evicting) = lock::created(&self.inner("evicting"), Mode::Exclusive)? else { return Ok(()) };
+        let Locked::Got(evicting) = lock::created(&self.evicting(), Mode::Exclusive)? else { return Ok(()) };
         evict_by(self.entries()?, self.bounds(), now, |key| self.retire(key))?;
+        evicting.set_modified(now)?;
         drop(evicting);
         for entry in fs::read_dir(self.trash())? {
             // Where it fails, the next one to open the store tries again.
             let _ = remove_tree(&entry?.path());
         }
         Ok(())
+    }
+
+    /// Its lock is of whoever evicts, and its time that of the last look at all layers.
+    fn evicting(&self) -> PathBuf {
+        self.inner("evicting")
     }
 
     /// All layers. Stamps without a layer are removed.
@@ -87,6 +105,13 @@ impl Store {
         remove_file(&stamp)?;
         Ok(true)
     }
+}
+
+/// Whether all layers are to be looked at after one of so many bytes was added.
+fn is_due(looked: Option<SystemTime>, bytes: u64, bounds: Bounds, now: SystemTime) -> bool {
+    // A clock that was set back says nothing.
+    let since = looked.and_then(|looked| now.duration_since(looked).ok());
+    bytes >= bounds.bytes / SMALL || since.is_none_or(|since| since >= PAUSE)
 }
 
 /// Calls `retire` for the layers to evict; it says whether it did so.
@@ -144,6 +169,16 @@ mod tests {
     #[test]
     fn old_ones_go_whatever_their_size() {
         assert_eq!(evicted(&[(1, 23), (1, 25), (1, 24)], 1000, &[]), [1]);
+    }
+
+    #[test]
+    fn small_layers_wait_for_the_next_look() {
+        let now = SystemTime::UNIX_EPOCH + HOUR;
+        let bounds = Bounds { bytes: 1000 * SMALL, age: HOUR };
+        let is_due = |seconds, bytes| is_due(Some(now - Duration::from_secs(seconds)), bytes, bounds, now);
+        assert!(!is_due(0, 999) && !is_due(4, 999));
+        assert!(is_due(5, 0) && is_due(0, 1000));
+        assert!(super::is_due(None, 0, bounds, now) && super::is_due(Some(now + HOUR), 0, bounds, now));
     }
 
     #[test]

@@ -67,13 +67,23 @@ impl Store {
     /// # Errors
     /// When the folder cannot be used.
     pub fn open(folder: impl AsRef<Path>, bounds: Bounds) -> io::Result<Self> {
+        let store = Self::join(folder, bounds)?;
+        store.evict(SystemTime::now())?;
+        Ok(store)
+    }
+
+    /// As [`Self::open`], for a moment's work in a store that another process has open: evicts nothing, because to look
+    /// at all layers takes longer with each. Blocks.
+    ///
+    /// # Errors
+    /// When the folder cannot be used.
+    pub fn join(folder: impl AsRef<Path>, bounds: Bounds) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
         let store = Self { folder: folder.as_ref().canonicalize()?.into(), bounds };
         for inner in [store.stamps(), store.makers(), store.drafts(), store.notes(), store.trash(), store.failures()] {
             fs::create_dir_all(inner)?;
         }
         store.sweep()?;
-        store.evict(SystemTime::now())?;
         Ok(store)
     }
 

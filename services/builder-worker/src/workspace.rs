@@ -11,6 +11,7 @@ mod siblings;
 mod skeleton;
 pub(crate) mod sources;
 mod stack;
+mod state;
 
 pub(crate) use ground::Ground;
 pub(crate) use install::{Means, SCRIPTS, install};

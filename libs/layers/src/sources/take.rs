@@ -36,7 +36,7 @@ pub fn take(request: &Request) -> Result<Sources, SourcesError> {
         Ok(root) if root.is_dir() => root,
         _ => return Err(SourcesError::NoFolder(request.root.clone())),
     };
-    let store = Store::open(&request.store, request.bounds)?;
+    let store = Store::join(&request.store, request.bounds)?;
     let members: BTreeSet<PathBuf> = request.members.iter().map(|folder| plain(folder)).collect();
     let leave_out = request.leave_out.iter().map(PathBuf::as_path).chain([store.folder()]);
     let leave_out = leave_out.filter_map(|folder| below(&root, folder)).collect();

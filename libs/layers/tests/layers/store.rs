@@ -133,6 +133,26 @@ fn what_was_used_longest_ago_is_evicted_and_what_is_in_use_stays() {
     assert!(store.find(&key("new")).unwrap().is_some());
 }
 
+#[test]
+fn small_layers_exceed_the_bounds_for_some_seconds_at_most() {
+    let place = tempfile::tempdir().unwrap();
+    let store = Store::open(place.path(), Bounds { bytes: 10_000_000, ..WIDE }).unwrap();
+    drop(made(&store, "large", 9_999_000));
+    set_used(&store, "large", 3);
+    drop(made(&store, "a", 5_000));
+    let looked = fs::File::options().write(true).open(store.folder().join(".store/evicting")).unwrap();
+    looked.set_modified(SystemTime::now() - Duration::from_secs(5)).unwrap();
+    drop(made(&store, "b", 5_000));
+    assert!(!is_there(&store, "large"));
+    drop(made(&store, "large again", 9_999_000));
+    assert!(!is_there(&store, "a"), "a large one counts at once");
+}
+
+/// Whether a layer is there; that is no use of it.
+fn is_there(store: &Store, name: &str) -> bool {
+    store.folder().join(key(name).to_string()).exists()
+}
+
 /// Dates the last use of a layer back.
 fn set_used(store: &Store, name: &str, hours: u32) {
     let stamp = store.folder().join(".store/stamps").join(key(name).to_string().replace('/', "."));

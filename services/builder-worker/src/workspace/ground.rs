@@ -8,7 +8,7 @@ use std::{
 
 use packline_domain::PackagePath;
 use packline_layers::{Bounds, Store};
-use packline_workspace::{MemberId, Workspace, WorkspaceError};
+use packline_workspace::{Member, MemberId, Workspace, WorkspaceError};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
@@ -18,13 +18,18 @@ use crate::{
     phase::{Failure, Runner},
 };
 
-use super::{making::machine, sources, stack::Stack};
+use super::{
+    making::machine,
+    sources::{self, Known},
+    stack::Stack,
+    state::State,
+};
 
 /// The most bytes of a `package.json` that is looked into.
 const MANIFEST: u64 = 1024 * 1024;
 
-/// A workspace, or why there is none.
-type Understood = Result<Arc<Workspace>, String>;
+/// What sources say, or why they are no workspace.
+type Understood = Result<Arc<State>, String>;
 
 /// What workspace mode needs of this machine.
 pub(crate) struct Ground {
@@ -32,8 +37,14 @@ pub(crate) struct Ground {
     /// Where views are mounted.
     at: PathBuf,
     root: PathBuf,
-    /// The workspace of the sources that were read last: to read it again takes longer with each member.
-    last: Mutex<Option<(String, Understood)>>,
+    last: Mutex<Option<Last>>,
+}
+
+/// The sources that were read last.
+struct Last {
+    digest: String,
+    /// Or why they are no workspace.
+    state: Understood,
 }
 
 impl Ground {
@@ -80,17 +91,20 @@ impl Ground {
         scratch: &Path,
         runner: &mut Runner,
     ) -> Result<Option<(Stack, MemberId)>, Failure> {
-        let (sources, layer) = sources::take(&self.store, &self.root, folder, vec![scratch.to_owned()], runner).await?;
-        let workspace = match self.workspace(&sources.digest, layer.path()).await? {
-            Ok(workspace) => workspace,
+        let leave_out = vec![scratch.to_owned()];
+        let known = self.known().await;
+        let (sources, layer) = sources::take(&self.store, &self.root, folder, leave_out, known, runner).await?;
+        let state = match self.state(&sources.digest, layer.path()).await? {
+            Ok(state) => state,
             Err(why) => {
                 runner.say("", &format!("built in isolated mode: {why}"));
                 return Ok(None);
             }
         };
+        let workspace = Arc::clone(&state.workspace);
         let below = path.below_root();
-        let is_it = |member: &&packline_workspace::Member| member.folder() == below || member.real_folder() == below;
-        let Some(member) = workspace.members().iter().find(is_it).map(packline_workspace::Member::id) else {
+        let is_it = |member: &&Member| member.folder() == below || member.real_folder() == below;
+        let Some(member) = workspace.members().iter().find(is_it).map(Member::id) else {
             return Ok(None);
         };
         folder.commit.clone_from(&sources.commit);
@@ -99,6 +113,7 @@ impl Ground {
             store: self.store.clone(),
             at: self.at.clone(),
             workspace,
+            state,
             sources: layer,
             taken: Arc::new(sources),
             installed: Vec::new(),
@@ -109,22 +124,29 @@ impl Ground {
         Ok(Some((stack, member)))
     }
 
-    /// The workspace of these sources, or why they are none.
-    async fn workspace(&self, digest: &str, sources: &Path) -> Result<Understood, Failure> {
+    /// What the last build found, for the next one to begin with.
+    async fn known(&self) -> Option<Known> {
+        let last = self.last.lock().await;
+        let Last { digest, state } = last.as_ref()?;
+        Some(Known::of(digest, &state.as_ref().ok()?.workspace))
+    }
+
+    /// What these sources say, or why they are no workspace.
+    async fn state(&self, digest: &str, sources: &Path) -> Result<Understood, Failure> {
         let mut last = self.last.lock().await;
-        if let Some((_, workspace)) = last.as_ref().filter(|(known, _)| known == digest) {
-            return Ok(workspace.clone());
+        if let Some(last) = last.as_ref().filter(|last| last.digest == digest) {
+            return Ok(last.state.clone());
         }
         let place = sources.to_owned();
         let read = tokio::task::spawn_blocking(move || Workspace::read(&place)).await;
         let read = read.map_err(|error| machine(&std::io::Error::other(error)))?;
-        let workspace = match read {
-            Ok(workspace) => Ok(Arc::new(workspace)),
+        let state = match read {
+            Ok(workspace) => Ok(Arc::new(State::new(workspace))),
             Err(error @ WorkspaceError::NoWorkspace { .. }) => Err(self.told(sources, &error)),
             Err(error @ WorkspaceError::Read { .. }) => return Err(Failure::infrastructure(error.to_string())),
         };
-        *last = Some((digest.to_owned(), workspace.clone()));
-        Ok(workspace)
+        *last = Some(Last { digest: digest.to_owned(), state: state.clone() });
+        Ok(state)
     }
 
     /// Why there is no workspace, with the paths of the workspace that people know; said once for a state of it.

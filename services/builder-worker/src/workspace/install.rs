@@ -1,7 +1,7 @@
 //! `install`: the installed layer, and the scripts of the root that belong to an install.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -11,7 +11,7 @@ use packline_domain::Outcome;
 use packline_layers::{Draft, Key, Layer};
 use packline_npm::{Access, Client};
 use packline_recipe::Phase;
-use packline_workspace::{Kind, Member, Workspace};
+use packline_workspace::{Kind, Member, MemberId, Workspace};
 
 use crate::{
     guard::View,
@@ -134,7 +134,7 @@ impl Unit {
         held::ask(&mut held, &client, runner).await?;
         let parts =
             held.iter().flat_map(|one| [&*one.name, &*one.version, one.integrity.as_deref().unwrap_or_default()]);
-        skeleton.replace_lock(lock, &parts.collect::<Vec<_>>());
+        Arc::make_mut(&mut skeleton).replace_lock(lock, &parts.collect::<Vec<_>>());
         let missing = held.iter().find(|one| one.integrity.is_none());
         Ok(Ready { skeleton, missing: missing.map(|one| format!("{}@{}", one.name, one.version)) })
     }
@@ -157,7 +157,7 @@ impl Unit {
         };
         let (at, cwd) = (stack.at.clone(), stack.seen(&unit.folder));
         let found = needs.layer(&key, &what, runner, async |runner, draft| {
-            let view = lay_out(skeleton.clone(), draft, at).await?;
+            let view = lay_out(Arc::clone(&skeleton), draft, at).await?;
             let upper = view.upper.clone();
             let argv = means.npm.install_workspace(skeleton.locked);
             means.run(runner, argv, &cwd, view).await?;
@@ -169,9 +169,9 @@ impl Unit {
 }
 
 /// A sibling that no range takes is asked of the registry, which does not know what is wrong.
-fn explained(workspace: &Workspace, folders: &[PathBuf], failure: Failure) -> Failure {
+fn explained(workspace: &Workspace, members: &BTreeSet<MemberId>, failure: Failure) -> Failure {
     let name = |member: &Member| member.link_name().unwrap_or_default();
-    let installed = workspace.members().iter().filter(|member| folders.iter().any(|at| at == member.real_folder()));
+    let installed = members.iter().filter_map(|id| workspace.member(*id));
     let misfits = installed.flat_map(|member| {
         let of_member = workspace.misfits(member.id()).iter();
         of_member.filter_map(move |misfit| {
@@ -191,51 +191,52 @@ fn explained(workspace: &Workspace, folders: &[PathBuf], failure: Failure) -> Fa
 /// One run of the manager.
 struct Unit {
     folder: PathBuf,
-    members: Vec<PathBuf>,
+    members: BTreeSet<MemberId>,
 }
 
 /// A run that can begin.
 struct Ready {
-    skeleton: Skeleton,
+    skeleton: Arc<Skeleton>,
     /// A version that its lock file names, and that nobody has published yet.
     missing: Option<String>,
 }
 
 /// What has to be installed for a member.
 fn units(workspace: &Workspace, member: &Member) -> Vec<Unit> {
-    let of_root = || Unit { folder: PathBuf::new(), members: Vec::new() };
+    let of_root = || Unit { folder: PathBuf::new(), members: BTreeSet::new() };
     match workspace.kind() {
         Kind::Npm => {
-            let members = workspace.members().iter().map(|member| member.real_folder().to_owned()).collect();
+            let members = workspace.members().iter().map(Member::id).collect();
             vec![Unit { folder: PathBuf::new(), members }]
         }
         Kind::Single => vec![of_root()],
         // Each by its own lock file; the tools are at the root.
         Kind::Lerna => {
-            let own = member.real_folder().to_owned();
-            let own = Unit { folder: own.clone(), members: vec![own] };
+            let own = Unit { folder: member.real_folder().to_owned(), members: [member.id()].into() };
             vec![own, of_root()]
         }
     }
 }
 
-async fn skeleton(stack: &Stack, unit: &Unit) -> Result<Skeleton, Failure> {
-    let (workspace, sources) = (Arc::clone(&stack.workspace), stack.sources.path().to_owned());
+async fn skeleton(stack: &Stack, unit: &Unit) -> Result<Arc<Skeleton>, Failure> {
+    let (state, sources) = (Arc::clone(&stack.state), stack.sources.path().to_owned());
     let (folder, members) = (unit.folder.clone(), unit.members.clone());
     let read = tokio::task::spawn_blocking(move || {
-        let mut parts = Vec::new();
-        if folder.as_os_str().is_empty() {
-            parts.push(Part { folder: Path::new(""), manifest: workspace.manifest().fields() });
-        }
-        let is_in = |member: &&Member| members.iter().any(|folder| folder == member.real_folder());
-        let of_unit: Vec<&Member> = workspace.members().iter().filter(is_in).collect();
-        parts.extend(
-            of_unit
-                .iter()
-                .filter(|member| !member.real_folder().as_os_str().is_empty())
-                .map(|member| Part { folder: member.real_folder(), manifest: member.manifest().fields() }),
-        );
-        Skeleton::of(&sources, &folder, &parts, &links(&workspace, &of_unit))
+        state.skeleton(&folder, || {
+            let workspace = &state.workspace;
+            let mut parts = Vec::new();
+            if folder.as_os_str().is_empty() {
+                parts.push(Part { folder: Path::new(""), manifest: workspace.manifest().fields() });
+            }
+            let of_unit: Vec<&Member> = members.iter().filter_map(|id| workspace.member(*id)).collect();
+            parts.extend(
+                of_unit
+                    .iter()
+                    .filter(|member| !member.real_folder().as_os_str().is_empty())
+                    .map(|member| Part { folder: member.real_folder(), manifest: member.manifest().fields() }),
+            );
+            Skeleton::of(&sources, &folder, &parts, &links(workspace, &of_unit))
+        })
     });
     read.await.map_err(io::Error::other).flatten().map_err(|error| machine(&error))
 }
@@ -260,7 +261,7 @@ fn key(skeleton: &Skeleton, stack: &Stack, means: &Means<'_>) -> Result<Key, Fai
 }
 
 /// Writes the skeleton below a draft, and answers the view in which to install.
-async fn lay_out(skeleton: Skeleton, draft: &Draft, at: PathBuf) -> Result<View, Failure> {
+async fn lay_out(skeleton: Arc<Skeleton>, draft: &Draft, at: PathBuf) -> Result<View, Failure> {
     let base = draft.work();
     let written = tokio::task::spawn_blocking(move || {
         let view = View { at, lower: vec![base.join("skeleton")], upper: base.join("upper"), work: base.join("work") };

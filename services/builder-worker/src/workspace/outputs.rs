@@ -46,9 +46,10 @@ impl Stack {
     /// # Errors
     /// When the list of sources cannot be read.
     pub(crate) async fn private(&self, member: &Member) -> Result<Built<'static>, Failure> {
-        let (taken, folder) = (Arc::clone(&self.taken), member.real_folder().to_owned());
+        let (state, taken) = (Arc::clone(&self.state), Arc::clone(&self.taken));
+        let folder = member.real_folder().to_owned();
         let installed: Vec<String> = self.installed.iter().map(|layer| layer.key().digest().to_owned()).collect();
-        let read = tokio::task::spawn_blocking(move || Ok(digest_of(&taken.files()?, &folder, &installed))).await;
+        let read = tokio::task::spawn_blocking(move || Ok(digest_of(state.files(&taken)?, &folder, &installed))).await;
         let sources = read.map_err(io::Error::other).flatten().map_err(|error| machine(&error))?;
         Ok(Built::Private { sources })
     }

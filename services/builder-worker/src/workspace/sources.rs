@@ -35,8 +35,27 @@ const ANSWER: u64 = 16 * 1024 * 1024;
 #[serde(rename_all = "camelCase")]
 struct Order {
     request: Request,
+    /// Which state the members of the request are those of; `None` where nobody knows them.
+    digest: Option<String>,
     /// The file that the answer goes to.
     answer: PathBuf,
+}
+
+/// What the last state says. Most builds see the same one.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    digest: String,
+    members: Vec<PathBuf>,
+}
+
+impl Known {
+    pub(crate) fn of(digest: &str, workspace: &Workspace) -> Self {
+        Self { digest: digest.to_owned(), members: folders(workspace) }
+    }
+}
+
+fn folders(workspace: &Workspace) -> Vec<PathBuf> {
+    workspace.members().iter().map(|member| member.folder().to_owned()).collect()
 }
 
 /// Reads the order and follows it.
@@ -54,12 +73,20 @@ pub(crate) fn run() -> ExitCode {
 }
 
 fn follow(order: Order) -> io::Result<()> {
-    let Order { mut request, answer } = order;
-    // What is no workspace has no members whose node_modules are none of its sources.
-    let members = Workspace::read(&request.root)
-        .map(|workspace| workspace.members().iter().map(|member| member.folder().to_owned()).collect());
-    request.members = members.unwrap_or_default();
-    let taken = sources::take(&request);
+    let Order { mut request, digest, answer } = order;
+    let mut taken = digest.is_some().then(|| sources::take(&request));
+    let same = |taken: &Result<Sources, SourcesError>| {
+        taken.as_ref().is_ok_and(|taken| Some(&taken.digest) == digest.as_ref())
+    };
+    // Members are read only of a state that is another one: the same sources have the same members.
+    if !taken.as_ref().is_some_and(same) {
+        // What is no workspace has no members whose node_modules are none of its sources.
+        let members = Workspace::read(&request.root).map(|workspace| folders(&workspace)).unwrap_or_default();
+        if taken.is_none() || members != request.members {
+            request.members = members;
+            taken = Some(sources::take(&request));
+        }
+    }
     let text = serde_json::to_vec(&taken)?;
     fs::File::create_new(answer)?.write_all(&text)
 }
@@ -73,10 +100,11 @@ pub(crate) async fn take(
     root: &Path,
     folder: &BuildFolder,
     leave_out: Vec<PathBuf>,
+    known: Option<Known>,
     runner: &mut Runner,
 ) -> Result<(Sources, Layer), Failure> {
     for _ in 0..TRIES {
-        let sources = once(store, root, folder, leave_out.clone(), runner).await?;
+        let sources = once(store, root, folder, leave_out.clone(), known.clone(), runner).await?;
         let (key, store) = (sources.key.clone(), store.clone());
         let found = tokio::task::spawn_blocking(move || store.find(&key)).await;
         if let Some(layer) = found.map_err(io::Error::other).flatten().map_err(|error| machine(&error))? {
@@ -91,20 +119,18 @@ async fn once(
     root: &Path,
     folder: &BuildFolder,
     leave_out: Vec<PathBuf>,
+    known: Option<Known>,
     runner: &mut Runner,
 ) -> Result<Sources, Failure> {
     // In a folder of a name that no other build can know.
     let place = tempfile::tempdir_in(folder.beside())
         .map_err(|error| Failure::infrastructure(format!("failed to make a folder for the answer: {error}")))?;
     let answer = place.path().join("answer.json");
-    let request = Request {
-        root: root.to_owned(),
-        store: store.folder().to_owned(),
-        bounds: store.bounds(),
-        members: Vec::new(),
-        leave_out,
-    };
-    let order = Order { request, answer: answer.clone() };
+    let (digest, members) = known.map(|known| (known.digest, known.members)).unzip();
+    let members = members.unwrap_or_default();
+    let request =
+        Request { root: root.to_owned(), store: store.folder().to_owned(), bounds: store.bounds(), members, leave_out };
+    let order = Order { request, digest, answer: answer.clone() };
     let line = serde_json::to_string(&order).unwrap_or_default() + "\n";
     let limits = Limits::default();
     let command = Command {

@@ -11,12 +11,16 @@ use packline_workspace::Workspace;
 
 use crate::{folder::BuildFolder, guard::View, look::Look, test_script, view::Merged};
 
+use super::state::State;
+
 /// What one build sees, from the bottom up. It grows as the phases go on.
 pub(crate) struct Stack {
     pub(crate) store: Store,
     /// Where views are mounted: the same folder for all builds, since managers write absolute paths.
     pub(crate) at: PathBuf,
     pub(crate) workspace: Arc<Workspace>,
+    /// What else is known of the sources.
+    pub(crate) state: Arc<State>,
     pub(crate) sources: Layer,
     /// What is in it.
     pub(crate) taken: Arc<Sources>,

@@ -30,6 +30,7 @@ mod reflink;
 mod refusals;
 mod scripts;
 mod seat;
+mod speed;
 mod tokens;
 mod view;
 mod workspaces;

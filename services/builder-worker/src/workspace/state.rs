@@ -1,0 +1,58 @@
+//! What one state of the sources says, read once for all builds that see it: to read it takes longer with each member.
+
+use std::{
+    collections::HashMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use packline_layers::sources::{File, Sources};
+use packline_workspace::Workspace;
+
+use super::skeleton::Skeleton;
+
+/// One state of the sources.
+pub(crate) struct State {
+    pub(crate) workspace: Arc<Workspace>,
+    /// By the folder of the install.
+    skeletons: Mutex<HashMap<PathBuf, Arc<Skeleton>>>,
+    files: OnceLock<Vec<File>>,
+}
+
+impl State {
+    pub(crate) fn new(workspace: Workspace) -> Self {
+        Self { workspace: Arc::new(workspace), skeletons: Mutex::default(), files: OnceLock::new() }
+    }
+
+    /// What an install in `folder` reads. Blocks.
+    ///
+    /// # Errors
+    /// See [`Skeleton::of`].
+    pub(crate) fn skeleton(
+        &self,
+        folder: &Path,
+        make: impl FnOnce() -> io::Result<Skeleton>,
+    ) -> io::Result<Arc<Skeleton>> {
+        // Held while it is made: builds that wait would make the same.
+        let mut skeletons = self.skeletons.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(skeleton) = skeletons.get(folder) {
+            return Ok(Arc::clone(skeleton));
+        }
+        let skeleton = Arc::new(make()?);
+        skeletons.insert(folder.to_owned(), Arc::clone(&skeleton));
+        Ok(skeleton)
+    }
+
+    /// The files of the sources; `taken` is this state. Blocks.
+    ///
+    /// # Errors
+    /// See [`Sources::files`].
+    pub(crate) fn files(&self, taken: &Sources) -> io::Result<&[File]> {
+        if let Some(files) = self.files.get() {
+            return Ok(files);
+        }
+        let files = taken.files()?;
+        Ok(self.files.get_or_init(|| files))
+    }
+}
