@@ -36,6 +36,7 @@ mod rest;
 mod results;
 mod scratch;
 pub mod script;
+mod site;
 mod table;
 mod tag;
 pub mod test_script;

@@ -1,42 +1,25 @@
 //! One order: claimed, built below a guard, answered.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use packline_broker::{Message, topology};
 use packline_domain::{BuildResult, Outcome, SCHEMA, message::cut_error, text::published, warning::cut_warnings};
-use packline_npm::{Environment, Settings};
-use packline_recipe::{LintFailure, Step};
-use packline_workspace::MemberId;
+use packline_npm::Settings;
+use packline_recipe::Step;
 use tokio::sync::watch;
 
 use crate::{
-    dependency, environment,
     folder::BuildFolder,
     guard::{Guard, Protected},
-    isolated::{self, WorkspaceError},
     log::{Journal, Redactor, Sink},
-    look::Look,
-    manifest::Manifest,
-    metrics,
-    npm::{self, Npm},
-    permit,
+    metrics, permit,
     phase::{Failure, Runner},
-    phases::{Ended, Phases, is_ended},
-    publish_config,
+    phases::{Ended, is_ended},
     recipe::Recipe,
     registry,
-    script::SCRIPTS,
+    site::{self, Site},
     table::{Build, Kill, now},
     worker::{Outgoing, Slot, Worker, token},
-    workspace::{Ground, Stack},
 };
 
 /// What a build leaves to be cleared up once its result is on its way.
@@ -161,150 +144,9 @@ async fn run(
     done
 }
 
-/// What all steps of one build know.
-struct Site<'a> {
-    worker: &'a Arc<Worker>,
-    build: &'a Arc<Build>,
-    registry: Option<String>,
-    settings: &'a Settings,
-    slot: u32,
-    /// Whether phases of the built-in recipe run.
-    by_npm: bool,
-    /// Whether that of publishing is among them.
-    publishes: bool,
-}
-
-impl Site<'_> {
-    /// Copies, checks, and runs the phases.
-    async fn run(
-        &self,
-        folder: &mut BuildFolder,
-        runner: &mut Runner,
-        journal: &Journal,
-        ended: &mut Ended,
-    ) -> Result<(), (Option<String>, Failure)> {
-        let Self { worker, build, settings, by_npm, publishes, .. } = *self;
-        let early = |failure| (None, failure);
-        let permanent = |error| early(Failure::permanent(error));
-        let stack = self.take(folder, runner).await.map_err(early)?;
-        let folder = &*folder;
-        let of_file = worker.recipe.of_file(&build.order);
-        let look = match &stack {
-            Some((stack, _)) => stack.look(folder, &build.order.package_path),
-            None => Look::Folder(folder.package.clone()),
-        };
-        let manifest = manifest(&look, build, by_npm).map_err(permanent)?;
-        ended.version.clone_from(&manifest.version);
-        let npm = self.npm(folder, stack.is_some()).await.map_err(early)?;
-        if let Some(npm) = &npm {
-            let config = &manifest.publish_config;
-            let checked = match publishes {
-                // Its warnings come with the publish, which checks what the build made of it.
-                true => worker.config.publish_config.check(config, &npm.registry, &mut Vec::new()).map(drop),
-                false => publish_config::check_registries(config, &npm.registry),
-            };
-            checked.map_err(early)?;
-        }
-        if of_file.is_none() && stack.is_none() {
-            dependency::check(&manifest).map_err(permanent)?;
-        }
-        let phases = match (of_file, &npm) {
-            (Some(phases), _) => phases.to_vec(),
-            (None, Some(npm)) if stack.is_some() => npm::workspace_phases(|script| npm.run(script)),
-            (None, npm) => npm.as_ref().map(Npm::phases).unwrap_or_default(),
-        };
-        if publishes && !manifest.private && SCRIPTS.iter().any(|script| manifest.has_script(script)) {
-            // Before the phases: that of publishing starts npm once. What goes wrong is said when a script is to run.
-            let _ = runner.toolchain(&worker.toolchain, &folder.beside()).await;
-        }
-        if npm.as_ref().is_some_and(|npm| npm.ignore_scripts) {
-            // For the scripts of publishing, which run without npm.
-            runner.env.insert("npm_config_ignore_scripts".to_owned(), "true".to_owned());
-        }
-        let (npm, manifest) = (npm.as_ref(), &manifest);
-        let lint_warns = stack.is_some() && worker.recipe.workspace().lint == LintFailure::Warn;
-        let root_tests = stack.as_ref().and_then(|(stack, _)| stack.root_tests());
-        let mut phases_of_build = Phases {
-            worker,
-            build,
-            folder,
-            stack,
-            manifest,
-            npm,
-            settings,
-            runner,
-            journal,
-            lint_warns,
-            root_tests,
-            is_prepared: false,
-            ended,
-        };
-        phases_of_build.run(&phases).await
-    }
-
-    /// Takes the sources of the workspace, or copies what the package needs of them, where it is built in isolated mode.
-    async fn take(&self, folder: &mut BuildFolder, runner: &mut Runner) -> Result<Option<(Stack, MemberId)>, Failure> {
-        let Self { worker, build, .. } = *self;
-        if let Some(ground) = self.ground().await {
-            let scratch = worker.scratch.as_ref().map(|scratch| scratch.folder().to_owned()).unwrap_or_default();
-            let path = &build.order.package_path;
-            if let Some(taken) = ground.take(path, folder, &scratch, runner).await? {
-                folder.root = ground.at().to_owned();
-                folder.package = taken.0.seen(path.below_root());
-                runner.env = env(build, folder, self.registry.as_deref());
-                runner.cwd.clone_from(&folder.package);
-                runner.view = Some(taken.0.view(folder));
-                return Ok(Some(taken));
-            }
-        }
-        copy(worker, build, folder).await.map(|()| None)
-    }
-
-    /// What workspace mode needs, where builds are in workspace mode.
-    async fn ground(&self) -> Option<Arc<Ground>> {
-        let ground = self.worker.ground.clone()?;
-        let (looked, path) = (Arc::clone(&ground), self.build.order.package_path.clone());
-        let is_workspace = tokio::task::spawn_blocking(move || looked.is_workspace(&path)).await.unwrap_or(false);
-        is_workspace.then_some(ground)
-    }
-
-    /// How npm is called. In workspace mode it sees the settings of the workspace, but those that name registries.
-    async fn npm(&self, folder: &BuildFolder, in_workspace: bool) -> Result<Option<Npm>, Failure> {
-        let Some(registry) = self.registry.clone() else { return Ok(None) };
-        let (worker, build) = (self.worker, self.build);
-        let mut scopes: BTreeSet<String> = build.order.package_name.scope().map(str::to_owned).into_iter().collect();
-        let mut ignore_scripts = false;
-        if in_workspace {
-            let root = worker.config.workspace_root.clone();
-            let read = tokio::task::spawn_blocking(move || Settings::read_in(&root, Environment::default())).await;
-            let project = read.map_err(|error| Failure::infrastructure(error.to_string()))?;
-            let project = project.map_err(|error| Failure::infrastructure(error.to_string()))?;
-            scopes.extend(project.scopes().into_iter().map(str::to_owned));
-            ignore_scripts = project.is_on("ignore-scripts");
-        }
-        let userconfig = folder.settings().join("npmrc");
-        let cache = worker.scratch.as_ref().map_or_else(PathBuf::new, |scratch| scratch.cache(self.slot));
-        let scopes = scopes.into_iter().collect();
-        let npm = Npm { registry, scopes, userconfig, cache, in_workspace, ignore_scripts };
-        std::fs::write(&npm.userconfig, npm.settings())
-            .map_err(|error| Failure::infrastructure(format!("failed to write npm's settings: {error}")))?;
-        Ok(Some(npm))
-    }
-}
-
 async fn settings() -> Result<Settings, Failure> {
     let read = tokio::task::spawn_blocking(registry::settings).await;
     read.unwrap_or_else(|error| Err(Failure::infrastructure(format!("reading npm's settings was broken off: {error}"))))
-}
-
-/// The rules of `package.json` hold where npm builds or publishes, and where there is one.
-fn manifest(look: &Look, build: &Build, by_npm: bool) -> Result<Manifest, String> {
-    let name = &build.order.package_name;
-    if by_npm {
-        Manifest::of_folder(look, Path::new(""), name)
-    } else {
-        Ok(Manifest::of_folder_if_there(look, name)?.unwrap_or_default())
-    }
 }
 
 fn create(worker: &Worker, build: &Build) -> Result<BuildFolder, Failure> {
@@ -313,40 +155,6 @@ fn create(worker: &Worker, build: &Build) -> Result<BuildFolder, Failure> {
     };
     BuildFolder::create(&scratch.builds(), &build.order.package_path, &build.order.build_id)
         .map_err(|error| Failure::infrastructure(format!("failed to make the folder of the build: {error}")))
-}
-
-/// Copies what the package needs from the workspace to the folder of its build.
-async fn copy(worker: &Worker, build: &Build, folder: &mut BuildFolder) -> Result<(), Failure> {
-    let (root, name) = (worker.config.workspace_root.clone(), build.order.package_name.clone());
-    let path = build.order.package_path.clone();
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut copying = tokio::task::spawn_blocking({
-        let (stop, mut folder) = (Arc::clone(&stop), folder.clone());
-        move || isolated::copy(&mut folder, &root, &path, &name, &stop).map(|()| folder)
-    });
-    let copied = tokio::select! {
-        copied = &mut copying => copied,
-        () = build.to_be_killed() => {
-            stop.store(true, Ordering::Relaxed);
-            // Not waited for: it may hang in a file system that is away. What it has made is removed.
-            let folder = folder.clone();
-            tokio::spawn(async move {
-                let _ = copying.await;
-                let _ = tokio::task::spawn_blocking(move || folder.remove()).await;
-            });
-            return Err(Failure::killed());
-        }
-    };
-    match copied {
-        Ok(Ok(copied)) => {
-            *folder = copied;
-            Ok(())
-        }
-        Ok(Err(WorkspaceError::Refused(why))) => Err(Failure::permanent(why)),
-        Ok(Err(WorkspaceError::BrokenOff)) => Err(Failure::killed()),
-        Ok(Err(error)) => Err(Failure::infrastructure(error.to_string())),
-        Err(error) => Err(Failure::infrastructure(format!("copying the workspace was broken off: {error}"))),
-    }
 }
 
 /// Blanks the worker's own token, and what opens registries by npm's settings: a script may read it where npm does.
@@ -370,7 +178,7 @@ fn runner(
     let sink: Sink = Box::new(move |phase, text| journal.lines(phase, &text));
     let runner = Runner {
         guard,
-        env: env(build, folder, registry),
+        env: site::env(build, folder, registry),
         cwd: folder.package.clone(),
         protected: protected(worker),
         view: None,
@@ -379,10 +187,6 @@ fn runner(
         stop: stopped,
     };
     Ok((runner, stop))
-}
-
-fn env(build: &Build, folder: &BuildFolder, registry: Option<&str>) -> BTreeMap<String, String> {
-    environment::of_build(&build.order, folder, registry, |name| std::env::var(name).ok())
 }
 
 /// The source of all copies, but for what this worker itself has there.
