@@ -4,9 +4,10 @@
 //! again over its published files. A private sibling has no tarball at all.
 
 use std::{
+    collections::HashSet,
     fs, io,
     os::unix::{ffi::OsStrExt, fs::FileTypeExt},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -19,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 use crate::phase::Failure;
 
-use super::{making::machine, stack::Stack};
+use super::{making::machine, siblings::declared, stack::Stack};
 
 /// What the output of a build is known by.
 #[derive(Clone, Debug)]
@@ -47,9 +48,17 @@ impl Stack {
     /// When the list of sources cannot be read.
     pub(crate) async fn private(&self, member: &Member) -> Result<Built<'static>, Failure> {
         let (state, taken) = (Arc::clone(&self.state), Arc::clone(&self.taken));
-        let folder = member.real_folder().to_owned();
-        let installed: Vec<String> = self.installed.iter().map(|layer| layer.key().digest().to_owned()).collect();
-        let read = tokio::task::spawn_blocking(move || Ok(digest_of(state.files(&taken)?, &folder, &installed))).await;
+        let folders = |members: &mut dyn Iterator<Item = &Member>| -> HashSet<PathBuf> {
+            members.map(|member| member.real_folder().to_owned()).collect()
+        };
+        let workspace = &self.workspace;
+        let all = folders(&mut workspace.members().iter());
+        let needed = declared(workspace, member.id());
+        let inputs = folders(&mut needed.iter().filter_map(|id| workspace.member(*id)).chain([member]));
+        let of = member.real_folder().display().to_string();
+        let installed = self.installed.iter().map(|layer| layer.key().digest().to_owned());
+        let also: Vec<String> = [of].into_iter().chain(installed).collect();
+        let read = tokio::task::spawn_blocking(move || Ok(digest_of(state.files(&taken)?, &all, &inputs, &also))).await;
         let sources = read.map_err(io::Error::other).flatten().map_err(|error| machine(&error))?;
         Ok(Built::Private { sources })
     }
@@ -105,15 +114,19 @@ pub(crate) async fn find(store: &Store, built: &Built<'_>) -> Result<Option<Laye
     found.map_err(io::Error::other).flatten().map_err(|error| machine(&error))
 }
 
-/// The digest of what the sources have in a folder.
-fn digest_of(files: &[File], folder: &Path, also: &[String]) -> String {
+/// The digest of what a build may read of the sources: what is in no member, and what is in one of these.
+fn digest_of(files: &[File], members: &HashSet<PathBuf>, inputs: &HashSet<PathBuf>, also: &[String]) -> String {
     let mut hash = Sha256::new();
     let mut add = |part: &[u8]| {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     };
     also.iter().for_each(|part| add(part.as_bytes()));
-    for file in files.iter().filter(|file| file.path.starts_with(folder)) {
+    let is_input = |file: &&File| {
+        let mut above = file.path.ancestors().skip(1);
+        above.find(|folder| members.contains(*folder)).is_none_or(|member| inputs.contains(member))
+    };
+    for file in files.iter().filter(is_input) {
         add(file.path.as_os_str().as_bytes());
         match &file.kind {
             Kind::File { digest, executable } => add(&[&digest[..], &[u8::from(*executable)]].concat()),
@@ -122,4 +135,29 @@ fn digest_of(files: &[File], folder: &Path, also: &[String]) -> String {
         }
     }
     hex::encode(hash.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(changed: &str) -> String {
+        let paths = ["tsconfig.json", "packages/tool/index.js", "packages/core/index.js", "packages/other/index.js"];
+        let file = |path: &str| File {
+            path: path.into(),
+            kind: Kind::File { digest: [u8::from(path == changed); 32], executable: false },
+        };
+        let files: Vec<File> = paths.into_iter().map(file).collect();
+        let folders = |names: &[&str]| names.iter().map(|name| Path::new("packages").join(name)).collect();
+        digest_of(&files, &folders(&["tool", "core", "other"]), &folders(&["tool", "core"]), &["tool".to_owned()])
+    }
+
+    #[test]
+    fn the_output_of_a_private_member_is_that_of_all_it_is_built_from() {
+        let before = digest("nothing");
+        for input in ["tsconfig.json", "packages/tool/index.js", "packages/core/index.js"] {
+            assert_ne!(digest(input), before, "{input}");
+        }
+        assert_eq!(digest("packages/other/index.js"), before);
+    }
 }

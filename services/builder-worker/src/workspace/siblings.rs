@@ -227,7 +227,7 @@ async fn needed(stack: &Stack, member: &Member) -> Result<BTreeSet<MemberId>, Fa
 
 /// What a member names, with what that needs when it runs. A private one is built from its sources, so what its build
 /// needs counts.
-fn declared(workspace: &Workspace, member: MemberId) -> BTreeSet<MemberId> {
+pub(super) fn declared(workspace: &Workspace, member: MemberId) -> BTreeSet<MemberId> {
     let mut found = BTreeSet::new();
     let mut open: Vec<MemberId> = workspace.edges(member).iter().map(|edge| edge.to()).collect();
     while let Some(id) = open.pop() {
