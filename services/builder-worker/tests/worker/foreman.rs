@@ -132,8 +132,12 @@ impl Foreman {
 
     /// Starts a worker.
     pub(crate) fn worker(&self, name: &str, settings: &[(&str, &str)]) -> Process {
+        self.worker_by(command(env!("CARGO_BIN_EXE_builder-worker")), name, settings)
+    }
+
+    /// Starts a worker by this command.
+    pub(crate) fn worker_by(&self, mut worker: Command, name: &str, settings: &[(&str, &str)]) -> Process {
         fs::create_dir_all(self.workspace()).unwrap();
-        let mut worker: Command = command(env!("CARGO_BIN_EXE_builder-worker"));
         worker.env("NATS_URL", self.server.url()).env("WORKSPACE_ROOT", self.workspace());
         worker.env("SCRATCH", self.scratch()).env("CACHE", self.folder().join("cache")).env("GRACE", "1s");
         worker.envs(settings.iter().copied());

@@ -8,6 +8,7 @@ mod entry;
 mod foreman;
 mod guard;
 mod isolated;
+mod layers;
 mod life;
 mod lifecycle;
 mod like_npm;

@@ -8,6 +8,7 @@ use packline_domain::{
     phase::{CACHED, Tests},
 };
 use packline_testkit::{
+    process::Process,
     stand_in::StandIn,
     workspaces::{self, Case, Made, Member, Outcome},
 };
@@ -15,14 +16,14 @@ use packline_testkit::{
 use crate::foreman::Foreman;
 
 /// One workspace, its registry and a worker.
-struct Bench {
-    foreman: Foreman,
-    registry: StandIn,
-    _worker: packline_testkit::process::Process,
+pub(crate) struct Bench {
+    pub(crate) foreman: Foreman,
+    pub(crate) registry: StandIn,
+    pub(crate) worker: Process,
 }
 
 impl Bench {
-    async fn start(case: &Case) -> Self {
+    pub(crate) async fn start(case: &Case) -> Self {
         Self::by_recipe(case, None).await
     }
 
@@ -35,7 +36,7 @@ impl Bench {
         let recipe = recipe.map_or_else(|| "npm".to_owned(), |text| foreman.recipe(text));
         let settings = [("NPM_REGISTRY", url.as_str()), ("NPM_TOKEN", "t"), ("RECIPE", &recipe)];
         let worker = foreman.worker("worker", &settings);
-        Self { foreman, registry, _worker: worker }
+        Self { foreman, registry, worker }
     }
 
     async fn build(&mut self, member: &Member) -> BuildResult {
@@ -46,7 +47,7 @@ impl Bench {
     }
 
     /// Builds a member; answers what is wrong with what comes of it.
-    async fn problem(&mut self, member: &Member) -> Option<String> {
+    pub(crate) async fn problem(&mut self, member: &Member) -> Option<String> {
         if member.outcome == Outcome::Left {
             return None;
         }
