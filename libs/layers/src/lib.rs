@@ -10,6 +10,7 @@ mod failures;
 mod key;
 mod layer;
 mod lock;
+mod records;
 mod remove;
 mod size;
 pub mod sources;

@@ -69,6 +69,7 @@ impl Store {
     pub fn open(folder: impl AsRef<Path>, bounds: Bounds) -> io::Result<Self> {
         let store = Self::join(folder, bounds)?;
         store.evict(SystemTime::now())?;
+        store.forget_old_records(SystemTime::now())?;
         Ok(store)
     }
 
@@ -80,7 +81,8 @@ impl Store {
     pub fn join(folder: impl AsRef<Path>, bounds: Bounds) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
         let store = Self { folder: folder.as_ref().canonicalize()?.into(), bounds };
-        for inner in [store.stamps(), store.makers(), store.drafts(), store.notes(), store.trash(), store.failures()] {
+        let plain = [store.notes(), store.trash(), store.failures(), store.records()];
+        for inner in [store.stamps(), store.makers(), store.drafts()].into_iter().chain(plain) {
             fs::create_dir_all(inner)?;
         }
         store.sweep()?;
@@ -192,6 +194,10 @@ impl Store {
 
     pub(crate) fn failures(&self) -> PathBuf {
         self.inner("failures")
+    }
+
+    pub(crate) fn records(&self) -> PathBuf {
+        self.inner("records")
     }
 
     fn makers(&self) -> PathBuf {

@@ -27,6 +27,8 @@ use crate::{
     workspace::{self as mode, Stack},
 };
 
+use workspace::Place;
+
 /// The script of the package's own tests.
 const TEST: &str = "test";
 
@@ -92,9 +94,9 @@ impl Phases<'_> {
             if is_ended(self.build) {
                 return Err((None, Failure::killed()));
             }
-            let of_root = self.root_step(phase);
+            let of_root = self.root_step(phase, phases);
             let skipped = self.skips(phase);
-            if let Some(why) = skipped.as_ref().filter(|_| of_root.is_none()) {
+            if let Some(why) = skipped.as_ref().filter(|_| matches!(of_root, Ok(None))) {
                 self.runner.say(&phase.name, &format!("skipped: {why}"));
                 self.report(phase::skipped(&phase.name, why));
                 continue;
@@ -103,9 +105,9 @@ impl Phases<'_> {
             self.worker.changed.notify_one();
             self.journal.began(&phase.name);
             let started = Instant::now();
-            let done_by_root = match &of_root {
-                Some(step) => self.step_of_root(phase, step).await,
-                None => Ok(false),
+            let done_by_root = match of_root {
+                Ok(Some(step)) => self.step_of_root(phase, &step).await,
+                none => none.map(|_| false),
             };
             let mut exit_code = None;
             let made = match (done_by_root, &skipped) {
@@ -263,35 +265,41 @@ impl Phases<'_> {
         }
     }
 
-    async fn publish(&mut self, phase: &Phase) -> Result<(), Failure> {
-        let Some(npm) = self.npm else { return Err(Failure::infrastructure("this machine has no npm to publish by")) };
-        let (worker, order) = (self.worker, &self.build.order);
-        let (config, settings) = (&worker.config, self.settings);
+    async fn publish(&mut self, phase: &Phase, env: &BTreeMap<String, String>) -> Result<(), Failure> {
         let look = self.look();
+        let Self { worker, build, folder, stack, manifest, npm: Some(npm), settings, runner, ended, .. } = self else {
+            return Err(Failure::infrastructure("this machine has no npm to publish by"));
+        };
+        let (config, order) = (&worker.config, &build.order);
         let publish = Publish {
             name: &order.package_name,
             npm,
             phase,
-            beside: self.folder.beside(),
-            package: &self.folder.package,
-            look: &look,
+            beside: folder.beside(),
+            package: &folder.package,
+            look,
             // npm refuses a workspace of which it does not understand one member.
-            as_member: self.stack.as_ref().is_some_and(|(stack, _)| stack.workspace.left_out().is_empty()),
+            as_member: stack.as_ref().is_some_and(|(stack, _)| stack.workspace.left_out().is_empty()),
             is_prepared: self.is_prepared,
-            manifest: self.manifest,
+            manifest,
             publish_config: config.publish_config,
             access: &|registry| registry::access(config, settings, registry),
             users_registry: settings.registry(order.package_name.scope()),
             toolchain: &worker.toolchain,
-            commit: self.folder.commit.clone(),
+            commit: folder.commit.clone(),
             earlier: &order.integrities,
         };
-        let noted = Noted { worker, build: self.build, integrity: OnceLock::new() };
-        let done = publish.run(self.runner, &noted, &mut self.ended.warnings).await;
+        let noted = Noted { worker, build, integrity: OnceLock::new() };
+        let place = Place { worker, settings, build, folder, npm, phase, env };
+        let by_root = async |runner: &mut Runner| match stack {
+            Some((stack, member)) => place.build_by_root_at_last(stack, *member, runner).await,
+            None => Ok(None),
+        };
+        let done = publish.run(runner, &noted, by_root, &mut ended.warnings).await;
         // Said whatever came of it: the registry may have stored it all the same.
-        self.ended.integrity = noted.integrity.into_inner();
+        ended.integrity = noted.integrity.into_inner();
         let done = done?;
-        (self.ended.version, self.ended.integrity) = (Some(done.version), Some(done.integrity));
+        (ended.version, ended.integrity) = (Some(done.version), Some(done.integrity));
         Ok(())
     }
 }

@@ -63,7 +63,7 @@ pub struct Publish<'a> {
     /// The package's folder, as commands see it.
     pub package: &'a Path,
     /// The same, as this process reads it.
-    pub look: &'a Look,
+    pub look: Look,
     /// Whether npm is to see the workspace that the package is a member of.
     pub as_member: bool,
     /// Whether its script `prepare` ran in a phase of its own: each script runs once in a build.
@@ -102,18 +102,20 @@ struct Packed {
 }
 
 impl Publish<'_> {
-    /// Publishes; does nothing where an attempt of ours has done it before. What is no reason to fail goes to
+    /// Publishes; does nothing where an attempt of ours has done it before. Where code is missing in what is packed,
+    /// `build` may still build it, and answers the package's folder if it did. What is no reason to fail goes to
     /// `warnings`.
     ///
     /// # Errors
     /// See [`Failure`].
     pub async fn run(
-        &self,
+        mut self,
         runner: &mut Runner,
         permits: &impl Permits,
+        build: impl AsyncFnOnce(&mut Runner) -> Result<Option<Look>, Failure>,
         warnings: &mut Vec<String>,
     ) -> Result<Done, Failure> {
-        let started = Instant::now();
+        let mut started = Instant::now();
         // npm reads `package.json` as often: each script may have changed it.
         self.script(runner, Event::PrepublishOnly, &self.read()?, started).await?;
         let to_pack = self.read()?;
@@ -122,6 +124,16 @@ impl Publish<'_> {
             self.script(runner, Event::Prepare, &self.read()?, started).await?;
         }
         let mut packed = self.pack(runner, started).await?;
+        let mut judged = self.judge(runner, &packed).await?;
+        if judged.is_refused() {
+            let built = Instant::now();
+            if let Some(look) = build(runner).await? {
+                started += built.elapsed();
+                self.look = look;
+                packed = self.pack(runner, started).await?;
+                judged = self.judge(runner, &packed).await?;
+            }
+        }
         let integrity = &packed.tarball.integrity;
         self.script(runner, Event::Postpack { integrity }, &to_pack, started).await?;
         let (tarball, version) = (Arc::clone(&packed.tarball), packed.document.version().to_owned());
@@ -131,7 +143,7 @@ impl Publish<'_> {
         let parsed = Version::parse(&version)
             .map_err(|error| Failure::permanent(format!("the version `{version}` is none: {error}")))?;
         let configured = tag::configured(&config)?;
-        self.check(runner, &packed, warnings).await?;
+        judged.settle(|warning| runner.say(&self.phase.name, warning), warnings)?;
         if !permits.note(&tarball.integrity).await {
             return Err(Failure::killed());
         }
@@ -174,7 +186,7 @@ impl Publish<'_> {
 
     /// `package.json` as it is now.
     fn read(&self) -> Result<Value, Failure> {
-        Manifest::json_of_folder(self.look).map_err(Failure::permanent)
+        Manifest::json_of_folder(&self.look).map_err(Failure::permanent)
     }
 
     /// One script, where the package has it, as npm runs it; it sees no token.
@@ -214,7 +226,7 @@ impl Publish<'_> {
             .map_err(|error| Failure::infrastructure(format!("failed to make a folder to pack in: {error}")))?;
         let npm = Npm { registry: pack::REGISTRY.to_owned(), ..self.npm.apart(folder.path()) };
         let packs = self.packs()?;
-        let manifest = Manifest::of_folder(self.look, &packs, self.name).map_err(Failure::permanent)?;
+        let manifest = Manifest::of_folder(&self.look, &packs, self.name).map_err(Failure::permanent)?;
         check_version(&manifest)?;
         let (look, looked) = (self.look.clone(), packs.clone());
         for link in blocking(move || Ok(look.not_packed(&looked))).await? {
@@ -290,32 +302,20 @@ impl Publish<'_> {
         )))
     }
 
-    /// Refuses a tarball without the code that its `package.json` names, unless that was so before.
-    async fn check(&self, runner: &mut Runner, packed: &Packed, warnings: &mut Vec<String>) -> Result<(), Failure> {
+    /// Looks for the code that `package.json` names.
+    async fn judge(&self, runner: &mut Runner, packed: &Packed) -> Result<Judged, Failure> {
         let checked = Arc::clone(&packed.tarball);
-        let mut findings = blocking(move || Ok(checked.check())).await?;
-        for warning in findings.warnings.iter().take(WARNINGS) {
+        let found = blocking(move || Ok(checked.check())).await?;
+        for warning in found.warnings.iter().take(WARNINGS) {
             runner.say(&self.phase.name, warning);
         }
-        warnings.extend(findings.warnings.iter().take(WARNINGS).cloned());
-        if findings.missing.is_empty() {
-            return Ok(());
+        let mut refused = found.clone();
+        if !found.missing.is_empty()
+            && let Some(latest) = self.check_latest(runner, packed).await?
+        {
+            refused.forgive(&latest);
         }
-        let found = findings.clone();
-        if let Some(latest) = self.check_latest(runner, packed).await? {
-            findings.forgive(&latest);
-        }
-        match findings.refusal() {
-            Some(refusal) => Err(Failure::permanent(refusal)),
-            None => {
-                let lacking = found.missing.iter().take(WARNINGS);
-                for warning in lacking.map(|missing| format!("{missing}, as in the version that is published")) {
-                    runner.say(&self.phase.name, &warning);
-                    warnings.push(warning);
-                }
-                Ok(())
-            }
-        }
+        Ok(Judged { found, refused })
     }
 
     /// What is missing in the newest version at the user's registry; `None` where that cannot be had.
@@ -361,6 +361,33 @@ impl Publish<'_> {
         let timeout = self.phase.limits.timeout.saturating_sub(started.elapsed());
         let limits = Limits { timeout, ..self.phase.limits.clone() };
         Command { env: &self.phase.env, capture: true, ..Command::new(&self.phase.name, limits) }
+    }
+}
+
+/// What a look for code has found in a tarball.
+struct Judged {
+    found: Findings,
+    /// The same without what was so before.
+    refused: Findings,
+}
+
+impl Judged {
+    fn is_refused(&self) -> bool {
+        self.refused.refusal().is_some()
+    }
+
+    /// Refuses a tarball without the code that its `package.json` names, unless that was so before.
+    fn settle(&self, say: impl Fn(&str), warnings: &mut Vec<String>) -> Result<(), Failure> {
+        warnings.extend(self.found.warnings.iter().take(WARNINGS).cloned());
+        if let Some(refusal) = self.refused.refusal() {
+            return Err(Failure::permanent(refusal));
+        }
+        let lacking = self.found.missing.iter().take(WARNINGS);
+        for warning in lacking.map(|missing| format!("{missing}, as in the version that is published")) {
+            say(&warning);
+            warnings.push(warning);
+        }
+        Ok(())
     }
 }
 

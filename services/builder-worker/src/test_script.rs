@@ -56,7 +56,7 @@ fn runs_members(command: &[String]) -> bool {
 
 /// The commands of a script that a shell runs one after the other, each if the one before passed or in any case;
 /// `None` where something else happens.
-fn commands(script: &str) -> Option<Vec<Vec<String>>> {
+pub(crate) fn commands(script: &str) -> Option<Vec<Vec<String>>> {
     let mut shell = Shell { rest: script.chars().peekable(), commands: vec![Vec::new()], word: None };
     while let Some(char) = shell.rest.next() {
         match char {

@@ -4,6 +4,7 @@
 
 mod helper;
 mod place;
+mod records;
 mod repository;
 mod sources;
 mod states;

@@ -2,13 +2,19 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use packline_domain::phase::Tests;
-use packline_recipe::{Phase, RootTest, Step};
+use packline_domain::{Outcome, phase::Tests};
+use packline_npm::Settings;
+use packline_recipe::{PUBLISH, Phase, RootBuild, RootTest, Step};
+use packline_workspace::{Member, MemberId};
 
 use crate::{
+    folder::BuildFolder,
+    look::Look,
     npm::Npm,
     phase::{Failure, Runner},
     registry,
+    table::Build,
+    worker::Worker,
     workspace::{self, Built, Means, Needs, Stack},
 };
 
@@ -18,15 +24,6 @@ use super::{Phases, TEST};
 const PREPARE: &str = "prepare";
 /// The phase that builds.
 const BUILD: &str = "build";
-
-/// What the root of the workspace does for a package.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum RootStep {
-    /// This script builds the package.
-    Build(String),
-    /// Its tests go before what is published.
-    Test,
-}
 
 impl<'a> Phases<'a> {
     /// Runs a phase once; false where nothing had to be done.
@@ -54,7 +51,7 @@ impl<'a> Phases<'a> {
                 if let Some((stack, _)) = &self.stack {
                     self.runner.view = Some(stack.view_to_pack(self.folder));
                 }
-                self.publish(phase).await?;
+                self.publish(phase, env).await?;
             }
         }
         Ok(true)
@@ -98,35 +95,39 @@ impl<'a> Phases<'a> {
         .await
     }
 
-    /// What the root does in this phase for the package.
-    pub(super) fn root_step(&self, phase: &Phase) -> Option<RootStep> {
-        let (stack, member) = self.stack.as_ref()?;
+    /// What of the root comes before the package's own part of this phase.
+    pub(super) fn root_step(&self, phase: &Phase, phases: &[Phase]) -> Result<Option<RootStep>, Failure> {
+        let Some((stack, member)) = &self.stack else { return Ok(None) };
+        let Some(member) = stack.workspace.member(*member) else { return Ok(None) };
         let options = self.worker.recipe.workspace();
-        match phase.name.as_str() {
-            BUILD => {
-                let member = stack.workspace.member(*member)?;
-                workspace::root::builds(&stack.workspace, member, &options).map(RootStep::Build)
-            }
-            TEST => (options.root_test == RootTest::Gate && self.root_tests.is_some()).then_some(RootStep::Test),
-            _ => None,
+        if phase.name == BUILD {
+            let script = workspace::root::builds(&stack.workspace, member, &options).map_err(Failure::permanent)?;
+            return Ok(script.map(RootStep::Build));
         }
+        let has_tests = phases.iter().any(|phase| phase.name == TEST);
+        let is_gate = phase.name == if has_tests { TEST } else { PUBLISH };
+        if !is_gate || options.root_test != RootTest::Gate || stack.root_tests().is_none() || is_root(member) {
+            return Ok(None);
+        }
+        let build = workspace::root::script(stack.workspace.manifest(), &options).map_err(Failure::permanent)?;
+        Ok(Some(RootStep::Test { build: build.filter(|_| options.root_build != RootBuild::Never) }))
     }
 
     /// False where it was done already.
     pub(super) async fn step_of_root(&mut self, phase: &Phase, step: &RootStep) -> Result<bool, Failure> {
         let (env, _settings) = self.env(phase).await?;
-        let options = self.worker.recipe.workspace();
         let done = self.on_stack(phase, &env, async |stack, _, means, needs, runner| match step {
             RootStep::Build(script) => workspace::root::build(stack, script, means, needs, runner).await,
-            RootStep::Test => workspace::root::test(stack, &options, means, needs, runner).await,
+            RootStep::Test { build } => workspace::root::test(stack, build.as_deref(), means, needs, runner).await,
         });
         let done = done.await;
-        if *step == RootStep::Test && done.as_ref().map_or_else(|failure| !failure.killed, |_| true) {
-            let tests = if done.is_ok() { Tests::RootPassed } else { Tests::RootFailed };
-            self.root_tests = Some(tests);
-            // Of a package with tests of its own, theirs are told.
-            if self.ended.tests.is_some() {
-                self.ended.tests = Some(tests);
+        if let RootStep::Test { .. } = step
+            && self.ended.tests == Some(Tests::RootNotRun)
+        {
+            match &done {
+                Ok(_) => self.ended.tests = Some(Tests::RootPassed),
+                Err(failure) if is_own(failure) => self.ended.tests = Some(Tests::RootFailed),
+                Err(_) => {}
             }
         }
         done
@@ -149,12 +150,10 @@ impl<'a> Phases<'a> {
         else {
             return Err(Failure::infrastructure("this machine has no npm"));
         };
-        let toolchain = runner.toolchain(&worker.toolchain, &folder.beside()).await?;
-        let access = registry::access(&worker.config, settings, &npm.registry)?;
-        let means = Means { npm, access: &access, toolchain, phase, env };
-        let (name, store) = (build.order.package_name.as_str(), stack.store.clone());
-        let needs = Needs { store: &store, package: name, attempt: build.order.attempt, phase: &phase.name };
-        let is_new = work(stack, *member, &means, &needs, runner).await?;
+        let place = Place { worker, settings, build, folder, npm, phase, env };
+        let is_new = place
+            .work(stack, runner, async |stack, means, needs, runner| work(stack, *member, means, needs, runner).await);
+        let is_new = is_new.await?;
         runner.view = Some(stack.view(folder));
         Ok(is_new)
     }
@@ -174,4 +173,89 @@ impl<'a> Phases<'a> {
         };
         workspace::keep(&stack.store, &built, &self.folder.upper(), member.real_folder()).await;
     }
+}
+
+/// What of the root comes before a phase of a package.
+pub(super) enum RootStep {
+    /// This script, which builds the package.
+    Build(String),
+    /// Its tests, on what a script of it builds.
+    Test { build: Option<String> },
+}
+
+/// Where layers are made for a build.
+pub(super) struct Place<'a> {
+    pub(super) worker: &'a Worker,
+    pub(super) settings: &'a Settings,
+    pub(super) build: &'a Build,
+    pub(super) folder: &'a BuildFolder,
+    pub(super) npm: &'a Npm,
+    pub(super) phase: &'a Phase,
+    pub(super) env: &'a BTreeMap<String, String>,
+}
+
+impl Place<'_> {
+    async fn work<T>(
+        &self,
+        stack: &mut Stack,
+        runner: &mut Runner,
+        work: impl AsyncFnOnce(&mut Stack, &Means<'_>, &Needs<'_>, &mut Runner) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let Self { worker, settings, build, folder, npm, phase, env } = *self;
+        let toolchain = runner.toolchain(&worker.toolchain, &folder.beside()).await?;
+        let access = registry::access(&worker.config, settings, &npm.registry)?;
+        let means = Means { npm, access: &access, toolchain, phase, env };
+        let (name, store) = (build.order.package_name.as_str(), stack.store.clone());
+        let needs = Needs { store: &store, package: name, attempt: build.order.attempt, phase: &phase.name };
+        work(stack, &means, &needs, runner).await
+    }
+
+    /// Runs the root build for a package that lacks code although it was built, where it was not run for this package
+    /// yet; the package's folder as it is then.
+    ///
+    /// # Errors
+    /// See [`Failure`]; not where the root build fails.
+    pub(super) async fn build_by_root_at_last(
+        &self,
+        stack: &mut Stack,
+        member: MemberId,
+        runner: &mut Runner,
+    ) -> Result<Option<Look>, Failure> {
+        let options = self.worker.recipe.workspace();
+        let is_ours = |member: &Member| !is_root(member) && !member.manifest().is_private();
+        if options.root_build != RootBuild::Auto
+            || stack.is_built_by_root
+            || !stack.workspace.member(member).is_some_and(is_ours)
+        {
+            return Ok(None);
+        }
+        let script = workspace::root::script(stack.workspace.manifest(), &options).map_err(Failure::permanent)?;
+        let Some(script) = script else { return Ok(None) };
+        let says = format!(
+            "the tarball lacks code that package.json names; running the script {script} of the root, and packing again"
+        );
+        runner.say(&self.phase.name, &says);
+        let built = self.work(stack, runner, async |stack, means, needs, runner| {
+            workspace::root::build(stack, &script, means, needs, runner).await
+        });
+        match built.await {
+            Ok(_) => {}
+            Err(failure) if is_own(&failure) => {
+                runner.say(&self.phase.name, &format!("warning: {}", failure.first_line()));
+                return Ok(None);
+            }
+            Err(failure) => return Err(failure),
+        }
+        runner.view = Some(stack.view_to_pack(self.folder));
+        Ok(Some(stack.look(self.folder, &self.build.order.package_path)))
+    }
+}
+
+fn is_root(member: &Member) -> bool {
+    member.real_folder().as_os_str().is_empty()
+}
+
+/// Neither this machine failed, nor was the build stopped.
+fn is_own(failure: &Failure) -> bool {
+    !failure.killed && matches!(failure.outcome, Outcome::Failed | Outcome::TimedOut)
 }

@@ -112,6 +112,7 @@ impl Ground {
         let stack = Stack {
             store: self.store.clone(),
             at: self.at.clone(),
+            origin: self.root.clone(),
             workspace,
             state,
             sources: layer,

@@ -28,6 +28,9 @@ use super::{
     stack::Stack,
 };
 
+/// The kind of layers of what managers install.
+pub(super) const INSTALLED: &str = "installed";
+
 /// How many siblings that do not fit are named.
 const MISFITS: usize = 5;
 
@@ -257,7 +260,7 @@ fn key(skeleton: &Skeleton, stack: &Stack, means: &Means<'_>) -> Result<Key, Fai
     let at = stack.at.display().to_string();
     let platform = [std::env::consts::OS, std::env::consts::ARCH].join("-");
     let also = ["npm", means.toolchain.npm_version(), means.toolchain.node_version(), &platform, &at];
-    Key::of("installed", [skeleton.digest(&also)]).map_err(|error| Failure::infrastructure(error.to_string()))
+    Key::of(INSTALLED, [skeleton.digest(&also)]).map_err(|error| Failure::infrastructure(error.to_string()))
 }
 
 /// Writes the skeleton below a draft, and answers the view in which to install.

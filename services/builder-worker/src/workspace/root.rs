@@ -1,29 +1,31 @@
-//! The scripts of the workspace's root: those of an install, and the one that builds members which have none.
+//! The scripts of the workspace's root: those of an install, the one that builds members, and the tests.
 
-use std::{
-    collections::BTreeSet,
-    fs, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+mod choice;
+mod clear;
+mod last;
+
+use std::{collections::BTreeSet, io, path::Path, sync::Arc};
 
 use packline_domain::Outcome;
-use packline_layers::{Draft, Key, Layer};
-use packline_recipe::{RootBuild, WorkspaceOptions};
-use packline_workspace::{Kind, Manifest, Member, Workspace};
+use packline_layers::{Draft, Key, Layer, copy_tree};
+use packline_workspace::Kind;
 
 use crate::{
+    guard::View,
     npm::Npm,
     phase::{Failure, Runner},
 };
 
+pub(crate) use choice::{builds, script};
+use last::Like;
+
 use super::{
-    install::{Means, SCRIPTS, install_others},
+    install::{INSTALLED, Means, SCRIPTS, install_others},
     making::{Found, Needs, machine},
     stack::Stack,
 };
 
-/// The script of the root's tests.
+/// The script with the tests of the root.
 const TEST: &str = "test";
 
 /// Runs the scripts of the root that an install runs, once for a state of the sources; they are not fatal by themselves.
@@ -43,9 +45,16 @@ pub(crate) async fn install_scripts(
     if scripts.is_empty() || stack.workspace.member_in(Path::new("")).is_some() {
         return Ok(false);
     }
-    let what = "the install scripts of the root".to_owned();
-    let scripts = Scripts { name: "scripts", scripts, what, are_fatal: false };
-    let found = scripts.run(stack, &[], means, needs, runner).await?;
+    let base = Base::of(stack, &[], &[]);
+    let key = base.key("scripts", &scripts)?;
+    let made = needs.layer(&key, "the install scripts of the root", runner, async |runner, draft: &mut Draft| {
+        for script in scripts {
+            base.try_script(script, draft, means, needs, runner).await?;
+        }
+        let upper = draft.path();
+        blocking(move || clear::caches(&upper)).await
+    });
+    let found = made.await?;
     let is_new = found.is_new;
     stack.root.insert(0, found.layer);
     Ok(is_new)
@@ -64,49 +73,42 @@ pub(crate) async fn build(
     runner: &mut Runner,
 ) -> Result<bool, Failure> {
     let others = others(stack, means, needs, runner).await?;
-    let what = format!("the script {script} of the root");
-    let scripts = Scripts { name: "build", scripts: vec![script], what, are_fatal: false };
-    let found = scripts.run(stack, &others, means, needs, runner).await?;
+    let found = built(stack, script, &others, means, needs, runner).await?;
     let is_new = found.is_new;
-    if let Ok(note) = found.layer.note()
-        && !note.is_empty()
-    {
-        runner.say(needs.phase, &String::from_utf8_lossy(&note));
-    }
     stack.root.insert(0, found.layer);
     stack.is_built_by_root = true;
     Ok(is_new)
 }
 
-/// Runs the tests of the root, once for a state of the sources, over what the root builds where it builds any member.
-/// True where this build ran them.
+/// Runs the tests of the root, once for a state of the sources, on what the root's script `build` makes of them. True
+/// where this build ran them.
 ///
 /// # Errors
-/// See [`Failure`]; the same one for each package where the tests fail.
+/// See [`Failure`]; also where they fail.
 pub(crate) async fn test(
-    stack: &mut Stack,
-    options: &WorkspaceOptions,
+    stack: &Stack,
+    build: Option<&str>,
     means: &Means<'_>,
     needs: &Needs<'_>,
     runner: &mut Runner,
 ) -> Result<bool, Failure> {
-    let workspace = Arc::clone(&stack.workspace);
-    let built = workspace.members().iter().find_map(|member| builds(&workspace, member, options));
-    let before = stack.root.len();
-    if let Some(script) = built.filter(|_| !stack.is_built_by_root) {
-        build(stack, &script, means, needs, runner).await?;
-    }
     let others = others(stack, means, needs, runner).await?;
-    let what = "the tests of the root".to_owned();
-    let scripts = Scripts { name: "test", scripts: vec![TEST], what, are_fatal: true };
-    let tested = scripts.run(stack, &others, means, needs, runner).await;
-    // A package that builds itself sees nothing of what the root builds.
-    let new = stack.root.len() - before;
-    stack.root.drain(..new);
-    Ok(tested?.is_new)
+    let build = match build.filter(|_| !stack.is_built_by_root) {
+        Some(script) => Some(built(stack, script, &others, means, needs, runner).await?.layer),
+        None => None,
+    };
+    let base = Base::of(stack, build.as_slice(), &others);
+    let key = base.key("test", &[TEST])?;
+    let made = needs.layer(&key, "the tests of the root", runner, async |runner, draft: &mut Draft| {
+        base.script(TEST, draft, means, runner).await?;
+        // That it passed is all that is kept.
+        let upper = draft.path();
+        blocking(move || empty(&upper)).await
+    });
+    Ok(made.await?.is_new)
 }
 
-/// What is installed for members other than that of the build, where each is installed by itself.
+/// What is installed for members by themselves.
 async fn others(
     stack: &Stack,
     means: &Means<'_>,
@@ -119,104 +121,155 @@ async fn others(
     }
 }
 
-/// Scripts of the root that are run together.
-struct Scripts<'a> {
-    /// Part of the key of their layer.
-    name: &'a str,
-    scripts: Vec<&'a str>,
-    /// For people.
-    what: String,
-    /// Whether there is no layer where one fails.
-    are_fatal: bool,
+/// A layer with what the script writes, and a line in the log where it failed.
+async fn built(
+    stack: &Stack,
+    script: &str,
+    others: &[Layer],
+    means: &Means<'_>,
+    needs: &Needs<'_>,
+    runner: &mut Runner,
+) -> Result<Found, Failure> {
+    let base = Base::of(stack, &[], others);
+    let key = base.key("build", &[script])?;
+    let like = base.like(script);
+    let what = format!("the script {script} of the root");
+    let found = needs
+        .layer(&key, &what, runner, async |runner, draft: &mut Draft| {
+            let goes_on = match &like {
+                Some(like) => base.go_on(like, draft, needs, runner).await?,
+                None => false,
+            };
+            let passed = base.try_script(script, draft, means, needs, runner).await?;
+            if !passed && goes_on {
+                runner.say(needs.phase, "running it again from the start");
+                draft.note(Vec::new());
+                let upper = draft.path();
+                blocking(move || empty(&upper)).await?;
+                base.try_script(script, draft, means, needs, runner).await?;
+            }
+            let (upper, workspace, taken) = (draft.path(), Arc::clone(&stack.workspace), Arc::clone(&stack.taken));
+            blocking(move || clear::all_but_output(&upper, &workspace, &taken)).await
+        })
+        .await?;
+    let note = found.layer.note().unwrap_or_default();
+    if !note.is_empty() && !found.is_new {
+        runner.say(needs.phase, &String::from_utf8_lossy(&note));
+    }
+    if let Some(like) = like.filter(|_| found.is_new && note.is_empty()) {
+        let (store, key, taken) = (stack.store.clone(), found.layer.key().clone(), Arc::clone(&stack.taken));
+        blocking(move || like.remember(&store, &key, &taken)).await?;
+    }
+    Ok(found)
 }
 
-impl Scripts<'_> {
-    /// A layer with what they write.
-    async fn run(
+/// What a script of the root sees: no build's files.
+struct Base<'a> {
+    stack: &'a Stack,
+    /// From the top.
+    layers: Vec<&'a Layer>,
+}
+
+impl<'a> Base<'a> {
+    fn of(stack: &'a Stack, above: &'a [Layer], others: &'a [Layer]) -> Self {
+        let mut layers: Vec<&Layer> = Vec::new();
+        let all = above.iter().chain(&stack.root).chain([&stack.sources]).chain(&stack.installed).chain(others);
+        for layer in all {
+            // No overlay has a layer twice.
+            if !layers.iter().any(|known| known.key() == layer.key()) {
+                layers.push(layer);
+            }
+        }
+        Self { stack, layers }
+    }
+
+    fn key(&self, name: &str, scripts: &[&str]) -> Result<Key, Failure> {
+        let parts = [name].into_iter().chain(scripts.iter().copied()).chain(self.of_state()).chain(self.installed());
+        Key::of("root", parts).map_err(|error| Failure::infrastructure(error.to_string()))
+    }
+
+    /// What the output of a script depends on beside the sources.
+    fn like(&self, script: &str) -> Option<Like> {
+        let names = [format!("pre{script}"), script.to_owned(), format!("post{script}")];
+        let texts = names.iter().map(|name| self.stack.workspace.manifest().script(name).unwrap_or_default());
+        Like::new(&self.stack.origin, script, texts.chain(self.installed()))
+    }
+
+    /// What depends on the state of the sources, from the top.
+    fn of_state(&self) -> impl Iterator<Item = &str> {
+        self.layers.iter().filter(|layer| !is_installed(layer)).map(|layer| layer.key().digest())
+    }
+
+    /// The same set for each member, where each has its own part of it first.
+    fn installed(&self) -> BTreeSet<&str> {
+        self.layers.iter().filter(|layer| is_installed(layer)).map(|layer| layer.key().digest()).collect()
+    }
+
+    /// Copies the output of the last root build to where the next one writes, where that may go on with it. Its layer
+    /// may be evicted then, so it is no layer of the view.
+    async fn go_on(&self, like: &Like, draft: &Draft, needs: &Needs<'_>, runner: &Runner) -> Result<bool, Failure> {
+        let (store, taken, sources) = (needs.store.clone(), Arc::clone(&self.stack.taken), self.stack.sources.path());
+        let (like, sources, upper) = (like.clone(), sources.to_owned(), draft.path());
+        let copied = tokio::task::spawn_blocking(move || {
+            let Some(last) = like.find(&store, &sources, &taken)? else { return Ok(false) };
+            match copy_tree(last.path(), &upper) {
+                Ok(()) => Ok(true),
+                // Such as a file that is closed to its owner.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => empty(&upper).map(|()| false),
+                Err(error) => Err(error),
+            }
+        });
+        let copied = copied.await.map_err(io::Error::other).flatten().map_err(|error| machine(&error))?;
+        if copied {
+            runner.say(needs.phase, "going on with the output of the last root build");
+        }
+        Ok(copied)
+    }
+
+    /// Runs a script, which writes to the draft. False where it fails: that is in the log, and noted.
+    async fn try_script(
         &self,
-        stack: &Stack,
-        also: &[Layer],
+        script: &str,
+        draft: &mut Draft,
         means: &Means<'_>,
         needs: &Needs<'_>,
         runner: &mut Runner,
-    ) -> Result<Found, Failure> {
-        // The same for each member: what is installed for others is the same set for all, each in its own order.
-        let installed: BTreeSet<&str> = also.iter().chain(&stack.installed).map(|layer| layer.key().digest()).collect();
-        let below = stack.root.iter().chain([&stack.sources]).map(|layer| layer.key().digest()).chain(installed);
-        let parts = [self.name].into_iter().chain(self.scripts.iter().copied()).chain(below);
-        let key = Key::of("root", parts).map_err(|error| Failure::infrastructure(error.to_string()))?;
-        let make = async |runner: &mut Runner, draft: &mut Draft| {
-            let work = draft.work().join("overlay");
-            for script in &self.scripts {
-                let view = stack.root_view(also, draft.path(), work.clone());
-                let argv = means.npm.run_at_root(script);
-                match means.run(runner, argv, &stack.at, view).await {
-                    Err(failure) if !self.are_fatal && failure.outcome == Outcome::Failed && !failure.killed => {
-                        let says = format!("warning: the script {script} of the root {}", failure.first_line());
-                        runner.say(needs.phase, &says);
-                        draft.note(says.into_bytes());
-                    }
-                    done => done?,
-                }
+    ) -> Result<bool, Failure> {
+        match self.script(script, draft, means, runner).await {
+            Err(failure) if failure.outcome == Outcome::Failed && !failure.killed => {
+                let says = format!("warning: the script {script} of the root {}", failure.first_line());
+                runner.say(needs.phase, &says);
+                draft.note(says.into_bytes());
+                Ok(false)
             }
-            let upper = draft.path();
-            let cleared = tokio::task::spawn_blocking(move || clear(&upper, Path::new(""))).await;
-            cleared.map_err(io::Error::other).flatten().map_err(|error| machine(&error))
-        };
-        needs.layer(&key, &self.what, runner, make).await
+            done => done.map(|()| true),
+        }
+    }
+
+    /// Runs a script, which writes to the draft, to a good end.
+    async fn script(&self, script: &str, draft: &Draft, means: &Means<'_>, runner: &mut Runner) -> Result<(), Failure> {
+        let lower = self.layers.iter().map(|layer| layer.path().to_owned()).collect();
+        let at = self.stack.at.clone();
+        let view = View { at, lower, upper: draft.path(), work: draft.work().join("overlay") };
+        means.run(runner, means.npm.run_at_root(script), &self.stack.at, view).await
     }
 }
 
-/// Removes what no package is made of and every build would carry: caches of tools.
-fn clear(upper: &Path, folder: &Path) -> io::Result<()> {
-    let cache: PathBuf = upper.join(folder).join("node_modules/.cache");
-    match fs::remove_dir_all(&cache) {
-        Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Err(error),
-        Ok(()) | Err(_) => Ok(()),
+fn is_installed(layer: &Layer) -> bool {
+    layer.key().kind() == INSTALLED
+}
+
+/// Removes all that is in a folder.
+fn empty(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        clear::remove(&entry?.path())?;
     }
+    Ok(())
 }
 
-/// The script of the root that builds `member`: `None` where the member builds itself, or the root has none.
-pub(crate) fn builds(workspace: &Workspace, member: &Member, options: &WorkspaceOptions) -> Option<String> {
-    let is_root = member.real_folder().as_os_str().is_empty();
-    let wanted = match options.root_build {
-        RootBuild::Never => false,
-        RootBuild::Always => true,
-        RootBuild::Auto => !member.manifest().is_private() && !builds_itself(member.manifest()),
-    };
-    let root = workspace.manifest();
-    let named = options.root_build_script.as_deref().or_else(|| before_release(root)).unwrap_or("build");
-    (wanted && !is_root && root.script(named).is_some()).then(|| named.to_owned())
-}
-
-/// Whether a package has a script that its publishing runs and that may build it.
-fn builds_itself(manifest: &Manifest) -> bool {
-    ["build", "prepack", "prepare", "prepublishOnly"].iter().any(|script| manifest.script(script).is_some())
-}
-
-/// The script that the root's release runs before it publishes.
-fn before_release(root: &Manifest) -> Option<&str> {
-    const NO_BUILD: [&str; 8] = ["test", "lint", "check", "format", "version", "typecheck", "clean", "install"];
-    root.scripts().find_map(|(_, command)| {
-        let steps: Vec<&str> = command.split(['&', ';', '|']).map(str::trim).filter(|step| !step.is_empty()).collect();
-        let publishes = |step: &&str| {
-            let words: Vec<&str> = step.split_whitespace().collect();
-            let publish = words.iter().position(|word| *word == "publish");
-            let by = ["changeset", "lerna", "npm", "pnpm", "yarn", "nx"];
-            publish.is_some_and(|at| words.iter().take(at).any(|word| by.contains(word)))
-        };
-        let release = steps.iter().position(publishes)?;
-        let runs = |step: &&str| {
-            let mut words = step.split_whitespace();
-            let manager = words.next()?;
-            let next = words.next()?;
-            let script = if matches!(next, "run" | "run-script") { words.next()? } else { next };
-            let is_build = !NO_BUILD.iter().any(|word| script.split([':', '-']).any(|part| part == *word));
-            let known = root.scripts().map(|(name, _)| name).find(|name| *name == script);
-            known.filter(|_| is_build && matches!(manager, "npm" | "pnpm" | "yarn"))
-        };
-        steps.iter().take(release).rev().find_map(runs)
-    })
+async fn blocking(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> Result<(), Failure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(io::Error::other).flatten().map_err(|error| machine(&error))
 }
 
 impl Npm {
@@ -229,31 +282,5 @@ impl Npm {
     /// member, and one that npm does not understand would fail the scripts of all.
     pub(crate) fn run(&self, script: &str) -> Vec<String> {
         self.command(&["run", script, "--workspaces=false"])
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn manifest(scripts: &str) -> Manifest {
-        Manifest::parse(format!("{{\"scripts\": {scripts}}}").as_bytes()).unwrap()
-    }
-
-    #[test]
-    fn the_build_is_what_the_release_runs_before_it_publishes() {
-        for (scripts, expected) in [
-            (r#"{"release": "npm run compile && changeset publish", "compile": "tsc -b"}"#, Some("compile")),
-            (r#"{"release": "pnpm build && changeset publish", "build": "tsdown"}"#, Some("build")),
-            (
-                r#"{"ci": "npm run build:all && npm test && lerna publish from-package", "build:all": "x", "test": "y"}"#,
-                Some("build:all"),
-            ),
-            (r#"{"release": "npm run gone && npm publish --workspaces", "build": "x"}"#, None),
-            (r#"{"release": "changeset publish", "build": "x"}"#, None),
-            (r#"{"publish-docs": "npm run site && echo publish", "site": "x"}"#, None),
-        ] {
-            assert_eq!(before_release(&manifest(scripts)), expected, "{scripts}");
-        }
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Stack {
     pub(crate) store: Store,
     /// Where views are mounted: the same folder for all builds, since managers write absolute paths.
     pub(crate) at: PathBuf,
+    /// The workspace itself, of which builds see a state.
+    pub(crate) origin: PathBuf,
     pub(crate) workspace: Arc<Workspace>,
     /// What else is known of the sources.
     pub(crate) state: Arc<State>,
@@ -28,7 +30,7 @@ pub(crate) struct Stack {
     pub(crate) installed: Vec<Layer>,
     /// What scripts of the root wrote, the last one first.
     pub(crate) root: Vec<Layer>,
-    /// Whether the script of the root that builds is among them.
+    /// Whether that of the root build is among them.
     pub(crate) is_built_by_root: bool,
     /// Whether files of siblings lie in the folder of the build.
     pub(crate) has_siblings: bool,
@@ -55,19 +57,6 @@ impl Stack {
         lower.extend(below);
         lower.extend(paths(&self.installed));
         View { at: self.at.clone(), lower, upper: folder.upper(), work: folder.work() }
-    }
-
-    /// What a script of the root sees: no build's files.
-    pub(crate) fn root_view(&self, also: &[Layer], upper: PathBuf, work: PathBuf) -> View {
-        let layers = self.root.iter().chain([&self.sources]).chain(&self.installed).chain(also);
-        let mut lower: Vec<PathBuf> = Vec::new();
-        for layer in layers.map(|layer| layer.path().to_owned()) {
-            // No overlay has a layer twice.
-            if !lower.contains(&layer) {
-                lower.push(layer);
-            }
-        }
-        View { at: self.at.clone(), lower, upper, work }
     }
 
     /// The package at `path`, as its build sees it now.
