@@ -1,6 +1,6 @@
 //! Package names and packages, hostile until parsed.
 
-use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+use std::{borrow::Borrow, collections::BTreeSet, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
@@ -180,6 +180,9 @@ pub struct Package {
     /// What must be published before it, each once, in the order given.
     #[serde(default)]
     pub dependencies: Vec<PackageName>,
+    /// What is built before it where it can be, each once, in the order given. It needs none of them to be published.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub build_after: Vec<PackageName>,
     /// The catalogue's own identity of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
@@ -189,12 +192,13 @@ pub struct Package {
     /// Its folder in the workspace, where it is another than [`PackagePath::of_name`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PackagePath>,
-    /// Unknown fields, kept and passed on; also a `path` of another shape than [`PackagePath`].
+    /// Unknown fields, kept and passed on; also a `path` of another shape than [`PackagePath`], and a `buildAfter` that
+    /// is no list of names.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-/// A [`Package`] as it is read: what stands in `path` is a path or one of its owners' own fields.
+/// A [`Package`] as it is read: what stands in `path` and `buildAfter` is understood or one of its owners' own fields.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Stored {
@@ -214,7 +218,8 @@ struct Stored {
 impl From<Stored> for Package {
     fn from(Stored { name, priority, dependencies, id, category, mut extra }: Stored) -> Self {
         let path = take_path(&mut extra);
-        Self { name, priority, dependencies, id, category, path, extra }
+        let build_after = take_build_after(&mut extra);
+        Self { name, priority, dependencies, build_after, id, category, path, extra }
     }
 }
 
@@ -229,8 +234,44 @@ fn take_path(fields: &mut Map<String, Value>) -> Option<PackagePath> {
     path
 }
 
+/// Takes `buildAfter` out of a package's fields; one of another shape stays there.
+fn take_build_after(fields: &mut Map<String, Value>) -> Vec<PackageName> {
+    let names = match fields.get(BUILD_AFTER) {
+        Some(Value::Null) => Vec::new(),
+        Some(value) => match names(value) {
+            Ok(names) => names,
+            Err(_) => return Vec::new(),
+        },
+        None => return Vec::new(),
+    };
+    fields.remove(BUILD_AFTER);
+    names
+}
+
+/// Reads a list of names, each once, in the order given; the error completes a sentence about its field.
+fn names(value: &Value) -> Result<Vec<PackageName>, String> {
+    let Value::Array(items) = value else {
+        return Err(format!("is an array of at most {MAX_DEPENDENCIES} names"));
+    };
+    if items.len() > MAX_DEPENDENCIES {
+        return Err(format!("is an array of at most {MAX_DEPENDENCIES} names"));
+    }
+    let mut names = Vec::with_capacity(items.len());
+    let mut seen = BTreeSet::new();
+    for item in items {
+        let Value::String(text) = item else { return Err(format!("holds names, not {}", kind(item))) };
+        let name: PackageName = text.parse().map_err(|error| format!("holds names: {error}"))?;
+        if seen.insert(name.clone()) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
 /// Where the path of a package stands among its fields.
 const PATH: &str = "path";
+/// Where the packages that it is built after stand among its fields.
+const BUILD_AFTER: &str = "buildAfter";
 
 fn no_category() -> String {
     NO_CATEGORY.into()
@@ -243,6 +284,7 @@ impl Package {
             name,
             priority: 0,
             dependencies: Vec::new(),
+            build_after: Vec::new(),
             id: None,
             category: no_category(),
             path: None,
@@ -261,12 +303,15 @@ impl Package {
         if elsewhere { PROTOCOL } else { FIRST_PROTOCOL }
     }
 
-    /// Why the `path` that it was announced with is ignored, where it is.
-    pub fn ignored_path(&self) -> Option<String> {
-        match self.extra.get(PATH)? {
+    /// Which fields of those that it was announced with are ignored, each with the reason.
+    pub fn ignored_fields(&self) -> Vec<(&'static str, String)> {
+        let path = self.extra.get(PATH).and_then(|value| match value {
             Value::String(text) => text.parse::<PackagePath>().err().map(|error| error.to_string()),
             other => Some(format!("`path` is a string, not {}", kind(other))),
-        }
+        });
+        let build_after = self.extra.get(BUILD_AFTER).and_then(|value| names(value).err());
+        let path = path.map(|why| (PATH, why));
+        path.into_iter().chain(build_after.map(|why| (BUILD_AFTER, format!("`{BUILD_AFTER}` {why}")))).collect()
     }
 
     /// Reads one announced package.
@@ -297,21 +342,10 @@ impl Package {
         };
         let dependencies = match fields.remove("dependencies") {
             None | Some(Value::Null) => Vec::new(),
-            Some(Value::Array(items)) if items.len() <= MAX_DEPENDENCIES => {
-                let mut names = Vec::with_capacity(items.len());
-                for item in items {
-                    let Value::String(text) = item else {
-                        return fail(format!("`dependencies` holds names, not {}", kind(&item)));
-                    };
-                    match text.parse::<PackageName>() {
-                        Ok(dependency) if names.contains(&dependency) => {}
-                        Ok(dependency) => names.push(dependency),
-                        Err(error) => return fail(format!("in `dependencies`: {error}")),
-                    }
-                }
-                names
-            }
-            Some(_) => return fail(format!("`dependencies` is an array of at most {MAX_DEPENDENCIES} names")),
+            Some(value) => match names(&value) {
+                Ok(names) => names,
+                Err(problem) => return fail(format!("`dependencies` {problem}")),
+            },
         };
         let id = match fields.remove("id") {
             None | Some(Value::Null) => None,
@@ -326,10 +360,12 @@ impl Package {
             Some(other) => return fail(format!("`category` is a string, not {}", kind(&other))),
         };
         let path = take_path(&mut fields);
-        Ok(Self { name, priority, dependencies, id, category, path, extra: fields })
+        let build_after = take_build_after(&mut fields);
+        Ok(Self { name, priority, dependencies, build_after, id, category, path, extra: fields })
     }
 
-    /// Whether `newer` is something else to build: anything but priority, id, category and status differs.
+    /// Whether `newer` is something else to build: anything but priority, id, category, status and what is built
+    /// before it where it can be differs.
     pub fn builds_differently(&self, newer: &Self) -> bool {
         let without_status = |package: &Self| {
             let mut extra = package.extra.clone();

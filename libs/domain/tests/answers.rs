@@ -164,7 +164,8 @@ fn why_with_every_kind_of_reason() {
         Reason::Unknown,
         Reason::Mode { mode: Mode::Stopped, origin: origin(), since: at(0) },
         Reason::Cycle { packages: vec![core()] },
-        Reason::Dependency { package_name: core(), state: Standing::Failed },
+        Reason::Dependency { package_name: core(), state: Standing::Failed, is_order_only: false },
+        Reason::Dependency { package_name: core(), state: Standing::Building, is_order_only: true },
         Reason::Backoff { until: at(1) },
         Reason::NoWorker { outdated: None },
         Reason::NoWorker {

@@ -66,21 +66,42 @@ fn both(fields: &Value) -> Package {
 #[test]
 fn a_package_with_a_path_of_another_shape_is_as_before_and_says_why_the_path_is_ignored() {
     let good = both(&json!({"name": "@acme/core", "path": "src/core", "ref": "main"}));
-    assert_eq!((good.folder().as_str(), good.ignored_path()), ("src/core", None));
+    assert_eq!((good.folder().as_str(), good.ignored_fields()), ("src/core", vec![]));
     assert_eq!(good.extra.keys().collect::<Vec<_>>(), ["ref"]);
     let wrong = [json!("../x"), json!(""), json!(7), json!(["src"]), json!({"a": 1}), json!("x".repeat(1025))];
     for path in wrong {
         let package = both(&json!({"name": "@acme/core", "path": path}));
         assert_eq!((package.folder().as_str(), &package.path), ("packages/core", &None));
         assert_eq!(json!(package)["path"], path, "fields of their own are passed on");
-        let why = package.ignored_path().unwrap();
+        let [("path", why)] = &package.ignored_fields()[..] else { panic!("the path is ignored") };
         assert!(why.contains("path") && why.len() < 300, "{why}");
     }
     for none in [json!({"name": "@acme/core"}), json!({"name": "@acme/core", "path": null})] {
         let package = both(&none);
-        assert_eq!((package.folder().as_str(), package.ignored_path()), ("packages/core", None));
+        assert_eq!((package.folder().as_str(), package.ignored_fields()), ("packages/core", vec![]));
         assert_eq!(json!(package).get("path"), None);
     }
+}
+
+#[test]
+fn names_to_be_built_after_are_read_each_once_and_a_list_of_another_shape_is_an_own_field() {
+    let good = both(&json!({"name": "@acme/core", "buildAfter": ["b", "@acme/a", "b"]}));
+    assert_eq!(json!(good.build_after), json!(["b", "@acme/a"]));
+    assert!(good.ignored_fields().is_empty() && good.extra.is_empty());
+    let many: Vec<String> = (0..1001).map(|number| format!("p{number}")).collect();
+    for wrong in [json!("b"), json!([1]), json!(["../b"]), json!({"b": 1}), json!(7), json!(many)] {
+        let package = both(&json!({"name": "@acme/core", "buildAfter": wrong}));
+        assert!(package.build_after.is_empty());
+        assert_eq!(json!(package)["buildAfter"], wrong, "fields of their own are passed on");
+        let [("buildAfter", why)] = &package.ignored_fields()[..] else { panic!("it is ignored") };
+        assert!(why.starts_with("`buildAfter` ") && why.len() < 300, "{why}");
+    }
+    for none in [json!({"name": "a"}), json!({"name": "a", "buildAfter": null}), json!({"name": "a", "buildAfter": []})]
+    {
+        assert_eq!(json!(both(&none)).get("buildAfter"), None);
+    }
+    let of = |names: Value| Package::parse(&json!({"name": "a", "buildAfter": names})).unwrap();
+    assert!(!of(json!(["b"])).builds_differently(&of(json!(["c"]))), "it is the same to build");
 }
 
 #[test]

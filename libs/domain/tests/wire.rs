@@ -22,7 +22,7 @@ fn at(seconds: i64) -> Timestamp {
 
 fn package() -> Package {
     Package::parse(&json!({"name": "@acme/core", "priority": 100, "dependencies": ["@acme/base", "lodash.merge"],
-        "id": "42", "category": "utils", "path": "src/core", "ref": "main"}))
+        "id": "42", "category": "utils", "path": "src/core", "buildAfter": ["@acme/rules"], "ref": "main"}))
     .unwrap()
 }
 

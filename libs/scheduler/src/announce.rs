@@ -1,6 +1,6 @@
 //! What an announcement does: the contract's table, row by row.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use packline_domain::{
     Command, Package, PackageName, PackagePath, SCHEMA,
@@ -47,11 +47,11 @@ impl Step<'_> {
         let source = Source { reported_through, began: self.begin_slice(slice)? };
         let (mut queued, mut again, mut replaced, mut ignored) = (0, 0, 0, 0);
         let mut named = None;
-        let mut ignored_paths = Vec::new();
+        let mut ignored_fields: BTreeMap<&'static str, (PackageName, String, usize)> = BTreeMap::new();
         let before = self.state.packages.counts.waiting();
         for package in packages {
             let name = package.name.clone();
-            let ignored_path = self.newly_ignored_path(&package);
+            let newly_ignored = self.newly_ignored(&package);
             let fate = self.announce(package, &source);
             match fate {
                 Fate::Queued => queued += 1,
@@ -62,12 +62,15 @@ impl Step<'_> {
                     continue;
                 }
             }
-            ignored_paths.extend(ignored_path.map(|why| (name.clone(), why)));
+            for (field, why) in newly_ignored {
+                let first = ignored_fields.entry(field);
+                first.and_modify(|(.., others)| *others += 1).or_insert_with(|| (name.clone(), why, 0));
+            }
             if !matches!(fate, Fate::Replaced) {
                 named = Some(name);
             }
         }
-        self.tell_ignored_paths(&ignored_paths);
+        self.tell_ignored(&ignored_fields);
         let Some(name) = named else { return Ok(()) };
         let mut message = if queued + again == 1 && again == 0 {
             format!("queued {name}")
@@ -85,24 +88,31 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// Why the path of an announced package is ignored, where its record does not have that path already.
-    fn newly_ignored_path(&self, package: &Package) -> Option<String> {
-        let why = package.ignored_path()?;
-        let known = self.queue(&package.name).and_then(|old| old.package.ignored_path());
-        (known.as_ref() != Some(&why)).then_some(why)
+    /// The fields of an announced package that are ignored, where its record does not have them so already.
+    fn newly_ignored(&self, package: &Package) -> Vec<(&'static str, String)> {
+        let mut ignored = package.ignored_fields();
+        if let Some(known) = self.queue(&package.name).filter(|_| !ignored.is_empty()) {
+            let known = known.package.ignored_fields();
+            ignored.retain(|field| !known.contains(field));
+        }
+        ignored
     }
 
-    /// One event for all of an announcement: there may be very many.
-    fn tell_ignored_paths(&mut self, ignored: &[(PackageName, String)]) {
-        let Some((name, why)) = ignored.first() else { return };
-        let others = match ignored.len() - 1 {
-            0 => String::new(),
-            1 => ", like that of 1 other package".to_owned(),
-            more => format!(", like those of {more} other packages"),
-        };
-        let folder = PackagePath::of_name(name);
-        let message = format!("the path of {name} is ignored{others}; it is built in {folder}: {why}");
-        self.tell("pathIgnored", name, None, message);
+    /// One event for each field of all packages of an announcement: there may be very many.
+    fn tell_ignored(&mut self, ignored: &BTreeMap<&'static str, (PackageName, String, usize)>) {
+        for (field, (name, why, others)) in ignored {
+            let others = match others {
+                0 => String::new(),
+                1 => ", like that of 1 other package".to_owned(),
+                more => format!(", like those of {more} other packages"),
+            };
+            let (kind, then) = match *field {
+                "path" => ("pathIgnored", format!("it is built in {}", PackagePath::of_name(name))),
+                _ => ("buildAfterIgnored", "it waits for its dependencies alone".to_owned()),
+            };
+            let message = format!("the {field} of {name} is ignored{others}; {then}: {why}");
+            self.tell(kind, name, None, message);
+        }
     }
 
     /// Notes how far a long announcement has come; the commit that began it.

@@ -1,6 +1,8 @@
 //! What must always hold. Every index is computed anew from the records, by other means than the
 //! scheduler's own, and compared. Slow; for tests and for doubts.
 
+mod truth;
+
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
@@ -15,9 +17,11 @@ use packline_domain::{
 use crate::{
     Counts, Scheduler, Standing,
     forecast::own_past,
-    node::{NOTHING, Node, is_private},
-    order::{Rank, holds_back, waits},
+    node::{NOTHING, is_private},
+    order::{Rank, waits},
 };
+
+use truth::Truth;
 
 /// Checks everything that one state says about itself.
 ///
@@ -74,97 +78,13 @@ fn same<T: PartialEq + std::fmt::Debug>(what: impl std::fmt::Display, index: &T,
     ensure(index == records, || format!("{what}: the index says {index:?}, the records say {records:?}"))
 }
 
-/// What the records imply, by name.
-struct Truth<'a> {
-    nodes: BTreeMap<&'a PackageName, &'a Node>,
-    scheduler: &'a Scheduler,
-    /// By name, those that wait directly for it.
-    waiters: BTreeMap<&'a PackageName, BTreeSet<&'a PackageName>>,
-    unresolvable: BTreeSet<&'a PackageName>,
-    /// By waiting package, the priority that counts.
-    priority: BTreeMap<&'a PackageName, i64>,
-}
-
 impl<'a> Truth<'a> {
-    fn of(scheduler: &'a Scheduler) -> Self {
-        let nodes: BTreeMap<_, _> =
-            scheduler.packages.ids.iter().map(|(name, id)| (name, scheduler.packages.node(*id))).collect();
-        let mut truth = Self {
-            nodes,
-            scheduler,
-            waiters: BTreeMap::new(),
-            unresolvable: BTreeSet::new(),
-            priority: BTreeMap::new(),
-        };
-        let mut waiters: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-        for (name, queue) in truth.waiting() {
-            for need in &queue.package.dependencies {
-                waiters.entry(need).or_default().insert(name);
-            }
-        }
-        truth.unresolvable = truth.waiting().map(|(name, _)| name).filter(|name| truth.reaches_itself(name)).collect();
-        truth.waiters = waiters;
-        truth.priority = truth.waiting().map(|(name, queue)| (name, truth.inherited(name, queue))).collect();
-        truth
-    }
-
-    fn record(&self, name: &PackageName) -> Option<&'a Queue> {
-        self.nodes.get(name)?.queue.as_deref()
-    }
-
-    fn waiting(&self) -> impl Iterator<Item = (&'a PackageName, &'a Queue)> {
-        let records = self.nodes.iter().filter_map(|(name, node)| Some((*name, node.queue.as_deref()?)));
-        records.filter(|(_, queue)| waits(queue))
-    }
-
-    /// Walks every path of waiting packages from here.
-    fn reaches_itself(&self, name: &PackageName) -> bool {
-        let mut seen = BTreeSet::new();
-        let mut open = vec![name];
-        while let Some(at) = open.pop() {
-            let Some(queue) = self.record(at).filter(|queue| waits(queue)) else { continue };
-            for need in &queue.package.dependencies {
-                if need == name {
-                    return true;
-                }
-                if seen.insert(need) {
-                    open.push(need);
-                }
-            }
-        }
-        false
-    }
-
-    /// The highest priority of all that wait for it, over any number of resolvable steps.
-    fn inherited(&self, name: &'a PackageName, queue: &Queue) -> i64 {
-        let mut highest = queue.package.priority;
-        let mut seen = BTreeSet::from([name]);
-        let mut open = vec![name];
-        while let Some(at) = open.pop() {
-            for waiter in self.waiters.get(at).into_iter().flatten() {
-                if self.unresolvable.contains(waiter) || !seen.insert(waiter) {
-                    continue;
-                }
-                if let Some(record) = self.record(waiter) {
-                    highest = highest.max(record.package.priority);
-                    open.push(waiter);
-                }
-            }
-        }
-        highest
-    }
-
-    fn unfinished(&self, queue: &Queue) -> usize {
-        let needs: BTreeSet<_> = queue.package.dependencies.iter().collect();
-        needs.into_iter().filter(|need| self.record(need).is_some_and(holds_back)).count()
-    }
-
     fn names(&self, scheduler: &Scheduler) -> Result<(), String> {
         let packages = &scheduler.packages;
         same("nodes in use", &(packages.nodes.len() - packages.free.len()), &self.nodes.len())?;
         for (name, node) in &self.nodes {
             ensure(node.name == **name, || format!("{name} is filed as {}", node.name))?;
-            let wanted = self.waiters.get(name).is_some_and(|waiters| !waiters.is_empty());
+            let wanted = self.waiters.contains_key(name);
             ensure(node.queue.is_some() || wanted, || format!("{name} is kept for nothing"))?;
             if let Some(queue) = &node.queue {
                 ensure(queue.package.name == **name, || format!("{name} holds {}", queue.package.name))?;
@@ -184,12 +104,13 @@ impl<'a> Truth<'a> {
                 .map(|(passed, waiter)| (&self.scheduler.packages.node(*waiter).name, *passed))
                 .collect();
             same(format_args!("number of waiters of {name}"), &node.waiters.len(), &index.len())?;
-            let passes = |waiter: &'a PackageName| {
-                let nothing = self.unresolvable.contains(waiter);
-                if nothing { NOTHING } else { self.priority.get(waiter).copied().unwrap_or(NOTHING) }
+            let passes = |(waiter, is_order_only): (&&'a PackageName, &bool)| {
+                let passes_on = self.passes_on(waiter, *is_order_only);
+                let priority = self.priority.get(waiter).copied().filter(|_| passes_on);
+                (*waiter, priority.unwrap_or(NOTHING))
             };
             let records: BTreeMap<&PackageName, i64> =
-                self.waiters.get(name).into_iter().flatten().map(|waiter| (*waiter, passes(waiter))).collect();
+                self.waiters.get(name).into_iter().flatten().map(passes).collect();
             same(format_args!("waiters of {name}"), &index, &records)?;
         }
         Ok(())
@@ -204,6 +125,7 @@ impl<'a> Truth<'a> {
                 *counts.of(standing) += 1;
             }
             counts.private += usize::from(is_private(node.queue.as_deref()));
+            same(format_args!("how {name} stands in the way"), &node.hold, &self.hold(name))?;
             if let Some(queue) = node.queue.as_deref().filter(|queue| waits(queue)) {
                 same(
                     format_args!("dependencies that hold {name} back"),
@@ -245,7 +167,7 @@ impl<'a> Truth<'a> {
         let (mut ready, mut later) = (BTreeSet::new(), BTreeSet::new());
         for (name, queue) in self.waiting() {
             let Some(id) = packages.ids.get(name) else { continue };
-            let waiters = self.waiters.get(name).map_or(0, BTreeSet::len);
+            let waiters = self.waiters.get(name).map_or(0, BTreeMap::len);
             let rank = Rank {
                 priority: Reverse(self.priority.get(name).copied().unwrap_or(NOTHING)),
                 waiters: Reverse(u32::try_from(waiters).unwrap_or(u32::MAX)),

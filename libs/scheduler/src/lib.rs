@@ -92,4 +92,5 @@ pub use packline_domain::answer::{Counts, Holder, Reason, Standing};
 pub use protocol::Behind;
 pub use restore::{Impossible, Restoring};
 pub use scheduler::Scheduler;
+pub use view::Awaited;
 pub use withdraw::Withdrawal;

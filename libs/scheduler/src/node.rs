@@ -10,7 +10,7 @@ use packline_domain::{
 
 use crate::{
     forecast::{Forecast, own_past},
-    order::{Rank, holds_back, waits},
+    order::{Rank, waits},
     waiters::Waiters,
 };
 
@@ -33,18 +33,24 @@ pub(crate) struct Node {
     pub(crate) name: PackageName,
     pub(crate) queue: Option<Box<Queue>>,
     pub(crate) retries: Option<Box<Retries>>,
-    /// Its dependencies, each once, while it waits; else none.
-    pub(crate) needs: Box<[Id]>,
+    /// What it waits for, each once, by id, while it waits; else none.
+    pub(crate) needs: Box<[Need]>,
     /// Those that wait directly for it, each with the priority that it passes on.
     pub(crate) waiters: Waiters,
     /// The priority under which it stands among the waiters of what it needs.
-    pub(crate) passes: i64,
+    pub(crate) passes: Passes,
     /// How many of its needs hold it back.
     pub(crate) unfinished: u32,
+    /// How many of its dependencies are not published without somebody's help.
+    pub(crate) stuck_needs: u32,
+    /// How it stands in the way of those that wait for it, as they were told last.
+    pub(crate) hold: Hold,
     /// Its retry is due.
     pub(crate) ripe: bool,
-    /// It is on a cycle.
+    /// It is on a cycle of dependencies.
     pub(crate) unresolvable: bool,
+    /// It is on a cycle of dependencies and of what is built before it where it can be: it does not wait for the latter.
+    pub(crate) circular: bool,
     /// Its place in `ready` or `later`.
     pub(crate) rank: Option<Rank>,
     /// As which it is counted.
@@ -53,7 +59,57 @@ pub(crate) struct Node {
     pub(crate) past: Option<u32>,
 }
 
-/// What an unresolvable package passes on.
+/// One package that another one waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Need {
+    pub(crate) id: Id,
+    /// It is waited for only as long as it can end by itself, and need not be published: `buildAfter`.
+    pub(crate) is_order_only: bool,
+}
+
+/// The priority that a package passes on to what it waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Passes {
+    pub(crate) to_dependencies: i64,
+    pub(crate) to_order_only: i64,
+}
+
+impl Passes {
+    pub(crate) const NONE: Self = Self { to_dependencies: NOTHING, to_order_only: NOTHING };
+
+    pub(crate) fn to(self, need: Need) -> i64 {
+        if need.is_order_only { self.to_order_only } else { self.to_dependencies }
+    }
+}
+
+/// How a package stands in the way of those that wait for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// It does not: it is published, or the queue does not know it.
+    Free,
+    /// It is built, or will be by itself.
+    Coming,
+    /// Somebody has to do something first: about it, or about what it depends on.
+    Stuck,
+}
+
+impl Hold {
+    /// Whether it holds back one that waits for it; `circular` says that of the one that waits.
+    pub(crate) fn holds_back(self, need: Need, circular: bool) -> bool {
+        match self {
+            Self::Free => false,
+            Self::Coming => !(need.is_order_only && circular),
+            Self::Stuck => !need.is_order_only,
+        }
+    }
+
+    /// Whether it keeps one that depends on it from ending by itself.
+    pub(crate) fn blocks(self, need: Need) -> bool {
+        self == Self::Stuck && !need.is_order_only
+    }
+}
+
+/// What a package on a cycle passes on.
 pub(crate) const NOTHING: i64 = i64::MIN;
 
 /// All packages and every index over them, each kept as the records change.
@@ -104,10 +160,13 @@ impl Packages {
             retries: None,
             needs: Box::default(),
             waiters: Waiters::NONE,
-            passes: NOTHING,
+            passes: Passes::NONE,
             unfinished: 0,
+            stuck_needs: 0,
+            hold: Hold::Free,
             ripe: false,
             unresolvable: false,
+            circular: false,
             rank: None,
             standing: None,
             past: None,
@@ -149,20 +208,17 @@ impl Packages {
     pub(crate) fn set_queue(&mut self, name: &PackageName, new: Option<Box<Queue>>) {
         let id = self.intern(name);
         let same_edges = match (&self.node(id).queue, &new) {
-            (Some(old), Some(new)) => waits(old) && waits(new) && old.package.dependencies == new.package.dependencies,
+            (Some(old), Some(new)) => waits(old) && waits(new) && same_needs(old, new),
             (None, _) | (_, None) => false,
         };
         if !same_edges {
             self.leave(id);
         }
-        let held_back = self.holds_back(id);
         self.replace(id, new);
-        if held_back != self.holds_back(id) {
-            self.tell_waiters(id, !held_back);
-        }
         if !same_edges && self.node(id).queue.as_deref().is_some_and(waits) {
             self.enter(id);
         }
+        self.settle(id);
         self.refresh(id);
         self.release(id);
     }
@@ -172,7 +228,7 @@ impl Packages {
         if let Some(queue) = &mut new {
             let old = self.node(id).queue.as_ref();
             // What was made from the record that stands shares its names already.
-            if old.is_none_or(|old| old.package.dependencies != queue.package.dependencies) {
+            if old.is_none_or(|old| !same_needs(old, queue)) {
                 self.share_names(queue);
             }
             queue.package.name = self.node(id).name.clone();
@@ -210,15 +266,12 @@ impl Packages {
 
     /// Lets equal names share their bytes.
     fn share_names(&self, queue: &mut Queue) {
-        for dependency in &mut queue.package.dependencies {
-            if let Some((known, _)) = self.ids.get_key_value(dependency) {
-                *dependency = known.clone();
+        let package = &mut queue.package;
+        for name in package.dependencies.iter_mut().chain(&mut package.build_after) {
+            if let Some((known, _)) = self.ids.get_key_value(name) {
+                *name = known.clone();
             }
         }
-    }
-
-    pub(crate) fn holds_back(&self, id: Id) -> bool {
-        self.node(id).queue.as_deref().is_some_and(holds_back)
     }
 
     /// Lets retries whose time has come take their place.
@@ -262,6 +315,11 @@ impl Packages {
     fn row(&mut self, standing: Option<Standing>) -> &mut BTreeSet<Rank> {
         if standing == Some(Standing::Ready) { &mut self.ready } else { &mut self.later }
     }
+}
+
+/// Whether both wait for the same packages in the same way.
+fn same_needs(old: &Queue, new: &Queue) -> bool {
+    (&old.package.dependencies, &old.package.build_after) == (&new.package.dependencies, &new.package.build_after)
 }
 
 /// Whether it is among those that [`Counts::private`] counts.

@@ -7,7 +7,7 @@ use packline_domain::{
     record::{Queue, State},
 };
 
-use crate::node::{Id, Node};
+use crate::node::{Hold, Id, Node};
 
 /// The place of a waiting package: smaller is sooner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,18 +36,6 @@ pub(crate) fn waits(queue: &Queue) -> bool {
     }
 }
 
-/// Whether a package with this record holds back those that depend on it.
-pub(crate) fn holds_back(queue: &Queue) -> bool {
-    match queue.state {
-        State::Published { .. } => false,
-        State::Queued
-        | State::Retrying { .. }
-        | State::Building { .. }
-        | State::Failed { .. }
-        | State::Cancelled { .. } => true,
-    }
-}
-
 impl Node {
     /// Where it stands; `None` for a name that the queue does not know.
     pub(crate) fn judge(&self) -> Option<Standing> {
@@ -61,6 +49,18 @@ impl Node {
             State::Queued | State::Retrying { .. } if self.unfinished > 0 => Standing::Blocked,
             State::Queued | State::Retrying { .. } => Standing::Ready,
         })
+    }
+
+    /// How it stands in the way of those that wait for it.
+    pub(crate) fn holds(&self) -> Hold {
+        let Some(queue) = &self.queue else { return Hold::Free };
+        match queue.state {
+            State::Published { .. } => Hold::Free,
+            State::Building { .. } => Hold::Coming,
+            State::Queued | State::Retrying { .. } if self.unresolvable || self.stuck_needs > 0 => Hold::Stuck,
+            State::Queued | State::Retrying { .. } => Hold::Coming,
+            State::Failed { .. } | State::Cancelled { .. } => Hold::Stuck,
+        }
     }
 
     /// The priority that counts: its own or the highest of those that wait for it.

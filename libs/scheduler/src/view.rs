@@ -7,10 +7,18 @@ use packline_domain::{
     record::{Control, Intention, Permit, Queue, Retries},
 };
 
-use crate::{
-    Counts, Scheduler, Standing,
-    order::{Rank, holds_back},
-};
+use crate::{Counts, Scheduler, Standing, order::Rank};
+
+/// One package that holds another one back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Awaited<'a> {
+    /// Which.
+    pub name: &'a PackageName,
+    /// Where it stands.
+    pub standing: Standing,
+    /// It only comes first, and need not be published.
+    pub is_order_only: bool,
+}
 
 impl Scheduler {
     /// The mode, the limit, the last command.
@@ -100,13 +108,16 @@ impl Scheduler {
         Some(node.priority())
     }
 
-    /// The dependencies of a package that hold it back, as announced.
-    pub fn waits_for(&self, name: &PackageName) -> impl Iterator<Item = (&PackageName, Standing)> {
-        let named = self.package(name).into_iter().flat_map(|queue| &queue.package.dependencies);
-        named.filter_map(|dependency| {
-            let node = self.packages.find(dependency)?;
-            node.queue.as_deref().filter(|queue| holds_back(queue))?;
-            Some((dependency, node.standing?))
+    /// What holds a package back while it waits: its dependencies, then what only comes first, each as announced.
+    pub fn waits_for(&self, name: &PackageName) -> impl Iterator<Item = Awaited<'_>> {
+        let waiting = self.packages.find(name).and_then(|node| Some((node, &node.queue.as_ref()?.package)));
+        waiting.into_iter().flat_map(|(node, package)| {
+            package.dependencies.iter().chain(&package.build_after).filter_map(|name| {
+                let id = *self.packages.ids.get(name)?;
+                let (need, on) = (node.need(id)?, self.packages.node(id));
+                on.hold.holds_back(need, node.circular).then_some(())?;
+                Some(Awaited { name, standing: on.standing?, is_order_only: need.is_order_only })
+            })
         })
     }
 

@@ -6,7 +6,7 @@ use packline_domain::{
     record::{Permit, State},
 };
 
-use crate::Scheduler;
+use crate::{Awaited, Scheduler};
 
 /// The most names that one answer lists: dependencies, members of a cycle, holders of permits.
 const NAMED: usize = 100;
@@ -54,9 +54,9 @@ impl Scheduler {
         if let Some(outdated) = self.outdated(name, standing) {
             return outdated;
         }
-        let dependencies = || self.waits_for(name).min_by_key(|(_, state)| !needs_somebody(*state));
+        let first = || self.waits_for(name).min_by_key(|awaited| !needs_somebody(awaited.standing));
         backoff(state, standing)
-            .or_else(|| dependencies().map(|(name, state)| Reason::Dependency { package_name: name.clone(), state }))
+            .or_else(|| first().map(dependency))
             .or_else(|| self.no_room(0).into_iter().next().filter(|_| standing == Standing::Ready))
             .unwrap_or(Reason::Turn { ahead })
     }
@@ -78,9 +78,8 @@ impl Scheduler {
         reasons.extend(self.package(name).and_then(|queue| backoff(&queue.state, standing)));
         // Those that will not go on by themselves need somebody first.
         let mut dependencies: Vec<_> = self.waits_for(name).collect();
-        dependencies.sort_by_key(|(_, state)| !needs_somebody(*state));
-        let blocked = dependencies.into_iter().take(NAMED);
-        reasons.extend(blocked.map(|(name, state)| Reason::Dependency { package_name: name.clone(), state }));
+        dependencies.sort_by_key(|awaited| !needs_somebody(awaited.standing));
+        reasons.extend(dependencies.into_iter().take(NAMED).map(dependency));
         if standing == Standing::Ready {
             reasons.extend(self.outdated(name, standing));
             reasons.extend(self.no_room(NAMED));
@@ -129,6 +128,11 @@ fn backoff(state: &State, standing: Standing) -> Option<Reason> {
         }
         _ => None,
     }
+}
+
+fn dependency(awaited: Awaited<'_>) -> Reason {
+    let Awaited { name, standing, is_order_only } = awaited;
+    Reason::Dependency { package_name: name.clone(), state: standing, is_order_only }
 }
 
 fn needs_somebody(state: Standing) -> bool {

@@ -7,12 +7,14 @@ mod brace;
 mod edge;
 mod find;
 mod graph;
+mod installed;
 mod manifest;
 mod member;
 mod pattern;
 mod range;
 mod read;
 mod spec;
+mod tools;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,6 +23,7 @@ use std::{
 };
 
 pub use edge::{Edge, EdgeKind, Misfit};
+pub use installed::Installed;
 pub use manifest::{Manifest, ManifestError};
 pub use member::{LeftOut, Member, MemberId};
 pub use range::satisfies;

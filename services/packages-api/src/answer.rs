@@ -32,7 +32,7 @@ pub(crate) fn counted(counts: Counts) -> Value {
 }
 
 fn summary(entry: &Entry) -> Value {
-    let Package { name, priority, dependencies, id, category, path, .. } = &entry.package;
+    let Package { name, priority, dependencies, build_after, id, category, path, .. } = &entry.package;
     let mut value = json!({
         "id": id,
         "name": name,
@@ -41,8 +41,13 @@ fn summary(entry: &Entry) -> Value {
         "category": category,
         "status": entry.status.as_str(),
     });
-    if let (Some(fields), Some(path)) = (value.as_object_mut(), path) {
-        fields.insert("path".into(), path.as_str().into());
+    if let Some(fields) = value.as_object_mut() {
+        if let Some(path) = path {
+            fields.insert("path".into(), path.as_str().into());
+        }
+        if !build_after.is_empty() {
+            fields.insert("buildAfter".into(), json!(build_after));
+        }
     }
     value
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use packline_domain::PackageName;
+use packline_domain::{Package, PackageName};
 
 use crate::store::Entry;
 
@@ -15,7 +15,7 @@ enum Visit {
     Placed,
 }
 
-/// At most `limit` of `entries`: each after those of its dependencies that are among `entries`, else higher
+/// At most `limit` of `entries`: each after those among them that it depends on or is built after, else higher
 /// priority first, then by name. Of a cycle, some dependency comes after what needs it.
 pub fn dependencies_first(mut entries: Vec<Entry>, limit: usize) -> Vec<Entry> {
     entries.sort_by(|a, b| (b.package.priority, &a.package.name).cmp(&(a.package.priority, &b.package.name)));
@@ -53,17 +53,17 @@ pub fn dependencies_first(mut entries: Vec<Entry>, limit: usize) -> Vec<Entry> {
     order.into_iter().filter_map(|at| slots.get_mut(at).and_then(Option::take)).collect()
 }
 
-/// The places of an entry's dependencies, the most urgent first.
+/// The places of an entry's dependencies and of what it is built after, the most urgent first.
 fn places(entry: &Entry, place: &BTreeMap<PackageName, usize>) -> Vec<usize> {
-    let mut found: Vec<usize> = entry.package.dependencies.iter().filter_map(|name| place.get(name).copied()).collect();
+    let Package { dependencies, build_after, .. } = &entry.package;
+    let before = dependencies.iter().chain(build_after);
+    let mut found: Vec<usize> = before.filter_map(|name| place.get(name).copied()).collect();
     found.sort_unstable();
     found
 }
 
 #[cfg(test)]
 mod tests {
-    use packline_domain::Package;
-
     use super::*;
     use crate::store::Status;
 

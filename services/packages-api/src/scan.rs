@@ -26,8 +26,8 @@ pub struct Found {
     pub left_out: Vec<PathBuf>,
 }
 
-/// Reads the workspace in `root`. A package waits for the members without which it can neither be built nor
-/// installed; in a cycle some do not wait, and a note names them.
+/// Reads the workspace in `root`. A package depends on the members without which it can neither be built nor installed,
+/// and is built after those that it may use; in a cycle some do not wait, and a note names those that say that they do.
 ///
 /// # Errors
 /// When there is no workspace in `root`. A member that is not understood is left out and noted.
@@ -62,10 +62,11 @@ pub fn scan(root: &Path) -> Result<Found, WorkspaceError> {
     found.notes.extend(not_built(&incomplete));
     let names: Vec<(MemberId, PackageName)> = built.iter().map(|(name, (id, _))| (*id, name.clone())).collect();
     let mut needs = needs::needs(&workspace, &names, &mut found.notes);
-    found.packages = built
-        .into_iter()
-        .map(|(name, (_, package))| Package { dependencies: needs.remove(&name).unwrap_or_default(), ..package })
-        .collect();
+    let waits = |(name, (_, package)): (PackageName, (MemberId, Package))| {
+        let needs::Needs { dependencies, build_after } = needs.remove(&name).unwrap_or_default();
+        Package { dependencies, build_after, ..package }
+    };
+    found.packages = built.into_iter().map(waits).collect();
     Ok(found)
 }
 

@@ -16,7 +16,8 @@ use serde_json::{Map, Value};
 
 pub use overview::{Counts, Mark};
 
-const COLUMNS: &str = "id, name, priority, category, dependencies, status, metadata, changed_at, version, path";
+const COLUMNS: &str =
+    "id, name, priority, category, dependencies, status, metadata, changed_at, version, path, build_after";
 
 /// Where a package stands for the catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -236,15 +237,17 @@ impl Store {
                     }
                     transaction
                         .prepare_cached(
-                            "UPDATE packages SET priority = ?2, category = ?3, dependencies = ?4, path = ?5
+                            "UPDATE packages
+                             SET priority = ?2, category = ?3, dependencies = ?4, path = ?5, build_after = ?6
                              WHERE name = ?1",
                         )?
                         .execute(params![
                             package.name.as_str(),
                             package.priority,
                             package.category,
-                            dependencies(package),
-                            path(package)
+                            names(&package.dependencies),
+                            path(package),
+                            names(&package.build_after)
                         ])?;
                     merged.changed += 1;
                 }
@@ -258,17 +261,19 @@ impl Store {
 fn insert(transaction: &Transaction<'_>, package: &Package) -> Result<(), StoreError> {
     transaction
         .prepare_cached(
-            "INSERT INTO packages (name, priority, category, dependencies, status, changed_at, version, path)
-             VALUES (?1, ?2, ?3, ?4, 'ready', ?5, ?6, ?7)",
+            "INSERT INTO packages
+                 (name, priority, category, dependencies, status, changed_at, version, path, build_after)
+             VALUES (?1, ?2, ?3, ?4, 'ready', ?5, ?6, ?7, ?8)",
         )?
         .execute(params![
             package.name.as_str(),
             package.priority,
             package.category,
-            dependencies(package),
+            names(&package.dependencies),
             now(),
             version(package),
-            path(package)
+            path(package),
+            names(&package.build_after)
         ])?;
     Ok(())
 }
@@ -347,14 +352,15 @@ fn number(id: &str) -> Option<i64> {
     id.strip_prefix('P')?.parse().ok()
 }
 
-fn dependencies(package: &Package) -> String {
-    Value::from(package.dependencies.iter().map(PackageName::as_str).collect::<Vec<_>>()).to_string()
+fn names(names: &[PackageName]) -> String {
+    Value::from(names.iter().map(PackageName::as_str).collect::<Vec<_>>()).to_string()
 }
 
 fn describes_the_same(known: &Package, found: &Package) -> bool {
     known.priority == found.priority
         && known.category == found.category
         && known.dependencies == found.dependencies
+        && known.build_after == found.build_after
         && known.path == found.path
 }
 
@@ -367,7 +373,11 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     package.id = Some(format!("P{}", row.get::<_, i64>(0)?));
     package.priority = row.get(2)?;
     package.category = row.get(3)?;
-    package.dependencies = serde_json::from_str(&row.get::<_, String>(4)?).map_err(|e| unreadable(4, e.to_string()))?;
+    let names = |column: usize| {
+        serde_json::from_str(&row.get::<_, String>(column)?).map_err(|error| unreadable(column, error.to_string()))
+    };
+    package.dependencies = names(4)?;
+    package.build_after = names(10)?;
     let status = row.get::<_, String>(5)?.parse().map_err(|error: StoreError| unreadable(5, error.to_string()))?;
     let metadata = row.get::<_, Option<String>>(6)?.map(|text| serde_json::from_str(&text)).transpose();
     let metadata = metadata.map_err(|error| unreadable(6, error.to_string()))?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use packline_domain::{Package, PackagePath, path::PathError};
+use packline_domain::Package;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     handler::server::{router::tool::ToolRouter, wrapper::Parameters},
@@ -78,7 +78,7 @@ struct GetArguments {
 
 /// A package to add.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct AddArguments {
     /// Its npm name, `name` or `@scope/name`
     name: String,
@@ -86,6 +86,8 @@ struct AddArguments {
     priority: Option<i64>,
     /// Names of the packages that must be published before it
     dependencies: Option<Vec<String>>,
+    /// Names of the packages that are built before it where they can be; it needs none of them to be published
+    build_after: Option<Vec<String>>,
     /// Chooses the recipe; `unknown` by default
     category: Option<String>,
     /// Its folder in the workspace, `.` for the root; `packages/<unscoped name>` by default
@@ -155,12 +157,19 @@ impl Catalogue {
     )]
     async fn add(&self, Parameters(arguments): Parameters<AddArguments>) -> CallToolResult {
         self.answer(move |store| {
-            let AddArguments { name, priority, dependencies, category, path } = arguments;
-            let described =
-                json!({ "name": name, "priority": priority, "dependencies": dependencies, "category": category });
-            let mut package = Package::parse(&described).map_err(StoreError::Refused)?;
-            let refuse = |error: PathError| StoreError::Refused(error.to_string());
-            package.path = path.map(|path| path.parse::<PackagePath>()).transpose().map_err(refuse)?;
+            let AddArguments { name, priority, dependencies, build_after, category, path } = arguments;
+            let package = Package::parse(&json!({
+                "name": name,
+                "priority": priority,
+                "dependencies": dependencies,
+                "buildAfter": build_after,
+                "category": category,
+                "path": path,
+            }));
+            let package = package.map_err(StoreError::Refused)?;
+            if let Some((_, why)) = package.ignored_fields().into_iter().next() {
+                return Err(StoreError::Refused(why));
+            }
             Ok(detail(&store.add(&package)?))
         })
         .await

@@ -67,14 +67,17 @@ pub fn announce(items: &[Value], asked: Asked<'_>) -> Announced {
     announced
 }
 
-/// The same packages, each after those of its dependencies that are among them, else in the order given.
+/// The same packages, each after those among them that it depends on or is built after, else in the order given.
 /// Of a cycle, some dependency comes after what needs it.
 fn dependencies_first(packages: Vec<Package>) -> Vec<Package> {
     let places: BTreeMap<&PackageName, usize> =
         packages.iter().enumerate().map(|(at, package)| (&package.name, at)).collect();
     let needs: Vec<Vec<usize>> = packages
         .iter()
-        .map(|package| package.dependencies.iter().filter_map(|name| places.get(name).copied()).collect())
+        .map(|package| {
+            let before = package.dependencies.iter().chain(&package.build_after);
+            before.filter_map(|name| places.get(name).copied()).collect()
+        })
         .collect();
     let (mut entered, mut placed) = (vec![false; packages.len()], vec![false; packages.len()]);
     let mut order = Vec::with_capacity(packages.len());

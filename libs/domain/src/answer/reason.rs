@@ -33,12 +33,15 @@ pub enum Reason {
         /// Its members.
         packages: Vec<PackageName>,
     },
-    /// A dependency is not published.
+    /// A dependency is not published, or a package that comes first has not ended.
     Dependency {
         /// Which.
         package_name: PackageName,
         /// Where it stands.
         state: Standing,
+        /// It only comes first: however its build ends, this one goes on.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_order_only: bool,
     },
     /// A failure is behind it, and the time of its next attempt is not there yet.
     Backoff {
@@ -145,7 +148,12 @@ impl fmt::Display for Reason {
                 let names: Vec<&str> = packages.iter().chain(packages.first()).map(PackageName::as_str).collect();
                 write!(f, "cycle: {}", names.join(" → "))
             }
-            Self::Dependency { package_name, state } => write!(f, "needs {package_name}, which is {state}"),
+            Self::Dependency { package_name, state, is_order_only: false } => {
+                write!(f, "needs {package_name}, which is {state}")
+            }
+            Self::Dependency { package_name, state, is_order_only: true } => {
+                write!(f, "is built after {package_name}, which is {state}")
+            }
             Self::Backoff { until } => write!(f, "next attempt at {until}"),
             Self::NoWorker { outdated: None } => f.write_str("no worker is live"),
             Self::NoWorker { outdated: Some(outdated) } => write!(f, "{outdated}; it starts when that worker is gone"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use packline_domain::{Command, Outcome};
-use packline_scheduler::{Input, Standing};
+use packline_scheduler::{Awaited, Input, Standing};
 
 use crate::line::{Line, name, package};
 
@@ -45,8 +45,8 @@ fn a_failed_or_cancelled_dependency_blocks_until_it_is_published() {
     result.retry = false;
     line.feed(Input::Finished(Box::new(result)));
     assert_eq!((line.standing("b"), line.standing("c")), (Some(Standing::Blocked), Some(Standing::Blocked)));
-    let reasons: Vec<_> = line.scheduler.waits_for(&name("b")).map(|(name, why)| (name.clone(), why)).collect();
-    assert_eq!(reasons, [(name("a"), Standing::Failed)]);
+    let reasons: Vec<_> = line.scheduler.waits_for(&name("b")).collect();
+    assert_eq!(reasons, [Awaited { name: &name("a"), standing: Standing::Failed, is_order_only: false }]);
     line.command(Command::Cancel { package_name: name("a") });
     assert_eq!(line.standing("b"), Some(Standing::Blocked));
     line.command(Command::Requeue { package_name: name("a") });

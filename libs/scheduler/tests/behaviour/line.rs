@@ -38,6 +38,16 @@ pub(crate) fn package(text: &str, priority: i64, dependencies: &[&str]) -> Packa
     }
 }
 
+pub(crate) fn built_after(package: Package, names: &[&str]) -> Package {
+    let mut build_after: Vec<PackageName> = Vec::new();
+    for name in names.iter().map(|text| name(text)) {
+        if !build_after.contains(&name) {
+            build_after.push(name);
+        }
+    }
+    Package { build_after, ..package }
+}
+
 pub(crate) fn control(limit: u32) -> Control {
     Control {
         schema: SCHEMA,

@@ -8,6 +8,7 @@ mod dependency;
 mod finish;
 mod forecast;
 mod line;
+mod order;
 mod private;
 mod property;
 mod protocol;

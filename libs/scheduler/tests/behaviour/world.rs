@@ -8,7 +8,7 @@ use packline_domain::{
 };
 use packline_scheduler::{Config, Input, Refusal, Slice, Standing, invariant};
 
-use crate::line::{Line, by_ops, name, package, same};
+use crate::line::{Line, built_after, by_ops, name, package, same};
 
 const NAMES: [&str; 9] = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
 const OUTCOMES: [Outcome; 6] = [
@@ -117,7 +117,8 @@ impl World {
                 dependencies.push(dependency);
             }
         }
-        package(NAMES[own], priority, &dependencies)
+        let before: Vec<&str> = (0..dice.of(3)).map(|_| NAMES[dice.of(NAMES.len())]).collect();
+        built_after(package(NAMES[own], priority, &dependencies), &before)
     }
 
     fn announce(&mut self, dice: &mut Dice) {
@@ -372,7 +373,10 @@ impl World {
             let (first, all) = (scheduler.first_reason(name, scheduler.ahead_of(name)), scheduler.why(name));
             assert_eq!(first.to_string(), all[0].to_string(), "{name}");
             match scheduler.standing(name).unwrap() {
-                Standing::Blocked => assert!(scheduler.waits_for(name).next().is_some(), "{name} waits for nothing"),
+                Standing::Blocked => {
+                    assert!(scheduler.waits_for(name).next().is_some(), "{name} waits for nothing");
+                    assert!(scheduler.waits_for(name).all(|on| !on.is_order_only), "an order blocks {name}");
+                }
                 Standing::Unresolvable => assert!(!scheduler.cycle(name).is_empty(), "{name} is on no cycle"),
                 Standing::Published | Standing::Failed | Standing::Cancelled => {}
                 Standing::Ready | Standing::Building | Standing::Retrying => unreachable!(),

@@ -11,7 +11,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use packline_domain::Outcome;
 use packline_layers::{Key, Layer};
 use packline_npm::{Access, Client, Packument};
-use packline_workspace::{EdgeKind, Member, MemberId, Workspace};
+use packline_workspace::{EdgeKind, Installed, Member, MemberId, Workspace};
 use serde_json::Value;
 
 use crate::{
@@ -25,7 +25,6 @@ use super::{
     install::Means,
     making::{Needs, machine},
     outputs::{self, Built},
-    reach::Installed,
     stack::Stack,
 };
 

@@ -1,73 +1,135 @@
 //! Which packages wait for which.
 //!
-//! A package waits for what its own build and whoever installs it cannot do without: `dependencies`,
-//! `peerDependencies` and `devDependencies` on members that npm gets from the workspace. It waits for nothing optional:
-//! a dependency that fails blocks, and an optional one must not. Where a member is not built, a package waits for what
-//! that member needs.
+//! A package depends on what whoever installs it cannot do without: `dependencies` and `peerDependencies` on members that
+//! npm gets from the workspace; also on what its own build gets from the registry, though it is a member. It is only built
+//! after what it can be built without: what is optional, what npm links into its install for its development, and what
+//! installed tools lead to. The former block where they fail, and the latter never do. Where a member is not built, a
+//! package waits for what that member needs.
 //!
-//! In a cycle some do not wait. Development edges give way first, then peers, then as few runtime edges as a greedy
-//! order finds.
+//! In a cycle some do not wait. What only orders gives way first, then peers, then as few runtime edges as a greedy order
+//! finds.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use packline_domain::PackageName;
-use packline_workspace::{EdgeKind, MemberId, Workspace};
+use packline_workspace::{Edge as Named, EdgeKind, MemberId, Workspace};
 use petgraph::{algo::kosaraju_scc, graph::DiGraph};
 
 /// An edge between packages, by their place in the order of names.
 type Edge = (usize, usize);
+
+/// How a package waits for another one; of several ways the first counts, and in a cycle the last gives way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Tier {
+    Runtime,
+    Peer,
+    /// For its development, from the registry.
+    Development,
+    /// For its development, as a link.
+    Linked,
+    Optional,
+    OptionalPeer,
+    /// Installed tools lead to it.
+    ByTools,
+}
+
+impl Tier {
+    const ALL: [Self; 7] =
+        [Self::Runtime, Self::Peer, Self::Development, Self::Linked, Self::Optional, Self::OptionalPeer, Self::ByTools];
+
+    fn of(edge: &Named) -> Self {
+        match edge.kind() {
+            EdgeKind::Runtime => Self::Runtime,
+            EdgeKind::Peer => Self::Peer,
+            EdgeKind::Development if edge.is_link() => Self::Linked,
+            EdgeKind::Development => Self::Development,
+            EdgeKind::Optional => Self::Optional,
+            EdgeKind::OptionalPeer => Self::OptionalPeer,
+        }
+    }
+
+    fn is_order_only(self) -> bool {
+        self > Self::Development
+    }
+
+    /// How a note says it; nothing where the package does not say it itself.
+    fn how(self) -> Option<&'static str> {
+        match self {
+            Self::Runtime => Some(""),
+            Self::Peer => Some(" as a peer"),
+            Self::Development | Self::Linked => Some(" for its development only"),
+            Self::Optional => Some(" where it can have it"),
+            Self::OptionalPeer => Some(" as an optional peer"),
+            Self::ByTools => None,
+        }
+    }
+}
+
+/// What a package waits for, in the order of names.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Needs {
+    pub(super) dependencies: Vec<PackageName>,
+    pub(super) build_after: Vec<PackageName>,
+}
 
 /// What each of the packages `built`, which are in the order of their names, waits for.
 pub(super) fn needs(
     workspace: &Workspace,
     built: &[(MemberId, PackageName)],
     notes: &mut Vec<String>,
-) -> BTreeMap<PackageName, Vec<PackageName>> {
+) -> BTreeMap<PackageName, Needs> {
     let edges = edges(workspace, built);
     let knots = knots(built.len(), edges.keys().copied());
     let mut graph = Graph { needs: vec![BTreeSet::new(); built.len()], knots };
     let mut cut = Vec::new();
-    for tier in [EdgeKind::Runtime, EdgeKind::Peer, EdgeKind::Development] {
+    for tier in Tier::ALL {
         let of_tier = edges.iter().filter(|(_, kind)| **kind == tier).map(|(edge, _)| *edge);
-        let refused = if tier == EdgeKind::Runtime { graph.add_most(of_tier) } else { graph.add_each(of_tier) };
+        let refused = if tier == Tier::Runtime { graph.add_most(of_tier) } else { graph.add_each(of_tier) };
         cut.extend(refused.into_iter().map(|edge| (edge, tier)));
     }
     let name = |at: usize| built.get(at).map(|(_, name)| name.clone());
-    for ((from, to), kind) in cut {
-        if let (Some(from), Some(to)) = (name(from), name(to)) {
-            let how = match kind {
-                EdgeKind::Development => " for its development only",
-                EdgeKind::Peer => " as a peer",
-                EdgeKind::Runtime | EdgeKind::Optional | EdgeKind::OptionalPeer => "",
-            };
+    for ((from, to), tier) in cut {
+        if let (Some(from), Some(to), Some(how)) = (name(from), name(to), tier.how()) {
             notes.push(format!("{from} needs {to}{how}, which closes a cycle: {from} does not wait for it"));
         }
     }
     let named = graph.needs.into_iter().enumerate();
-    named.filter_map(|(at, needs)| Some((name(at)?, needs.into_iter().filter_map(name).collect()))).collect()
+    let of = |(from, needs): (usize, BTreeSet<usize>)| {
+        let mut found = Needs::default();
+        for to in needs {
+            let order_only = edges.get(&(from, to)).is_some_and(|tier| tier.is_order_only());
+            let list = if order_only { &mut found.build_after } else { &mut found.dependencies };
+            list.extend(name(to));
+        }
+        Some((name(from)?, found))
+    };
+    named.filter_map(of).collect()
 }
 
-/// All edges between packages that block, with the strongest kind of each.
-fn edges(workspace: &Workspace, built: &[(MemberId, PackageName)]) -> BTreeMap<Edge, EdgeKind> {
+/// All edges between packages, each with its strongest tier.
+fn edges(workspace: &Workspace, built: &[(MemberId, PackageName)]) -> BTreeMap<Edge, Tier> {
     let places: HashMap<MemberId, usize> = built.iter().enumerate().map(|(at, (id, _))| (*id, at)).collect();
+    let by_tools = workspace.needed_by_tools();
     let mut edges = BTreeMap::new();
     for (from, (id, _)) in built.iter().enumerate() {
         // over members that are not built to packages
-        let mut best: HashMap<MemberId, EdgeKind> = HashMap::new();
-        let mut open = vec![(*id, EdgeKind::Runtime)];
+        let mut best: HashMap<MemberId, Tier> = HashMap::new();
+        let mut open = vec![(*id, Tier::Runtime)];
         while let Some((at, so_far)) = open.pop() {
-            for edge in workspace.edges(at).iter().filter(|edge| !edge.kind().is_optional()) {
-                let kind = so_far.max(edge.kind());
-                if best.get(&edge.to()).is_some_and(|known| *known <= kind) {
+            let named = workspace.edges(at).iter().map(|edge| (edge.to(), Tier::of(edge)));
+            let others = by_tools.get(&at).into_iter().flatten().map(|to| (*to, Tier::ByTools));
+            for (to, tier) in named.chain(others) {
+                let tier = so_far.max(tier);
+                if best.get(&to).is_some_and(|known| *known <= tier) {
                     continue;
                 }
-                best.insert(edge.to(), kind);
-                if !places.contains_key(&edge.to()) {
-                    open.push((edge.to(), kind));
+                best.insert(to, tier);
+                if !places.contains_key(&to) {
+                    open.push((to, tier));
                 }
             }
         }
-        let found = best.into_iter().filter_map(|(to, kind)| Some(((from, *places.get(&to)?), kind)));
+        let found = best.into_iter().filter_map(|(to, tier)| Some(((from, *places.get(&to)?), tier)));
         edges.extend(found.filter(|((from, to), _)| from != to));
     }
     edges
@@ -100,14 +162,19 @@ struct Graph {
 }
 
 impl Graph {
-    /// Adds edges one after the other, but for those that close a cycle, which it answers with.
+    /// Adds edges, but for those that close a cycle, which it answers with.
     fn add_each(&mut self, edges: impl Iterator<Item = Edge>) -> Vec<Edge> {
-        let mut refused = Vec::new();
+        let mut by_target: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (from, to) in edges {
-            if self.knots.get(from) == self.knots.get(to) && self.leads_to(to, from) {
-                refused.push((from, to));
-            } else {
-                self.add((from, to));
+            by_target.entry(to).or_default().push(from);
+        }
+        let mut refused = Vec::new();
+        for (to, all) in by_target {
+            // What a package leads to stays the same while edges to it are added.
+            let in_knot = all.iter().filter(|from| self.knots.get(**from) == self.knots.get(to)).copied().collect();
+            let reached = self.reached(to, in_knot);
+            for from in all {
+                if reached.contains(&from) { refused.push((from, to)) } else { self.add((from, to)) }
             }
         }
         refused
@@ -141,19 +208,18 @@ impl Graph {
         }
     }
 
-    /// Whether `from` is `to`, or needs it in any number of steps.
-    fn leads_to(&self, from: usize, to: usize) -> bool {
+    /// Those of `wanted` that are `from`, or that it needs in any number of steps.
+    fn reached(&self, from: usize, mut wanted: BTreeSet<usize>) -> BTreeSet<usize> {
+        let mut reached = BTreeSet::new();
         let (mut seen, mut open) = (vec![false; self.needs.len()], vec![from]);
-        while let Some(at) = open.pop() {
-            if at == to {
-                return true;
-            }
+        while let Some(at) = open.pop().filter(|_| !wanted.is_empty()) {
             if let Some(seen) = seen.get_mut(at).filter(|seen| !**seen) {
                 *seen = true;
+                reached.extend(wanted.take(&at));
                 open.extend(self.needs.get(at).into_iter().flatten());
             }
         }
-        false
+        reached
     }
 }
 

@@ -14,7 +14,7 @@ use super::{Store, StoreError};
 const BUSY: Duration = Duration::from_secs(5);
 
 /// What leads from each version of the tables to the next; the database keeps how many it has seen.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     "CREATE TABLE packages (
         id INTEGER PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
@@ -31,6 +31,7 @@ const STEPS: [&str; 4] = [
     CREATE INDEX packages_by_change ON packages (changed_at);",
     "ALTER TABLE packages ADD COLUMN version TEXT;",
     "ALTER TABLE packages ADD COLUMN path TEXT;",
+    "ALTER TABLE packages ADD COLUMN build_after TEXT NOT NULL DEFAULT '[]';",
 ];
 
 impl Store {
@@ -117,6 +118,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("packages.db");
         Connection::open(&file).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
-        assert_eq!(Store::open(&file).unwrap_err().to_string(), "its version is 99; this program knows version 4");
+        assert_eq!(Store::open(&file).unwrap_err().to_string(), "its version is 99; this program knows version 5");
     }
 }

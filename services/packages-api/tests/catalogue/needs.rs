@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use packline_packages_api::scan::scan;
 use serde_json::{Value, json};
 
-use crate::scan::{dependencies, found, names, workspace, write};
+use crate::scan::{built_after, dependencies, found, names, workspace, write};
 
 #[test]
-fn dependencies_on_members_are_dependencies_unless_they_are_optional() {
+fn what_a_package_runs_with_it_depends_on_and_what_it_is_developed_with_only_comes_first() {
     let found = found(
         json!(["packages/*"]),
         &[
@@ -29,7 +29,8 @@ fn dependencies_on_members_are_dependencies_unless_they_are_optional() {
         ],
     );
     assert_eq!(names(&found), ["@acme/a", "@acme/app", "@acme/b", "@acme/c", "@acme/d", "@acme/e"]);
-    assert_eq!(dependencies(&found, "@acme/app"), ["@acme/a", "@acme/b", "@acme/d"]);
+    assert_eq!(dependencies(&found, "@acme/app"), ["@acme/a", "@acme/b"]);
+    assert_eq!(built_after(&found, "@acme/app"), ["@acme/c", "@acme/d", "@acme/e"]);
     let described = |name: &str| {
         let package = found.packages.iter().find(|package| package.name.as_str() == name).unwrap();
         (package.priority, package.category.as_str())
@@ -39,7 +40,7 @@ fn dependencies_on_members_are_dependencies_unless_they_are_optional() {
 }
 
 #[test]
-fn an_optional_package_and_what_needs_it_wait_for_nobody() {
+fn what_is_optional_comes_first_where_it_closes_no_cycle() {
     let meta = json!({"core": {"optional": true}});
     let found = found(
         json!(["packages/*"]),
@@ -57,7 +58,57 @@ fn an_optional_package_and_what_needs_it_wait_for_nobody() {
     for name in ["plugin", "tool", "tool-darwin"] {
         assert!(dependencies(&found, name).is_empty(), "{name}");
     }
-    assert!(found.notes.is_empty(), "{:?}", found.notes);
+    assert_eq!((built_after(&found, "tool"), built_after(&found, "plugin")), (vec!["tool-darwin"], vec![]));
+    let cut = "plugin needs core as an optional peer, which closes a cycle: plugin does not wait for it";
+    assert_eq!(found.notes, [cut]);
+}
+
+#[test]
+fn what_a_build_takes_from_the_registry_it_depends_on_for_its_development_too() {
+    let found = found(
+        json!(["packages/*"]),
+        &[
+            ("packages/core", json!({"name": "core"})),
+            ("packages/alias", json!({"name": "alias", "devDependencies": {"old-core": "npm:core@^1.0.0"}})),
+            ("packages/link", json!({"name": "link", "devDependencies": {"core": "^1.0.0"}})),
+        ],
+    );
+    assert_eq!((dependencies(&found, "alias"), built_after(&found, "alias")), (vec!["core"], vec![]));
+    assert_eq!((dependencies(&found, "link"), built_after(&found, "link")), (vec![], vec!["core"]));
+}
+
+#[test]
+fn what_installed_tools_lead_to_comes_first() {
+    let manifest = |name: &str, tools: Value| json!({"name": name, "devDependencies": tools});
+    let root = workspace(
+        &json!(["packages/*"]),
+        &[
+            ("packages/app", manifest("app", json!({"bundler": "1"}))),
+            ("packages/config", manifest("config", json!({}))),
+            ("packages/plugin", manifest("plugin", json!({}))),
+            ("packages/schema", manifest("schema", json!({}))),
+        ],
+    );
+    let link = |name: &str| json!({"resolved": format!("packages/{name}"), "link": true});
+    let lock = json!({"lockfileVersion": 3, "packages": {
+        "": {"devDependencies": {"linter": "1"}},
+        "node_modules/linter": {"version": "1.0.0", "dependencies": {"parser": "1"}},
+        "node_modules/parser": {"version": "1.0.0", "dependencies": {"config": "1", "schema": "1"}},
+        "node_modules/bundler": {"version": "1.0.0", "peerDependencies": {"plugin": "1"}},
+        "node_modules/config": link("config"), "node_modules/plugin": link("plugin"), "node_modules/schema": link("schema"),
+    }});
+    let own = json!({"private": true, "workspaces": ["packages/*"], "devDependencies": {"linter": "1"}});
+    std::fs::write(root.path().join("package.json"), own.to_string()).unwrap();
+    std::fs::write(root.path().join("package-lock.json"), lock.to_string()).unwrap();
+    let found = scan(root.path()).unwrap();
+    assert_eq!(built_after(&found, "app"), ["config", "plugin", "schema"]);
+    assert_eq!(built_after(&found, "plugin"), ["config", "schema"]);
+    // Each of the two would come before the other one.
+    assert_eq!((built_after(&found, "config"), built_after(&found, "schema")), (vec![], vec!["config"]));
+    assert!(found.packages.iter().all(|package| package.dependencies.is_empty()), "it never blocks");
+    assert!(found.notes.is_empty(), "no package names them: {:?}", found.notes);
+    std::fs::write(root.path().join("package-lock.json"), "{\"packages\": 7}").unwrap();
+    assert!(built_after(&scan(root.path()).unwrap(), "app").is_empty());
 }
 
 #[test]
@@ -107,6 +158,7 @@ fn in_a_cycle_development_edges_give_way_before_peers_and_peers_before_the_other
     assert_eq!((needs("core"), needs("tester")), (vec![], vec!["core"]));
     assert_eq!((needs("ping"), needs("pong")), (vec!["pong"], vec![]));
     assert_eq!((needs("x"), needs("y"), needs("z")), (vec!["y"], vec![], vec!["x"]));
+    assert!(["core", "pong", "y"].iter().all(|name| built_after(&found, name).is_empty()));
     assert_eq!(
         found.notes,
         [
@@ -162,7 +214,7 @@ fn a_member_without_a_name_or_a_version_is_not_built_and_what_it_needs_comes_fir
         ],
     );
     assert_eq!(names(&found), ["app", "extra", "rules"]);
-    assert_eq!(dependencies(&found, "app"), ["rules"]);
+    assert_eq!((dependencies(&found, "app"), built_after(&found, "app")), (vec![], vec!["extra", "rules"]));
     assert_eq!(
         found.notes,
         ["without a name or a version, so not built: examples/one, packages/config, packages/nameless"]

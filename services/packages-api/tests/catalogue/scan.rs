@@ -46,6 +46,11 @@ pub(crate) fn dependencies<'a>(found: &'a Found, name: &str) -> Vec<&'a str> {
     package.dependencies.iter().map(packline_domain::PackageName::as_str).collect()
 }
 
+pub(crate) fn built_after<'a>(found: &'a Found, name: &str) -> Vec<&'a str> {
+    let package = found.packages.iter().find(|package| package.name.as_str() == name).unwrap();
+    package.build_after.iter().map(packline_domain::PackageName::as_str).collect()
+}
+
 fn run_scan(root: &Path, database: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_packages-api"));
     command.arg("scan").arg(root).arg("--database").arg(database).output().unwrap()

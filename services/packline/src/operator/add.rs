@@ -33,6 +33,9 @@ pub(crate) struct Settings {
     /// Package that has to be published first; may be given again
     #[arg(long, value_name = "PACKAGE", value_parser = package)]
     needs: Vec<PackageName>,
+    /// Package that is built first where it can be, and need not be published; may be given again
+    #[arg(long, value_name = "PACKAGE", value_parser = package)]
+    after: Vec<PackageName>,
     /// Chooses the phases of a recipe
     #[arg(long, default_value = "unknown")]
     category: String,
@@ -66,6 +69,9 @@ impl Settings {
             "dependencies": self.needs,
             "category": self.category,
         });
+        if let (Some(fields), false) = (package.as_object_mut(), self.after.is_empty()) {
+            fields.insert("buildAfter".into(), json!(self.after));
+        }
         let fields = package.as_object_mut().into_iter();
         for all in fields {
             self.fill(all)?;
@@ -73,8 +79,12 @@ impl Settings {
         let read = Announcement::parse(package.to_string().as_bytes());
         match (read.refused.first(), read.packages.as_slice()) {
             (Some(refused), _) => Err(Unusable(refused.reason.clone())),
-            (None, [one]) if one.ignored_path().is_some() => Err(Unusable(one.ignored_path().unwrap_or_default())),
-            (None, [one]) if one.name == self.package && read.reported_through.is_none() => Ok(package),
+            (None, [one]) if one.name == self.package && read.reported_through.is_none() => {
+                match one.ignored_fields().into_iter().next() {
+                    Some((_, why)) => Err(Unusable(why)),
+                    None => Ok(package),
+                }
+            }
             (None, _) => Err(Unusable("this is read as a poll: --field packages cannot be announced by hand".into())),
         }
     }

@@ -1,0 +1,45 @@
+//! Members that a build needs through the tools that are installed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs,
+    path::Path,
+};
+
+use crate::{Installed, Kind, Member, MemberId, Workspace};
+
+/// Lock files of npm at a root; it reads the first that is there.
+const LOCK_FILES: [&str; 2] = ["npm-shrinkwrap.json", "package-lock.json"];
+
+impl Workspace {
+    /// For each member the others that installed tools lead to, of the root and of the member itself: its build may load
+    /// them without naming them. Reads the lock file at the root; without one that npm wrote, none are known.
+    pub fn needed_by_tools(&self) -> BTreeMap<MemberId, BTreeSet<MemberId>> {
+        let mut for_all = BTreeSet::new();
+        let mut by_member = vec![BTreeSet::new(); self.members().len()];
+        let lock = (self.kind() == Kind::Npm).then(|| self.lock()).flatten();
+        if let Some(installed) = lock.as_ref().and_then(Installed::of) {
+            let folders: HashMap<&Path, MemberId> =
+                self.members().iter().map(|member| (member.real_folder(), member.id())).collect();
+            let root = (Path::new(""), self.manifest().fields());
+            let members = self.members().iter().map(|member| (member.real_folder(), member.manifest().fields()));
+            let needed = installed.needed_by_tools(std::iter::once(root).chain(members));
+            let mut needed = needed.into_iter().map(|needed| {
+                needed.iter().filter_map(|folder| folders.get(folder.as_path()).copied()).collect::<BTreeSet<_>>()
+            });
+            for_all = needed.next().unwrap_or_default();
+            by_member = needed.collect();
+        }
+        let with_own = |(member, mut needed): (&Member, BTreeSet<MemberId>)| {
+            needed.extend(&for_all);
+            needed.remove(&member.id());
+            (member.id(), needed)
+        };
+        self.members().iter().zip(by_member).map(with_own).collect()
+    }
+
+    fn lock(&self) -> Option<serde_json::Value> {
+        let read = LOCK_FILES.iter().find_map(|name| fs::read(self.root().join(name)).ok())?;
+        packline_json::parse(&read).ok()
+    }
+}
