@@ -67,12 +67,17 @@ async fn once_it_is_over_with_1_and_a_table_when_something_is_not_published() {
     place.package("good", "1.0.0", &json!({}));
     place.package("bad", "1.0.0", &json!({"scripts": {"test": "node -e 'process.exit(78)'"}}));
     place.package("needs-bad", "1.0.0", &json!({"dependencies": {"@own/bad": "1.0.0"}}));
+    place.package(
+        "uses-bad",
+        "1.0.0",
+        &json!({"devDependencies": {"@own/bad": "1.0.0"}, "scripts": {"test": "node -e 'require(\"@own/bad\")'"}}),
+    );
     fs::create_dir(place.workspace().join("packages/broken")).unwrap();
     fs::write(place.workspace().join("packages/broken/package.json"), "{").unwrap();
     let up = place.up("up", &["--once", "--workers", "1"]);
     assert_eq!(code(&up).await, Some(1), "{}", up.printed());
     let said = up.printed();
-    assert!(said.contains("2 of 3 packages are not published; left out, as said above: packages/broken"), "{said}");
+    assert!(said.contains("2 of 4 packages are not published; left out, as said above: packages/broken"), "{said}");
     assert!(said.contains("pub control.requeue '{\"all\":\"failed\"}'"), "{said}");
     let table = said.split('┌').nth(1).unwrap();
     for part in ["@own/bad", "failed", "test:", "@own/needs-bad", "needs @own/bad, which is failed"] {
