@@ -40,6 +40,7 @@ export function run(words, { cwd, env, log, minutes = 20, stdout }) {
       }
     };
     let late = false;
+    let over = false;
     const timer = setTimeout(() => {
       late = true;
       kill();
@@ -49,6 +50,9 @@ export function run(words, { cwd, env, log, minutes = 20, stdout }) {
     child.on('error', (error) => end(`does not run: ${error.message}`));
     child.on('close', (code, signal) => end(late ? `killed after ${minutes} minutes` : (signal ?? code)));
     function end(status) {
+      // A program that cannot be started is told of twice.
+      if (over) return;
+      over = true;
       clearTimeout(timer);
       kill();
       closeSync(file);
