@@ -57,6 +57,9 @@ pub struct WorkerBuild {
     /// The phase it is in, where it is in one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
+    /// What another build makes that it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
 }
 
 /// `last` in the bucket `poller`: the last poll.

@@ -159,7 +159,9 @@ fn one_page_of_the_queue_and_the_question_for_it() {
 
 #[test]
 fn why_with_every_kind_of_reason() {
-    let holder = Holder { package_name: core(), build_id: build(), permit: 2, worker: Some("h-1".into()) };
+    let holder =
+        Holder { package_name: core(), build_id: build(), permit: 2, worker: Some("h-1".into()), waiting_for: None };
+    let waiting = Holder { waiting_for: Some("the install of the workspace".into()), ..holder.clone() };
     let reasons = vec![
         Reason::Unknown,
         Reason::Mode { mode: Mode::Stopped, origin: origin(), since: at(0) },
@@ -175,6 +177,7 @@ fn why_with_every_kind_of_reason() {
         Reason::NoPermit { limit: 1, holders: vec![holder.clone()] },
         Reason::Turn { ahead: 3 },
         Reason::Building(holder.clone()),
+        Reason::Building(waiting),
         Reason::Ending { holder: Holder { worker: None, ..holder.clone() }, ending: Ending::Cancel(origin()) },
         Reason::Ending { holder, ending: Ending::Deadline },
         Reason::Published { version: None, private: false },

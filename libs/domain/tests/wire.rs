@@ -314,6 +314,7 @@ fn records() {
                 build_id: "acme/core.17".parse().unwrap(),
                 permit: 3,
                 phase: Some("test".into()),
+                waiting_for: Some("the tests of the root".into()),
             }],
         },
     );

@@ -148,5 +148,6 @@ fn holder(permit: u32, held: &Permit) -> Holder {
         build_id: held.build_id.clone(),
         permit,
         worker: held.worker.clone(),
+        waiting_for: None,
     }
 }

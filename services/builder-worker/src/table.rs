@@ -7,7 +7,7 @@ use std::{
 };
 
 use packline_broker::{Acker, Message};
-use packline_domain::{BuildId, BuildOrder, Timestamp, record::WorkerBuild};
+use packline_domain::{BuildId, BuildOrder, Timestamp, record::WorkerBuild, text::one_line};
 use tokio::sync::watch;
 
 use crate::life::Life;
@@ -46,6 +46,8 @@ struct State {
     /// Of our last write to its permit; 0 while it is not claimed.
     revision: u64,
     phase: Option<String>,
+    /// What another build makes that it waits for.
+    waiting_for: Option<String>,
     /// The order's message, until it is acknowledged.
     held: Option<(u64, Acker)>,
     /// Its result, once it is over, and when that was last stored.
@@ -98,6 +100,10 @@ impl Build {
 
     pub(crate) fn set_phase(&self, phase: Option<&str>) {
         self.state().phase = phase.map(str::to_owned);
+    }
+
+    pub(crate) fn set_waiting_for(&self, what: Option<&str>) {
+        self.state().waiting_for = what.map(one_line);
     }
 
     /// Whether it is over.
@@ -209,7 +215,8 @@ impl Table {
         for build in self.builds().values().filter(|build| build.life.name == name) {
             let state = build.state();
             let (build_id, permit) = (build.order.build_id.clone(), build.order.permit);
-            listed.push((state.result.is_some(), WorkerBuild { build_id, permit, phase: state.phase.clone() }));
+            let (phase, waiting_for) = (state.phase.clone(), state.waiting_for.clone());
+            listed.push((state.result.is_some(), WorkerBuild { build_id, permit, phase, waiting_for }));
         }
         listed.sort_by(|(over, one), (too, other)| (over, one.permit).cmp(&(too, other.permit)));
         listed.into_iter().take(MOST).map(|(_, build)| build).collect()

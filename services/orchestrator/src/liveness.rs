@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use packline_domain::{
     answer::WorkerState,
-    record::{PROTOCOL, Worker},
+    record::{PROTOCOL, Worker, WorkerBuild},
 };
 use packline_scheduler::Behind;
 
@@ -177,8 +177,13 @@ impl Liveness {
 
     /// The phase in which a worker last said that the build of a permit is.
     pub(crate) fn phase(&self, worker: &str, permit: u32) -> Option<&str> {
+        self.build(worker, permit)?.phase.as_deref()
+    }
+
+    /// What a worker last said of the build of a permit.
+    pub(crate) fn build(&self, worker: &str, permit: u32) -> Option<&WorkerBuild> {
         let record = self.workers.get(worker)?.record.as_ref()?;
-        record.builds.iter().find(|build| build.permit == permit)?.phase.as_deref()
+        record.builds.iter().find(|build| build.permit == permit)
     }
 
     /// When [`Self::live`] or [`Self::overdue`] change next by the passing of time alone.

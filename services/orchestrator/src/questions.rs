@@ -132,7 +132,7 @@ impl View<'_> {
         let (scheduler, body) = (self.scheduler, &question.payload);
         Ok(match question.endpoint.as_str() {
             "queue" => serde_json::to_vec(&queue::queue(scheduler, body)?),
-            "why" => serde_json::to_vec(&package::why(scheduler, body)?),
+            "why" => serde_json::to_vec(&package::why(scheduler, self.liveness, body)?),
             "history" => serde_json::to_vec(&package::history(scheduler, body)?),
             _ => serde_json::to_vec(&state::state(self)),
         })

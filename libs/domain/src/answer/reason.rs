@@ -135,6 +135,9 @@ pub struct Holder {
     pub permit: u32,
     /// Where; none while no worker has taken the order.
     pub worker: Option<String>,
+    /// What another build makes that it waits for, as its worker last said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
 }
 
 /// One line for a person.
@@ -161,7 +164,10 @@ impl fmt::Display for Reason {
             Self::NoPermit { limit, .. } => write!(f, "all {limit} permits are in use"),
             Self::Turn { ahead: 0 } => f.write_str("it is next"),
             Self::Turn { ahead } => write!(f, "{ahead} come first"),
-            Self::Building(Holder { worker: Some(worker), .. }) => write!(f, "is built on {worker}"),
+            Self::Building(Holder { worker: Some(worker), waiting_for: None, .. }) => write!(f, "is built on {worker}"),
+            Self::Building(Holder { worker: Some(worker), waiting_for: Some(what), .. }) => {
+                write!(f, "is built on {worker}, and waits for another build, which makes {}", one_line(what))
+            }
             Self::Building(_) => f.write_str("no worker has taken its order yet"),
             Self::Ending { holder, ending } => {
                 let why = match ending {

@@ -205,8 +205,8 @@ impl Place<'_> {
         let toolchain = runner.toolchain(&worker.toolchain, &folder.beside()).await?;
         let access = registry::access(&worker.config, settings, &npm.registry)?;
         let means = Means { npm, access: &access, toolchain, phase, env };
-        let (name, store) = (build.order.package_name.as_str(), stack.store.clone());
-        let needs = Needs { store: &store, package: name, attempt: build.order.attempt, phase: &phase.name };
+        let store = stack.store.clone();
+        let needs = Needs { store: &store, worker, build, phase: &phase.name };
         work(stack, &means, &needs, runner).await
     }
 

@@ -12,15 +12,17 @@ use std::{
 use packline_domain::Outcome;
 use packline_layers::{Begin, Draft, Key, Layer, Store};
 
-use crate::phase::{Failure, Runner};
+use crate::{
+    phase::{Failure, Runner},
+    table::Build,
+    worker::Worker,
+};
 
 /// Who needs a layer.
 pub(crate) struct Needs<'a> {
     pub(crate) store: &'a Store,
-    /// The package that is built.
-    pub(crate) package: &'a str,
-    /// Counted since it was requeued or announced.
-    pub(crate) attempt: u32,
+    pub(crate) worker: &'a Worker,
+    pub(crate) build: &'a Build,
     /// The phase, for the log.
     pub(crate) phase: &'a str,
 }
@@ -45,25 +47,28 @@ impl Needs<'_> {
         make: impl AsyncFnOnce(&mut Runner, &mut Draft) -> Result<(), Failure>,
     ) -> Result<Found, Failure> {
         self.check_failed(key, what).await?;
-        let mut waited = false;
+        let mut is_said = false;
         let mut draft = loop {
             match self.blocking(key, Store::begin).await? {
                 Begin::Found(layer) => return Ok(Found { layer, is_new: false }),
                 Begin::Make(draft) => break draft,
                 Begin::Busy => {}
             }
-            if !waited {
+            if !is_said {
                 runner.say(self.phase, &format!("waiting for another build, which makes {what}"));
-                waited = true;
+                is_said = true;
             }
-            self.wait(key, runner).await?;
+            self.set_waiting_for(Some(what));
+            let waited = self.wait(key, runner).await;
+            self.set_waiting_for(None);
+            waited?;
             self.check_failed(key, what).await?;
         };
         match make(runner, &mut draft).await {
             Ok(()) => {}
             Err(failure) if is_own(&failure) => {
                 let reason = format!("{what} failed: {}", failure.error);
-                let package = self.package.to_owned();
+                let package = self.package();
                 let remembered = self.blocking(key, move |store, key| {
                     store.remember_failure(key, &reason, SystemTime::now())?;
                     store.note_failed_package(key, &package)
@@ -87,13 +92,24 @@ impl Needs<'_> {
         let Some(failed) = self.blocking(key, |store, key| store.failed(key, SystemTime::now())).await? else {
             return Ok(());
         };
-        let package = self.package.to_owned();
-        if self.attempt == 1 && failed.packages.contains(&package) {
+        let package = self.package();
+        if self.build.order.attempt == 1 && failed.packages.contains(&package) {
             tracing::info!(package, "trying {what} again, although it failed");
             return self.blocking(key, Store::forget_failure).await;
         }
         self.blocking(key, move |store, key| store.note_failed_package(key, &package)).await?;
         Err(Failure::permanent(failed.reason))
+    }
+
+    /// The package that is built.
+    fn package(&self) -> String {
+        self.build.order.package_name.to_string()
+    }
+
+    /// Has the heartbeat say it.
+    fn set_waiting_for(&self, what: Option<&str>) {
+        self.build.set_waiting_for(what);
+        self.worker.changed.notify_one();
     }
 
     async fn wait(&self, key: &Key, runner: &mut Runner) -> Result<(), Failure> {

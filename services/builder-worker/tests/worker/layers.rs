@@ -1,5 +1,7 @@
 //! Layers that builds share: used again, failed, made by one of two builds, and left by one that is killed.
 
+mod waits;
+
 use std::{
     fs::{self, File, OpenOptions},
     io,
@@ -31,7 +33,7 @@ const MADE: (PhaseStatus, Option<&str>) = (PhaseStatus::Passed, None);
 const REUSED: (PhaseStatus, Option<&str>) = (PhaseStatus::Skipped, Some(CACHED));
 const WAITS: &str = "install| waiting for another build";
 
-/// A workspace of `@acme/a` and `@acme/b`, whose root has these dependencies, and a worker.
+/// A workspace of `@acme/a`, `@acme/b` and `@acme/c`, whose root has these dependencies, and a worker.
 async fn bench(released: &[Released], dependencies: Value, slots: &str) -> Bench {
     let (foreman, registry) = (Foreman::new(CLAIM).await, StandIn::start().await);
     for one in released {
@@ -40,7 +42,7 @@ async fn bench(released: &[Released], dependencies: Value, slots: &str) -> Bench
     let root = json!({"name": "own", "private": true, "workspaces": ["packages/*"], "devDependencies": dependencies});
     fs::create_dir_all(foreman.workspace()).unwrap();
     fs::write(foreman.workspace().join("package.json"), root.to_string()).unwrap();
-    for name in ["@acme/a", "@acme/b"] {
+    for name in ["@acme/a", "@acme/b", "@acme/c"] {
         member(&foreman, name, "1.0.0", json!({}));
     }
     let worker = worker(&foreman, &registry, "worker", slots);
@@ -83,26 +85,30 @@ fn count(foreman: &Foreman, folder: &str) -> usize {
     fs::read_dir(foreman.folder().join("cache").join(folder)).map_or(0, Iterator::count)
 }
 
-/// A pipe at which the install script of a dependency waits for as long as it is there.
+/// A pipe at which a script waits for as long as it is there.
 struct Gate(PathBuf);
 
 impl Gate {
-    fn new(folder: &Path) -> Self {
-        let path = folder.join("gate");
+    fn new(folder: &Path, name: &str) -> Self {
+        let path = folder.join(name);
         mkfifo(&path, Mode::S_IRWXU).unwrap();
         Self(path)
     }
 
-    /// The dependency.
+    /// What waits there.
+    fn script(&self) -> String {
+        format!("test ! -p {0} || cat {0}", self.0.display())
+    }
+
+    /// A dependency whose install script waits there.
     fn dependency(&self) -> Released {
-        let script = format!("test ! -p {0} || cat {0}", self.0.display());
-        Released::new("tiny-gated", "1.0.0").field("scripts", json!({"postinstall": script}))
+        Released::new("tiny-gated", "1.0.0").field("scripts", json!({"postinstall": self.script()}))
     }
 
     /// Returns once a script waits; it does so until the answer is dropped.
     async fn reached(&self) -> File {
         let open = || OpenOptions::new().write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&self.0);
-        until("an install script at the gate", || async { open().ok() }).await
+        until("a script at the gate", || async { open().ok() }).await
     }
 
     /// No other script waits.
@@ -111,10 +117,10 @@ impl Gate {
     }
 }
 
-/// A bench with two packages that need a dependency whose install script waits at a gate.
+/// A bench with packages that need a dependency whose install script waits at a gate.
 async fn gated(slots: &str) -> (Bench, Gate) {
     let bench = bench(&[], json!({"tiny-gated": "1.0.0"}), slots).await;
-    let gate = Gate::new(bench.foreman.folder());
+    let gate = Gate::new(bench.foreman.folder(), "gate");
     gate.dependency().put(&bench.registry.url()).await.unwrap();
     (bench, gate)
 }
