@@ -1,8 +1,15 @@
 //! The phases of one build, in order: skipped, run, fixed and run again, published.
 
+mod fix;
 mod workspace;
 
-use std::{collections::BTreeMap, fs, io, path::Path, sync::OnceLock, time::Instant};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::Path,
+    sync::{Arc, OnceLock, atomic::AtomicU32},
+    time::Instant,
+};
 
 use packline_domain::phase::{CACHED, PhaseReport, Tests};
 use packline_recipe::{PUBLISH, Phase, Step, When};
@@ -27,6 +34,7 @@ use crate::{
     workspace::{self as mode, Stack},
 };
 
+pub(crate) use fix::Fix;
 use workspace::Place;
 
 /// The script of the package's own tests.
@@ -37,7 +45,7 @@ const TEST: &str = "test";
 pub(crate) struct Ended {
     pub(crate) reports: Vec<PhaseReport>,
     pub(crate) failure: Option<(Option<String>, Failure)>,
-    pub(crate) fix_attempts: u32,
+    pub(crate) fix_attempts: Arc<AtomicU32>,
     pub(crate) version: Option<String>,
     pub(crate) integrity: Option<String>,
     /// What somebody should look at although it fails nothing.
@@ -180,35 +188,20 @@ impl Phases<'_> {
         Some(format!("{why}{of_root}"))
     }
 
-    /// Runs a phase; where it fails and has a fix, runs that and the phase again, as often as the build may. False where nothing had to be done.
+    /// Runs a phase; where it fails and has a fix, runs that and the phase again, as often as the build may. False
+    /// where nothing had to be done.
     async fn run_and_fix(&mut self, phase: &Phase, exit_code: &mut Option<i32>) -> Result<bool, Failure> {
         let (env, _settings) = self.env(phase).await?;
-        let most = self.worker.recipe.max_fix_attempts();
+        let (most, tried) = (self.worker.recipe.max_fix_attempts(), Arc::clone(&self.ended.fix_attempts));
+        let fix = Fix { phase, env: &env, most, tried: &tried };
         loop {
             let done = self.step(phase, &env, exit_code).await;
-            let (Some(fix), Err(failure)) = (&phase.fix, &done) else { return done };
+            let Err(failure) = &done else { return done };
             // What has an integrity may be in the registry already.
             let is_sent = phase.step == Step::Publish && self.ended.integrity.is_some();
-            if is_sent || !failure.may_be_fixed() {
+            if is_sent || !fix.run(self.runner, failure).await? {
                 return done;
             }
-            if self.ended.fix_attempts >= most {
-                self.runner.say(&phase.name, &format!("not fixed: a build may try that {most} times"));
-                return done;
-            }
-            self.ended.fix_attempts += 1;
-            let attempt = self.ended.fix_attempts;
-            let reason = failure.first_line();
-            self.runner.say(&phase.name, &format!("{reason}; fix {attempt} of {most}: {}", fix.join(" ")));
-            let again = match self.command(phase, fix, &env).await.0 {
-                Ok(()) => "fixed; running the phase again".to_owned(),
-                // Whether that is enough, the phase knows.
-                Err(failure) if failure.may_be_fixed() => {
-                    format!("the fix {}; running the phase again", failure.first_line())
-                }
-                Err(failure) => return Err(Failure { error: format!("its fix {}", failure.error), ..failure }),
-            };
-            self.runner.say(&phase.name, &again);
         }
     }
 
@@ -251,20 +244,6 @@ impl Phases<'_> {
         Ok(folder)
     }
 
-    async fn command(
-        &mut self,
-        phase: &Phase,
-        argv: &[String],
-        env: &BTreeMap<String, String>,
-    ) -> (Result<(), Failure>, Option<i32>) {
-        let npm = npm::is_npm_itself(argv);
-        let command = Command { argv: argv.to_vec(), env, ..Command::new(&phase.name, phase.limits.clone()) };
-        match self.runner.command(command).await {
-            Ok((end, printed)) => (phase::verdict(&end, &printed, &phase.limits, npm), phase::exit_code(&end)),
-            Err(lost) => (Err(lost.into()), None),
-        }
-    }
-
     async fn publish(&mut self, phase: &Phase, env: &BTreeMap<String, String>) -> Result<(), Failure> {
         let look = self.look();
         let Self { worker, build, folder, stack, manifest, npm: Some(npm), settings, runner, ended, .. } = self else {
@@ -290,7 +269,8 @@ impl Phases<'_> {
             earlier: &order.integrities,
         };
         let noted = Noted { worker, build, integrity: OnceLock::new() };
-        let place = Place { worker, settings, build, folder, npm, phase, env };
+        let tried = Arc::clone(&ended.fix_attempts);
+        let place = Place { worker, settings, build, folder, npm, phase, env, tried: &tried };
         let by_root = async |runner: &mut Runner| match stack {
             Some((stack, member)) => place.build_by_root_at_last(stack, *member, runner).await,
             None => Ok(None),
@@ -301,5 +281,20 @@ impl Phases<'_> {
         let done = done?;
         (ended.version, ended.integrity) = (Some(done.version), Some(done.integrity));
         Ok(())
+    }
+}
+
+/// Runs a command of a phase; how it ended, and its exit status.
+async fn command(
+    runner: &mut Runner,
+    phase: &Phase,
+    argv: &[String],
+    env: &BTreeMap<String, String>,
+) -> (Result<(), Failure>, Option<i32>) {
+    let npm = npm::is_npm_itself(argv);
+    let command = Command { argv: argv.to_vec(), env, ..Command::new(&phase.name, phase.limits.clone()) };
+    match runner.command(command).await {
+        Ok((end, printed)) => (phase::verdict(&end, &printed, &phase.limits, npm), phase::exit_code(&end)),
+        Err(lost) => (Err(lost.into()), None),
     }
 }

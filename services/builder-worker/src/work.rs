@@ -1,6 +1,9 @@
 //! One order: claimed, built below a guard, answered.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use packline_broker::{Message, topology};
 use packline_domain::{BuildResult, Outcome, SCHEMA, message::cut_error, text::published, warning::cut_warnings};
@@ -224,7 +227,7 @@ fn result(build: &Build, ended: Ended) -> Option<BuildResult> {
         outcome: Outcome::Published,
         error: None,
         failed_phase: None,
-        fix_attempts: (ended.fix_attempts > 0).then_some(ended.fix_attempts),
+        fix_attempts: Some(ended.fix_attempts.load(Ordering::Relaxed)).filter(|attempts| *attempts > 0),
         retry: true,
         worker: build.life.name.clone(),
         started_at: build.taken_at,

@@ -1,6 +1,9 @@
 //! What a phase does, in workspace mode and in isolated mode.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicU32},
+};
 
 use packline_domain::{Outcome, phase::Tests};
 use packline_npm::Settings;
@@ -18,7 +21,7 @@ use crate::{
     workspace::{self, Built, Means, Needs, Stack},
 };
 
-use super::{Phases, TEST};
+use super::{Fix, Phases, TEST, command};
 
 /// The last script of an install, and one of a publish.
 const PREPARE: &str = "prepare";
@@ -65,7 +68,7 @@ impl<'a> Phases<'a> {
         exit_code: &mut Option<i32>,
     ) -> Result<(), Failure> {
         let done;
-        (done, *exit_code) = self.command(phase, argv, env).await;
+        (done, *exit_code) = command(self.runner, phase, argv, env).await;
         done
     }
 
@@ -146,11 +149,12 @@ impl<'a> Phases<'a> {
             &mut Runner,
         ) -> Result<bool, Failure>,
     ) -> Result<bool, Failure> {
+        let tried = Arc::clone(&self.ended.fix_attempts);
         let Self { worker, settings, build, runner, folder, npm: Some(npm), stack: Some((stack, member)), .. } = self
         else {
             return Err(Failure::infrastructure("this machine has no npm"));
         };
-        let place = Place { worker, settings, build, folder, npm, phase, env };
+        let place = Place { worker, settings, build, folder, npm, phase, env, tried: &tried };
         let is_new = place
             .work(stack, runner, async |stack, means, needs, runner| work(stack, *member, means, needs, runner).await);
         let is_new = is_new.await?;
@@ -192,6 +196,8 @@ pub(super) struct Place<'a> {
     pub(super) npm: &'a Npm,
     pub(super) phase: &'a Phase,
     pub(super) env: &'a BTreeMap<String, String>,
+    /// The fixes of the build so far.
+    pub(super) tried: &'a AtomicU32,
 }
 
 impl Place<'_> {
@@ -201,12 +207,13 @@ impl Place<'_> {
         runner: &mut Runner,
         work: impl AsyncFnOnce(&mut Stack, &Means<'_>, &Needs<'_>, &mut Runner) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let Self { worker, settings, build, folder, npm, phase, env } = *self;
+        let Self { worker, settings, build, folder, npm, phase, env, tried } = *self;
         let toolchain = runner.toolchain(&worker.toolchain, &folder.beside()).await?;
         let access = registry::access(&worker.config, settings, &npm.registry)?;
         let means = Means { npm, access: &access, toolchain, phase, env };
         let store = stack.store.clone();
-        let needs = Needs { store: &store, worker, build, phase: &phase.name };
+        let fix = Fix { phase, env, most: worker.recipe.max_fix_attempts(), tried };
+        let needs = Needs { store: &store, worker, build, phase: &phase.name, fix: Some(&fix) };
         work(stack, &means, &needs, runner).await
     }
 

@@ -112,7 +112,9 @@ pub(crate) async fn install_others(
             );
             continue;
         }
-        match unit.install(ready, stack, means, needs, runner).await {
+        // The build can do without it.
+        let unfixed = Needs { fix: None, ..*needs };
+        match unit.install(ready, stack, means, &unfixed, runner).await {
             Ok((layer, _)) => layers.push(layer),
             Err(failure) if failure.outcome == Outcome::Failed && !failure.killed => {
                 runner.say(needs.phase, &format!("warning: {}", failure.first_line()));
@@ -160,10 +162,14 @@ impl Unit {
         };
         let (at, cwd) = (stack.at.clone(), stack.seen(&unit.folder));
         let found = needs.layer(&key, &what, runner, async |runner, draft| {
-            let view = lay_out(Arc::clone(&skeleton), draft, at).await?;
-            let upper = view.upper.clone();
-            let argv = means.npm.install_workspace(skeleton.locked);
-            means.run(runner, argv, &cwd, view).await?;
+            let upper = loop {
+                let view = lay_out(Arc::clone(&skeleton), draft, at.clone()).await?;
+                let (upper, argv) = (view.upper.clone(), means.npm.install_workspace(skeleton.locked));
+                match means.run(runner, argv, &cwd, view).await {
+                    Ok(()) => break upper,
+                    Err(failure) => needs.fix(failure, draft, runner).await?,
+                }
+            };
             harvest(upper, draft.path()).await
         });
         let found = found.await.map_err(|failure| explained(&stack.workspace, &unit.members, failure))?;

@@ -14,17 +14,23 @@ use packline_layers::{Begin, Draft, Key, Layer, Store};
 
 use crate::{
     phase::{Failure, Runner},
+    phases::Fix,
     table::Build,
     worker::Worker,
 };
 
+use super::root::empty;
+
 /// Who needs a layer.
+#[derive(Clone, Copy)]
 pub(crate) struct Needs<'a> {
     pub(crate) store: &'a Store,
     pub(crate) worker: &'a Worker,
     pub(crate) build: &'a Build,
     /// The phase, for the log.
     pub(crate) phase: &'a str,
+    /// What may help where the layer cannot be made.
+    pub(crate) fix: Option<&'a Fix<'a>>,
 }
 
 /// A layer, and whether this build made it.
@@ -85,6 +91,25 @@ impl Needs<'_> {
         let finished = tokio::task::spawn_blocking(move || draft.finish()).await;
         let layer = finished.map_err(io::Error::other).flatten().map_err(|error| machine(&error))?;
         Ok(Found { layer, is_new: true })
+    }
+
+    /// Runs the fix of the phase where filling the draft failed, and empties it: it is to be filled again. Others wait
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// The failure, where no fix was run; or that of the fix.
+    pub(crate) async fn fix(&self, failure: Failure, draft: &mut Draft, runner: &mut Runner) -> Result<(), Failure> {
+        let is_fixed = match self.fix {
+            Some(fix) => fix.run(runner, &failure).await?,
+            None => false,
+        };
+        if !is_fixed {
+            return Err(failure);
+        }
+        draft.note(Vec::new());
+        let folders = [draft.path(), draft.work()];
+        let emptied = tokio::task::spawn_blocking(move || folders.iter().try_for_each(|folder| empty(folder))).await;
+        emptied.map_err(io::Error::other).flatten().map_err(|error| machine(&error))
     }
 
     /// Refuses what failed a moment ago, unless somebody asked for this package again.

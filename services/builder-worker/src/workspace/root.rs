@@ -100,7 +100,9 @@ pub(crate) async fn test(
     let base = Base::of(stack, build.as_slice(), &others);
     let key = base.key("test", &[TEST])?;
     let made = needs.layer(&key, "the tests of the root", runner, async |runner, draft: &mut Draft| {
-        base.script(TEST, draft, means, runner).await?;
+        while let Err(failure) = base.script(TEST, draft, means, runner).await {
+            needs.fix(failure, draft, runner).await?;
+        }
         // That it passed is all that is kept.
         let upper = draft.path();
         blocking(move || empty(&upper)).await
@@ -260,7 +262,7 @@ fn is_installed(layer: &Layer) -> bool {
 }
 
 /// Removes all that is in a folder.
-fn empty(folder: &Path) -> io::Result<()> {
+pub(super) fn empty(folder: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         clear::remove(&entry?.path())?;
     }

@@ -1,5 +1,6 @@
 //! Layers that builds share: used again, failed, made by one of two builds, and left by one that is killed.
 
+mod fixes;
 mod waits;
 
 use std::{
