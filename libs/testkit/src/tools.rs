@@ -3,7 +3,7 @@
 
 mod compose;
 mod nats_cli;
-mod npm12;
+mod npm;
 mod python;
 mod typescript;
 
@@ -11,6 +11,6 @@ pub use packline_local::tools::*;
 
 pub use compose::compose;
 pub use nats_cli::nats_cli;
-pub use npm12::{Npm12, npm12};
+pub use npm::{Npm, npm11, npm12};
 pub use python::{OLDEST_PYTHON, Python, python};
 pub use typescript::{TypeScript, typescript};

@@ -15,13 +15,14 @@ use crate::{campaign, process::command, stand_in::StandIn, tools};
 struct Checkout {
     folder: TempDir,
     registry: String,
+    npm: tools::Npm,
 }
 
 impl Checkout {
     async fn of(case: &Case, stand_in: &StandIn) -> Self {
         let folder = tempfile::Builder::new().prefix("workspace-").tempdir().unwrap();
         case.release(&stand_in.url()).await.unwrap();
-        let checkout = Self { folder, registry: stand_in.url() };
+        let checkout = Self { folder, registry: stand_in.url(), npm: tools::npm11().await.unwrap() };
         case.write(&checkout.root()).unwrap();
         checkout
     }
@@ -35,7 +36,7 @@ impl Checkout {
         let mut npm = command("npm");
         npm.args(words).args(["--no-audit", "--no-fund", "--no-update-notifier", "--fetch-retries=0", "--registry"]);
         npm.arg(&self.registry).arg("--cache").arg(self.folder.path().join("cache"));
-        npm.env("HOME", self.folder.path()).env("CI", "true").current_dir(folder);
+        npm.env("PATH", self.npm.path()).env("HOME", self.folder.path()).env("CI", "true").current_dir(folder);
         let ended = npm.output().unwrap();
         let said = [ended.stdout, ended.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
         (ended.status.success(), said)
@@ -77,7 +78,6 @@ impl Checkout {
 /// In the short form those that show most about npm: a lock file, an install per member, a cycle.
 #[tokio::test(flavor = "multi_thread")]
 async fn npm_makes_of_a_fresh_checkout_what_the_case_says() {
-    tools::node().await.unwrap();
     let short = ["locked", "lerna", "dev-cycle"];
     let mut wrong = Vec::new();
     for case in campaign::size(short.map(case).to_vec(), all()) {

@@ -10,6 +10,7 @@ use packline_domain::{
 use packline_testkit::{
     process::Process,
     stand_in::StandIn,
+    tools,
     workspaces::{self, Case, Made, Member, Outcome},
 };
 
@@ -34,7 +35,9 @@ impl Bench {
         case.release(&registry.url()).await.unwrap();
         let url = registry.url();
         let recipe = recipe.map_or_else(|| "npm".to_owned(), |text| foreman.recipe(text));
-        let settings = [("NPM_REGISTRY", url.as_str()), ("NPM_TOKEN", "t"), ("RECIPE", &recipe)];
+        let path = tools::npm11().await.unwrap().path();
+        let path = path.to_str().unwrap();
+        let settings = [("NPM_REGISTRY", url.as_str()), ("NPM_TOKEN", "t"), ("RECIPE", &recipe), ("PATH", path)];
         let worker = foreman.worker("worker", &settings);
         Self { foreman, registry, worker }
     }
