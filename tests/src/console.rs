@@ -55,11 +55,18 @@ impl Console {
     /// # Errors
     /// When the broker does not store it.
     pub async fn command(&self, command: &str, body: impl Into<bytes::Bytes>) -> anyhow::Result<u64> {
-        // Sent again after a lost answer it is stored once.
-        let id = Some(format!("{:016x}", fastrand::u64(..)));
-        let message = Message { id, ..Message::new(format!("control.{command}"), body) };
-        let stored = tokio::time::timeout(PATIENCE, self.broker.publish_stored(vec![message])).await;
+        let stored = self.publish_once(vec![Message::new(format!("control.{command}"), body)]);
+        let stored = tokio::time::timeout(PATIENCE, stored).await;
         stored.context("the command is not stored")?.first().copied().context("no sequence")
+    }
+
+    /// Stores all messages, each once: without an id, what is sent again after a lost answer is another message. Answers
+    /// their sequences.
+    pub async fn publish_once(&self, messages: Vec<Message>) -> Vec<u64> {
+        let call = fastrand::u64(..);
+        let messages = messages.into_iter().zip(0..);
+        let with_id = messages.map(|(message, n)| Message { id: Some(format!("{call:016x}-{n}")), ..message });
+        self.broker.publish_stored(with_id.collect()).await
     }
 
     /// Waits until the key of the bucket `orchestrator` satisfies `wanted`.

@@ -91,7 +91,7 @@ async fn builds_go_on_while_more_is_announced_than_commits_can_take() {
         let packages: Vec<_> = (0..50).map(|i| json!({"name": format!("@flood-{message}/p{i}")})).collect();
         Message::json(topology::packages_new(), &packages)
     });
-    let last = line.broker.publish_stored(flood.collect()).await.pop();
+    let last = line.publish_once(flood.collect()).await.pop();
     line.orchestrator = line.line().orchestrator("next", &[]).unwrap();
     applied(&line, last.unwrap()).await.unwrap();
     let last = line.until_state(&format!("@flood-{}/p49", MESSAGES - 1), "queued").await.unwrap();

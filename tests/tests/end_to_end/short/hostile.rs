@@ -132,7 +132,7 @@ async fn announced_as_a_name_or_a_dependency_each_is_a_dead_letter_and_nothing_e
         messages.push(Message::new("packages.new", json!({"reportedThrough": 0, "packages": packages}).to_string()));
     }
     let mut last = messages.len() as u64;
-    line.broker.publish_stored(messages).await;
+    line.publish_once(messages).await;
     applied(&line, "PACKAGES", last).await;
     dead_letters(&line, &python, "packages", 2 * NAMES).await;
     let refused = refused_names(&python, |item| {
@@ -171,7 +171,7 @@ async fn announced_as_a_name_or_a_dependency_each_is_a_dead_letter_and_nothing_e
     ];
     let odd_ones = odd.len();
     last += odd_ones as u64;
-    line.broker.publish_stored(odd.into_iter().map(|body| Message::new("packages.new", body)).collect()).await;
+    line.publish_once(odd.into_iter().map(|body| Message::new("packages.new", body)).collect()).await;
     applied(&line, "PACKAGES", last).await;
     dead_letters(&line, &python, "packages", 2 * NAMES + odd_ones).await;
     let keys = python.run(&[json!(["keys", "orchestrator"])]).await.unwrap();
@@ -197,7 +197,7 @@ async fn as_id_and_category_they_are_words_and_name_nothing() {
         })
         .collect();
     let messages = packages.chunks(200).map(|chunk| Message::new("packages.new", json!(chunk).to_string()));
-    line.broker.publish_stored(messages.collect()).await;
+    line.publish_once(messages.collect()).await;
     for at in [0, packages.len() / 2, packages.len() - 1] {
         let queue = line.until_state(&format!("@acme/p{at}"), "published").await.unwrap();
         assert_eq!(queue.package.id.as_deref(), packages[at]["id"].as_str());
@@ -217,11 +217,11 @@ async fn in_a_command_or_an_order_each_is_a_dead_letter_and_nothing_else() {
         let named = json!({"packageName": name, "by": name, "reason": name});
         [Message::json("control.cancel", &named), Message::json("control.requeue", name)]
     });
-    line.broker.publish_stored(commands.collect()).await;
+    line.publish_once(commands.collect()).await;
     // Who and why may be anything.
     let pauses =
         names.iter().step_by(20).map(|name| Message::json("control.pause", &json!({"by": name, "reason": name})));
-    line.broker.publish_stored(pauses.collect()).await;
+    line.publish_once(pauses.collect()).await;
     line.broker.publish(Message::new("control.resume", "")).await.unwrap();
     let orders = names.iter().step_by(20).map(|name| {
         let order = json!({"buildId": "acme/core.1", "attempt": 1, "permit": 0, "permitRevision": 1,
@@ -229,7 +229,7 @@ async fn in_a_command_or_an_order_each_is_a_dead_letter_and_nothing_else() {
             "planPath": "plans/core.md", "category": "unknown", "dependencies": [], "priority": 0, "deadlineSeconds": 60});
         Message::new("builds.start", order.to_string())
     });
-    line.broker.publish_stored(orders.collect()).await;
+    line.publish_once(orders.collect()).await;
     applied(&line, "CONTROL", (2 * NAMES + NAMES / 20 + 1) as u64).await;
     dead_letters(&line, &python, "control", 2 * NAMES).await;
     dead_letters(&line, &python, "order", NAMES / 20).await;
