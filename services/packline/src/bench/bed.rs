@@ -99,10 +99,13 @@ impl Bed {
         let mut messages = Vec::new();
         let mut sent = Vec::new();
         let mut next = from;
+        let call = fastrand::u64(..);
         while next < to {
             let until = next.saturating_add(batch).min(to);
             let packages: Vec<_> = (next..until).map(|i| json!({"name": name(i)})).collect();
-            messages.push(Message::json(topology::packages_new(), &packages));
+            // Sent again after a lost answer it is no second announcement.
+            let id = Some(format!("{call:016x}-{next}"));
+            messages.push(Message { id, ..Message::json(topology::packages_new(), &packages) });
             sent.push((next, now()));
             next = until;
         }
