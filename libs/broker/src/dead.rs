@@ -18,20 +18,51 @@ pub struct DeadLetter {
     pub reason: String,
     /// Where it was published.
     pub source_subject: String,
-    /// Its stream, its sequence there, and its place in the batch where it was one of several. The same
-    /// refused twice is kept once.
-    pub source: Option<(StreamName, u64, usize)>,
+    /// The message that it was, or was part of, where that came from a stream.
+    pub source: Option<Source>,
     /// What was refused; of a batch, the item.
     pub payload: Bytes,
 }
 
+/// A message of a stream, or an item of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The stream.
+    pub stream: StreamName,
+    /// Its sequence there.
+    pub sequence: u64,
+    /// When it was stored, in nanoseconds since 1970. A stream that was recreated counts from 1 again.
+    pub stored: u64,
+    /// Its place in the message, where it was one of several.
+    pub item: Option<usize>,
+}
+
 impl DeadLetter {
+    /// What the broker tells it from all others by, as often as it is stored.
+    fn id(&self) -> String {
+        match self.source {
+            Some(Source { stream, sequence, stored, item }) => {
+                let item = item.map(|item| format!(":{item}")).unwrap_or_default();
+                format!("{}:{sequence}:{stored}{item}", stream.as_str())
+            }
+            None => {
+                let mut hash = Sha256::new();
+                for part in [self.source_subject.as_bytes(), self.reason.as_bytes(), &self.payload] {
+                    hash.update(part.len().to_be_bytes());
+                    hash.update(part);
+                }
+                format!("{}:{}", self.kind, hex::encode(hash.finalize()))
+            }
+        }
+    }
+
     /// The message to `dead.<kind>`. A body above 256 KiB is cut to its first 64 KiB, with its size and
-    /// SHA-256 in the headers.
+    /// SHA-256 in the headers. The same letter is kept once, of those without a source the same text once a day.
     pub fn message(self) -> Message {
+        let id = Some(self.id());
         let mut headers = vec![("Reason".to_owned(), self.reason), ("Source-Subject".to_owned(), self.source_subject)];
-        if let Some((_, sequence, _)) = self.source {
-            headers.push(("Source-Sequence".to_owned(), sequence.to_string()));
+        if let Some(source) = self.source {
+            headers.push(("Source-Sequence".to_owned(), source.sequence.to_string()));
         }
         let mut payload = self.payload;
         if payload.len() > MAX_PAYLOAD {
@@ -39,7 +70,6 @@ impl DeadLetter {
             headers.push(("SHA-256".to_owned(), hex::encode(Sha256::digest(&payload))));
             payload = payload.slice(..KEPT);
         }
-        let id = self.source.map(|(stream, sequence, index)| format!("{}:{sequence}:{index}", stream.as_str()));
         Message { subject: topology::dead(&self.kind), payload, id, headers }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 
-use crate::{Broker, BrokerError};
+use crate::{Broker, BrokerError, Source, StreamName};
 
 /// Where a delivered message stands, as its reply subject says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,7 @@ pub struct Delivery {
     pub sequence: u64,
     /// How often it was delivered, from 1.
     pub delivered: u64,
+    stored: u64,
     headers: HeaderMap,
     acker: Acker,
 }
@@ -64,10 +65,16 @@ impl Delivery {
             payload: message.payload,
             sequence: place.stream,
             delivered: place.delivered,
+            stored: place.stored,
             headers: message.headers.unwrap_or_default(),
             acker: Acker { broker: broker.clone(), reply },
         };
         Some((delivery, place))
+    }
+
+    /// What a dead letter says of it, or of an item of it; `stream` is where it came from.
+    pub fn source(&self, stream: StreamName, item: Option<usize>) -> Source {
+        Source { stream, sequence: self.sequence, stored: self.stored, item }
     }
 
     /// The value of a header.

@@ -36,7 +36,7 @@ pub use bucket::{Bucket, Conflict, Entry, UpdateError};
 pub use commit::{Chain, CommitError, Committed, MAX_WRITES, Write};
 pub use connect::{Broker, ConnectError, OLDEST_BROKER};
 pub use consume::{ConsumeError, ConsumerState, InOrder, Pull};
-pub use dead::DeadLetter;
+pub use dead::{DeadLetter, Source};
 pub use delivery::{Acker, Delivery};
 pub use ensure::{StreamState, TopologyError};
 pub use error::{BrokerError, Refusal};

@@ -117,7 +117,7 @@ async fn refuse(worker: Arc<Worker>, delivery: Delivery, reason: String) {
         kind: "order".to_owned(),
         reason,
         source_subject: delivery.subject.clone(),
-        source: Some((StreamName::Builds, delivery.sequence, 0)),
+        source: Some(delivery.source(StreamName::Builds, None)),
         payload: delivery.payload.clone(),
     };
     worker.broker.dead_letter(letter).await;

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use bytes::Bytes;
 use packline_broker::{Acker, DeadLetter, Delivery, StreamName};
 use packline_domain::{
     Announcement, BuildResult, Command, Effect, Event, Package,
@@ -66,11 +67,9 @@ impl Driver {
                 batch,
                 stream,
                 &delivery,
-                &Refused {
-                    payload: delivery.payload.to_vec(),
-                    reason: "the scheduler could not cope with it; please report this message".into(),
-                    index: 0,
-                },
+                None,
+                "the scheduler could not cope with it; please report this message".into(),
+                delivery.payload.clone(),
             );
             Ok(())
         } else {
@@ -84,8 +83,8 @@ impl Driver {
             match fault {
                 Fault::Panicked => return Err(Ended::Reload(Some((stream, delivery.sequence)))),
                 Fault::Refused(refusal) => {
-                    let reason = refusal.to_string();
-                    refuse(batch, stream, &delivery, &Refused { payload: delivery.payload.to_vec(), reason, index: 0 });
+                    let payload = delivery.payload.clone();
+                    refuse(batch, stream, &delivery, None, refusal.to_string(), payload);
                 }
             }
         }
@@ -116,11 +115,10 @@ impl Driver {
             let (first, all) = (announcement.refused.first(), announcement.refused.len());
             let first = first.map(|refused| refused.reason.as_str()).unwrap_or_default();
             let reason = format!("{all} of its items were refused, the first because: {first}");
-            let whole = Refused { payload: delivery.payload.to_vec(), reason, index: 0 };
-            refuse(batch, StreamName::Packages, &delivery, &whole);
+            refuse(batch, StreamName::Packages, &delivery, None, reason, delivery.payload.clone());
         } else {
-            for refused in &announcement.refused {
-                refuse(batch, StreamName::Packages, &delivery, refused);
+            for Refused { payload, reason, index } in announcement.refused {
+                refuse(batch, StreamName::Packages, &delivery, Some(index), reason, payload.into());
             }
         }
         let standing = self.scheduler.intention().and_then(Intention::announcement).map(|(begun, _)| begun.sequence);
@@ -196,7 +194,9 @@ impl Driver {
                 let actions = self.apply(&self.now(), Input::Finished(Box::new(result)))?;
                 batch.absorb(actions);
             }
-            Err(refused) => refuse(batch, StreamName::Results, delivery, &refused),
+            Err(Refused { payload, reason, .. }) => {
+                refuse(batch, StreamName::Results, delivery, None, reason, payload.into());
+            }
         }
         Ok(())
     }
@@ -212,8 +212,7 @@ impl Driver {
                 batch.absorb(actions);
             }
             Err(reason) => {
-                let refused = Refused { payload: delivery.payload.to_vec(), reason, index: 0 };
-                refuse(batch, StreamName::Control, delivery, &refused);
+                refuse(batch, StreamName::Control, delivery, None, reason, delivery.payload.clone());
             }
         }
         Ok(())
@@ -279,17 +278,20 @@ pub(crate) enum Fault {
     Panicked,
 }
 
-fn refuse(batch: &mut Batch, stream: StreamName, delivery: &Delivery, refused: &Refused) {
+/// Refuses a message, or the item of it that `payload` is.
+fn refuse(
+    batch: &mut Batch,
+    stream: StreamName,
+    delivery: &Delivery,
+    item: Option<usize>,
+    reason: String,
+    payload: Bytes,
+) {
     let kind = match stream {
         StreamName::Packages => "packages",
         StreamName::Results => "results",
         _ => "control",
     };
-    batch.letters.push(DeadLetter {
-        kind: kind.into(),
-        reason: refused.reason.clone(),
-        source_subject: delivery.subject.clone(),
-        source: Some((stream, delivery.sequence, refused.index)),
-        payload: refused.payload.clone().into(),
-    });
+    let (source_subject, source) = (delivery.subject.clone(), Some(delivery.source(stream, item)));
+    batch.letters.push(DeadLetter { kind: kind.into(), reason, source_subject, source, payload });
 }

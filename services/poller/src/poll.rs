@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    hash::{DefaultHasher, Hash, Hasher},
     time::{Duration, Instant},
 };
 
@@ -212,8 +211,6 @@ impl Polls {
         let mut letters = Vec::with_capacity(refused.len());
         for Refused { payload, reason, index } in refused {
             tracing::warn!("item {index} of the catalogue's answer is left out: {reason}");
-            let mut hasher = DefaultHasher::new();
-            (&payload, &reason).hash(&mut hasher);
             let letter = DeadLetter {
                 kind: "catalogue".to_owned(),
                 reason,
@@ -221,7 +218,7 @@ impl Polls {
                 source: None,
                 payload: payload.into(),
             };
-            letters.push(Message { id: Some(format!("catalogue:{:016x}", hasher.finish())), ..letter.message() });
+            letters.push(letter.message());
         }
         self.broker.publish_stored(letters).await;
     }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use packline_broker::Source;
 use packline_domain::{PackageName, PackageStatus, StatusKind};
 use serde_json::{Map, Value, json};
 
@@ -14,8 +15,8 @@ use crate::{config::UpdateId, schedule::backoff};
 /// One message of `packages.status` that the catalogue is to know.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// Its sequence in the stream.
-    pub sequence: u64,
+    /// Where it stands in the stream.
+    pub source: Source,
     /// What it says.
     pub status: PackageStatus,
     /// As it came.
@@ -103,19 +104,19 @@ impl Reports {
     /// long an earlier poller saw it refused.
     pub fn arrive(&mut self, now: Instant, report: Report, refused_for: Option<Duration>) -> Vec<u64> {
         if !self.is_reported(report.status.status) {
-            return vec![report.sequence];
+            return vec![report.source.sequence];
         }
         let desk = self.packages.entry(report.status.package_name.clone()).or_default();
         let known: Vec<&Report> = [&desk.calling, &desk.waiting].into_iter().flatten().map(|w| &w.report).collect();
-        if known.iter().any(|known| known.sequence == report.sequence) {
+        if known.iter().any(|known| known.source.sequence == report.source.sequence) {
             return Vec::new();
         }
         if known.iter().any(|known| known.status.commit >= report.status.commit) {
-            return vec![report.sequence];
+            return vec![report.source.sequence];
         }
         let refused = refused_for.map(|before| (now, before));
         let newest = Waiting { report, due: now, tries: 0, refused };
-        desk.waiting.replace(newest).map(|older| older.report.sequence).into_iter().collect()
+        desk.waiting.replace(newest).map(|older| older.report.source.sequence).into_iter().collect()
     }
 
     fn is_reported(&self, status: StatusKind) -> bool {

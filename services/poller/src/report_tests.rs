@@ -1,3 +1,4 @@
+use packline_broker::StreamName;
 use packline_domain::phase::Tests;
 
 use super::*;
@@ -19,7 +20,8 @@ fn report(sequence: u64, name: &str, status: StatusKind, commit: u64) -> Report 
         tests: None,
         commit,
     };
-    Report { sequence, status, payload: Bytes::new() }
+    let source = Source { stream: StreamName::Status, sequence, stored: 0, item: None };
+    Report { source, status, payload: Bytes::new() }
 }
 
 fn reports() -> Reports {
@@ -31,7 +33,7 @@ fn name(text: &str) -> PackageName {
 }
 
 fn begun(reports: &mut Reports, now: Instant) -> Vec<u64> {
-    std::iter::from_fn(|| reports.begin(now)).map(|report| report.sequence).collect()
+    std::iter::from_fn(|| reports.begin(now)).map(|report| report.source.sequence).collect()
 }
 
 #[test]
@@ -59,7 +61,7 @@ fn of_one_package_one_call_is_made_at_a_time_and_of_others_beside_it() {
     assert!(reports.arrive(now, report(3, "a", StatusKind::Published, 3), None).is_empty());
     assert_eq!((begun(&mut reports, now), reports.next_due()), (vec![], None));
     let done = reports.ended(now, &name("a"), Ended::Accepted, 0.5).unwrap();
-    assert!(matches!(done, Verdict::Done(report) if report.sequence == 1));
+    assert!(matches!(done, Verdict::Done(report) if report.source.sequence == 1));
     assert_eq!(begun(&mut reports, now), [3]);
 }
 
@@ -84,7 +86,7 @@ fn a_failed_call_that_a_newer_report_overtakes_is_not_repeated() {
     reports.begin(now);
     reports.arrive(now, report(2, "a", StatusKind::Published, 2), None);
     let verdict = reports.ended(now, &name("a"), Ended::Failed("down".into()), 0.5);
-    assert!(matches!(verdict, Some(Verdict::Done(report)) if report.sequence == 1));
+    assert!(matches!(verdict, Some(Verdict::Done(report)) if report.source.sequence == 1));
     assert_eq!(begun(&mut reports, now), [2]);
 }
 
@@ -125,7 +127,9 @@ fn what_the_tool_itself_refuses_for_an_hour_is_given_up() {
     assert!(matches!(refuse(&mut reports, first + HOUR - Duration::from_secs(60)), Verdict::Retry(_)));
     assert_eq!(reports.packages().len(), 1);
     let given_up = refuse(&mut reports, first + HOUR);
-    assert!(matches!(given_up, Verdict::GiveUp(report, why) if report.sequence == 1 && why == "unknown package"));
+    assert!(
+        matches!(given_up, Verdict::GiveUp(report, why) if report.source.sequence == 1 && why == "unknown package")
+    );
     assert!(reports.packages().is_empty());
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use packline_broker::{Acker, Broker, BucketName, DeadLetter, Delivery, StreamName, topology};
+use packline_broker::{Acker, Broker, BucketName, DeadLetter, Delivery, Source, StreamName, topology};
 use packline_domain::{PackageName, PackageStatus, StatusKind, message, text::published};
 use packline_service::Shutdown;
 use tokio::{
@@ -167,14 +167,20 @@ impl Reporter {
                 Err(refused) => {
                     tracing::warn!("message {} of packages.status is no status: {refused}", delivery.sequence);
                     self.broker
-                        .dead_letter(letter("status", refused.reason, delivery.sequence, delivery.payload.clone()))
+                        .dead_letter(letter(
+                            "status",
+                            refused.reason,
+                            delivery.source(StreamName::Status, None),
+                            delivery.payload.clone(),
+                        ))
                         .await;
                     delivery.term().await;
                     continue;
                 }
             };
             self.unacknowledged.insert(delivery.sequence, delivery.acker());
-            let report = Report { sequence: delivery.sequence, status, payload: delivery.payload };
+            let source = delivery.source(StreamName::Status, None);
+            let report = Report { source, status, payload: delivery.payload };
             let refused_for = self.refusals.refused_for(&report.status, clock::now());
             for sequence in self.reports.arrive(Instant::now(), report, refused_for) {
                 self.acknowledge(sequence).await;
@@ -297,7 +303,7 @@ impl Reporter {
                         self.lease.note(refusal::key(&name), None).await?;
                     }
                 }
-                self.acknowledge(report.sequence).await;
+                self.acknowledge(report.source.sequence).await;
             }
             Some(Verdict::GiveUp(report, why)) => self.give_up(name, report, why).await?,
         }
@@ -307,10 +313,10 @@ impl Reporter {
     async fn give_up(&mut self, name: PackageName, report: Report, why: String) -> Result<(), Deposed> {
         tracing::error!("gave up telling the catalogue of {name}, which refused it for an hour: {why}");
         let reason = format!("the catalogue refused it for an hour: {why}");
-        self.broker.dead_letter(letter("catalogue", reason, report.sequence, report.payload)).await;
+        self.broker.dead_letter(letter("catalogue", reason, report.source, report.payload)).await;
         let kept = self.refusals.given_up(&report.status, &why, clock::now());
         self.lease.write(refusal::key(&name), kept).await?;
-        self.acknowledge(report.sequence).await;
+        self.acknowledge(report.source.sequence).await;
         Ok(())
     }
 
@@ -349,12 +355,12 @@ fn unless_panicked<T>(joined: Result<T, JoinError>) -> T {
     joined.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
-fn letter(kind: &str, reason: String, sequence: u64, payload: Bytes) -> DeadLetter {
+fn letter(kind: &str, reason: String, source: Source, payload: Bytes) -> DeadLetter {
     DeadLetter {
         kind: kind.to_owned(),
         reason,
         source_subject: topology::packages_status(),
-        source: Some((StreamName::Status, sequence, 0)),
+        source: Some(source),
         payload,
     }
 }

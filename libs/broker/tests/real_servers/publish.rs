@@ -1,10 +1,10 @@
 use std::time::Instant;
 
-use packline_broker::{Broker, DeadLetter, Message, StreamName, topology};
+use packline_broker::{Broker, DeadLetter, Message, Source, StreamName, topology};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::{Place, within};
+use crate::{Place, through, within};
 
 /// A stored message, as the stream gives it back.
 pub(crate) async fn stored(place: &Place, stream: &str, sequence: u64) -> (Vec<u8>, String) {
@@ -119,11 +119,13 @@ async fn an_oversized_dead_letter_keeps_its_beginning_its_size_and_its_hash() {
         let place = Place::new().await;
         let broker = place.broker("a").await;
         let body: Vec<u8> = (0..1_000_000_u32).map(|n| u8::try_from(n % 251).unwrap()).collect();
+        let source =
+            Source { stream: StreamName::Packages, sequence: 7, stored: 1_700_000_000_000_000_000, item: Some(2) };
         let letter = DeadLetter {
             kind: "packages".into(),
             reason: "1000000 bytes;\na message has at most 262144".into(),
             source_subject: topology::packages_new(),
-            source: Some((StreamName::Packages, 7, 2)),
+            source: Some(source),
             payload: body.clone().into(),
         };
         broker.dead_letter(letter.clone()).await;
@@ -135,17 +137,27 @@ async fn an_oversized_dead_letter_keeps_its_beginning_its_size_and_its_hash() {
             "Source-Sequence: 7".to_owned(),
             "Size: 1000000".to_owned(),
             format!("SHA-256: {}", hex::encode(Sha256::digest(&body))),
-            "Nats-Msg-Id: PACKAGES:7:2".to_owned(),
+            "Nats-Msg-Id: PACKAGES:7:1700000000000000000:2".to_owned(),
         ] {
             assert!(headers.lines().any(|line| line == header), "{header} is not among {headers}");
         }
 
         broker.dead_letter(letter.clone()).await;
         assert_eq!(broker.stream_state(StreamName::Dead).await.unwrap().messages, 1, "the same is kept once");
-        broker.dead_letter(DeadLetter { payload: "small".into(), source: None, ..letter }).await;
+        let another = DeadLetter { payload: "small".into(), source: None, ..letter.clone() };
+        broker.dead_letter(another.clone()).await;
         let (payload, headers) = stored(&place, "DEAD", 2).await;
         assert_eq!(payload, b"small");
         assert!(!headers.contains("SHA-256"));
+        broker.dead_letter(another).await;
+        assert_eq!(broker.stream_state(StreamName::Dead).await.unwrap().messages, 2, "the same is kept once");
+
+        let of = |source| DeadLetter { source: Some(source), ..letter.clone() };
+        let whole = of(Source { item: None, ..source });
+        let recreated = of(Source { stored: source.stored + 1, ..source });
+        let sibling = of(Source { item: Some(3), ..source });
+        broker.publish_stored([whole, recreated, sibling].map(DeadLetter::message).to_vec()).await;
+        assert_eq!(broker.stream_state(StreamName::Dead).await.unwrap().messages, 5, "another is another");
     })
     .await;
 }
@@ -159,6 +171,35 @@ async fn a_message_that_no_broker_takes_becomes_a_dead_letter_and_holds_nothing_
         broker.publish_stored([vec![huge], events(3)].concat()).await;
         assert_eq!(broker.stream_state(StreamName::Events).await.unwrap().messages, 3);
         assert!(stored(&place, "DEAD", 1).await.1.contains("Source-Subject: events.huge"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dead_letter_whose_answer_was_lost_is_stored_once() {
+    within(async {
+        let place = Place::new().await;
+        let (proxy, direct) = (place.proxy().await, place.broker("direct").await);
+        let broker = through(&proxy, "a").await;
+        let letter = DeadLetter {
+            kind: "control".into(),
+            reason: "no command is called dance".into(),
+            source_subject: topology::control("dance"),
+            source: Some(Source { stream: StreamName::Control, sequence: 1, stored: 1, item: None }),
+            payload: "tango".into(),
+        };
+        let huge = Message::new(topology::event("huge"), vec![b'x'; 2_000_000]);
+        for (message, letters) in [(huge, 1), (letter.message(), 2)] {
+            proxy.swallow_answers();
+            let storing = tokio::spawn({
+                let broker = broker.clone();
+                async move { broker.publish_stored(vec![message]).await }
+            });
+            while direct.stream_state(StreamName::Dead).await.unwrap().messages < letters {}
+            proxy.heal();
+            assert_eq!(storing.await.unwrap(), [letters]);
+            assert_eq!(direct.stream_state(StreamName::Dead).await.unwrap().messages, letters);
+        }
     })
     .await;
 }

@@ -11,4 +11,5 @@ mod once;
 mod pause;
 mod published;
 mod random;
+mod refused;
 mod stop;
