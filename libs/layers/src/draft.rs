@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     Begin, Key, Layer, Store,
+    beat::Beat,
     lock::{self, Lock, Mode},
     remove::remove_tree,
     size,
@@ -27,16 +28,18 @@ pub struct Draft {
     /// Holds the folder that becomes the layer, and room beside it.
     base: PathBuf,
     note: Option<Vec<u8>>,
-    /// Its exclusive lock says that the maker is alive.
-    _making: Lock,
+    /// Its exclusive lock says that the maker is alive, unless the file is removed because the maker stood still.
+    making: Lock,
+    _beat: Beat,
 }
 
 impl Draft {
     /// In a folder of its own; `making` is the lock of the key.
     pub(crate) fn create(store: &Store, key: &Key, making: Lock) -> io::Result<Self> {
+        let beat = Beat::start(&making)?;
         let prefix = format!("{}.", key.file_name());
         let base = tempfile::Builder::new().prefix(&prefix).tempdir_in(store.drafts())?.keep();
-        let draft = Self { store: store.clone(), key: key.clone(), base, note: None, _making: making };
+        let draft = Self { store: store.clone(), key: key.clone(), base, note: None, making, _beat: beat };
         for folder in [draft.path(), draft.work()] {
             fs::create_dir(&folder)?;
             fs::set_permissions(&folder, fs::Permissions::from_mode(0o755))?;
@@ -80,6 +83,7 @@ impl Draft {
     }
 
     fn publish(&self) -> io::Result<(Layer, u64)> {
+        self.check_is_maker()?;
         let draft = self.path();
         // A folder that is closed to its owner cannot be moved.
         let mode = fs::metadata(&draft)?.permissions().mode();
@@ -89,6 +93,7 @@ impl Draft {
         let note = self.store.note(&self.key);
         fs::create_dir_all(self.store.kind(&self.key))?;
         let lease = lock::waited(&self.store.stamp(&self.key), Mode::Shared)?;
+        self.check_is_maker()?;
         if fs::symlink_metadata(&path).is_ok() {
             // Nobody else makes layers of this key now, so somebody put it there by hand.
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{} is there already", path.display())));
@@ -107,13 +112,24 @@ impl Draft {
         let layer = Layer { key: self.key.clone(), path, note, _lease: lease };
         Ok((layer, stamp.bytes))
     }
+
+    fn check_is_maker(&self) -> io::Result<()> {
+        match self.making.is_at(&self.store.making(&self.key))? {
+            true => Ok(()),
+            false => Err(io::Error::other("its maker stood still for so long that another one has taken over")),
+        }
+    }
 }
 
 impl Drop for Draft {
     fn drop(&mut self) {
         // Where it fails, whoever begins or opens next removes it.
         let _ = remove_tree(&self.base);
-        let _ = remove_file(&self.store.making(&self.key));
+        let making = self.store.making(&self.key);
+        // It is another one's where this maker stood still.
+        if self.making.is_at(&making).unwrap_or(false) {
+            let _ = remove_file(&making);
+        }
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! A [`Store`] is a folder that all workers of one user on one machine share. Each layer is made once, by whoever
 //! needs it first, and becomes visible by one rename. Every lock is a lock on a file, so nothing that a killed process
-//! held outlives it. [`sources::take`] makes the layer of a workspace's sources.
+//! held outlives it; a maker that is frozen is given up. [`sources::take`] makes the layer of a workspace's sources.
 
+mod beat;
 mod draft;
 mod evict;
 mod failures;

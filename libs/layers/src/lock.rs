@@ -38,6 +38,18 @@ impl Drop for Lock {
     }
 }
 
+impl Lock {
+    /// Whether the file is still at this path: the lock of a file without a name guards nothing.
+    pub(crate) fn is_at(&self, path: &Path) -> io::Result<bool> {
+        let opened = self.0.metadata()?;
+        match fs::symlink_metadata(path) {
+            Ok(found) => Ok((found.dev(), found.ino()) == (opened.dev(), opened.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) enum Locked {
     Got(Lock),
@@ -81,22 +93,13 @@ fn lock(path: &Path, mode: Mode, open: &OpenOptions) -> io::Result<Locked> {
         match locked {
             Ok(()) => {
                 let lock = Lock(file);
-                if is_at(&lock, path)? {
+                // It may have been removed between opening and locking.
+                if lock.is_at(path)? {
                     return Ok(Locked::Got(lock));
                 }
-                // Removed between opening and locking: the lock of a file without a name guards nothing.
             }
             Err(TryLockError::WouldBlock) => return Ok(Locked::Held),
             Err(TryLockError::Error(error)) => return Err(error),
         }
-    }
-}
-
-fn is_at(file: &File, path: &Path) -> io::Result<bool> {
-    let opened = file.metadata()?;
-    match fs::symlink_metadata(path) {
-        Ok(found) => Ok((found.dev(), found.ino()) == (opened.dev(), opened.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
     }
 }

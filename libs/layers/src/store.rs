@@ -14,7 +14,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Draft, Key, Layer, draft,
+    Draft, Key, Layer,
+    beat::{Mark, Stillness},
+    draft,
     lock::{self, Locked, Mode},
     remove::remove_tree,
     stamp,
@@ -54,7 +56,7 @@ pub enum Begin {
 /// How [`Store::wait`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waited {
-    /// Nobody makes the layer any longer: it is there, or its maker failed.
+    /// Nobody makes the layer any longer: it is there, or its maker failed or stood still.
     Over,
     /// `stop` became true.
     Stopped,
@@ -128,21 +130,39 @@ impl Store {
         draft::begin(self, key)
     }
 
-    /// Waits until nobody makes the layer any longer, or `stop` is true. Blocks.
+    /// Waits until nobody makes the layer any longer, or `stop` is true. A maker whose process stands still for
+    /// `patience` is given up: it makes the layer no more, even if it goes on. Blocks.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn wait(&self, key: &Key, stop: &AtomicBool) -> io::Result<Waited> {
+    pub fn wait(&self, key: &Key, stop: &AtomicBool, patience: Duration) -> io::Result<Waited> {
+        let making = self.making(key);
+        let mut stillness = Stillness::new();
         loop {
-            match lock::existing(&self.making(key), Mode::Shared)? {
+            let mark = Mark::of(&making)?;
+            match lock::existing(&making, Mode::Shared)? {
                 Locked::Held => {}
                 Locked::Got(_) | Locked::Missing => return Ok(Waited::Over),
+            }
+            if stillness.look(mark) >= patience {
+                self.give_up(&making, mark)?;
+                return Ok(Waited::Over);
             }
             if stop.load(Ordering::Relaxed) {
                 return Ok(Waited::Stopped);
             }
             thread::sleep(lock::POLL);
         }
+    }
+
+    /// Removes the file whose lock a maker holds, if it is still the one that was looked at.
+    fn give_up(&self, making: &Path, mark: Option<Mark>) -> io::Result<()> {
+        // One at a time: another one may have begun in its place.
+        let Locked::Got(_giving_up) = lock::created(&self.inner("giving-up"), Mode::Exclusive)? else { return Ok(()) };
+        if Mark::of(making)? == mark {
+            draft::remove_file(making)?;
+        }
+        Ok(())
     }
 
     /// Removes the drafts of makers that are gone, and what nobody removed to its end.

@@ -66,6 +66,11 @@ impl Maker {
         Self(child)
     }
 
+    pub(crate) fn freeze(&self) {
+        let stopped = Command::new("kill").args(["-STOP", &self.0.id().to_string()]).status();
+        assert!(stopped.unwrap().success());
+    }
+
     pub(crate) fn kill(mut self) -> ExitStatus {
         self.0.kill().unwrap();
         self.0.wait().unwrap()

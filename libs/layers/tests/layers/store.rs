@@ -6,7 +6,10 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::Command,
-    sync::{Arc, Barrier, atomic::AtomicBool},
+    sync::{
+        Arc, Barrier,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, SystemTime},
 };
@@ -14,6 +17,8 @@ use std::{
 use packline_layers::{Begin, Bounds, Draft, Key, Layer, MEMORY, Store, Waited};
 
 use crate::{helper::Maker, place::WIDE};
+
+const LONG: Duration = Duration::from_secs(600);
 
 fn key(name: &str) -> Key {
     Key::of("test", [name]).unwrap()
@@ -91,7 +96,7 @@ fn one_of_many_makes_a_layer_and_the_others_wait_for_it() {
                             break draft.finish().unwrap();
                         }
                         Begin::Busy => {
-                            let waited = store.wait(&key("a"), &AtomicBool::new(false)).unwrap();
+                            let waited = store.wait(&key("a"), &AtomicBool::new(false), LONG).unwrap();
                             assert_eq!(waited, Waited::Over);
                         }
                     }
@@ -110,8 +115,8 @@ fn waiting_stops_when_it_is_told_to() {
     let place = tempfile::tempdir().unwrap();
     let store = Store::open(place.path(), WIDE).unwrap();
     let _draft = begun(&store, "a");
-    assert_eq!(store.wait(&key("a"), &AtomicBool::new(true)).unwrap(), Waited::Stopped);
-    assert_eq!(store.wait(&key("b"), &AtomicBool::new(true)).unwrap(), Waited::Over, "nobody makes it");
+    assert_eq!(store.wait(&key("a"), &AtomicBool::new(true), LONG).unwrap(), Waited::Stopped);
+    assert_eq!(store.wait(&key("b"), &AtomicBool::new(true), LONG).unwrap(), Waited::Over, "nobody makes it");
 }
 
 #[test]
@@ -189,7 +194,7 @@ fn a_maker_that_is_killed_leaves_nothing_that_blocks() {
     assert!(matches!(store.begin(&key("a")).unwrap(), Begin::Busy));
     let waiter = {
         let store = store.clone();
-        thread::spawn(move || store.wait(&key("a"), &AtomicBool::new(false)).unwrap())
+        thread::spawn(move || store.wait(&key("a"), &AtomicBool::new(false), LONG).unwrap())
     };
     assert_eq!(drafts(place.path()).len(), 1);
     maker.kill();
@@ -204,6 +209,50 @@ fn a_maker_that_is_killed_leaves_nothing_that_blocks() {
     Store::open(place.path(), WIDE).unwrap();
     let left = drafts(place.path());
     assert!(left.len() == 1 && left[0].starts_with(&key("c").to_string().replace('/', ".")), "{left:?}");
+}
+
+#[test]
+fn a_maker_that_is_frozen_is_given_up_and_one_that_goes_on_is_not() {
+    let place = tempfile::tempdir().unwrap();
+    let store = Store::open(place.path(), WIDE).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let patience = Duration::from_secs(3);
+    let _going_on = begun(&store, "a");
+    let waiter = {
+        let (store, stop) = (store.clone(), Arc::clone(&stop));
+        thread::spawn(move || store.wait(&key("a"), &stop, patience).unwrap())
+    };
+    let frozen = Maker::start(place.path(), &key("b"));
+    frozen.freeze();
+    assert_eq!(store.wait(&key("b"), &AtomicBool::new(false), patience).unwrap(), Waited::Over);
+    let draft = begun(&store, "b");
+    assert!(!draft.path().join("a").exists());
+    assert_eq!(drafts(place.path()).len(), 2, "that of the frozen one is removed");
+    frozen.kill();
+    assert!(matches!(store.begin(&key("b")).unwrap(), Begin::Busy));
+    draft.finish().unwrap();
+    assert!(!waiter.is_finished());
+    stop.store(true, Ordering::Relaxed);
+    assert_eq!(waiter.join().unwrap(), Waited::Stopped);
+}
+
+#[test]
+fn a_maker_that_was_given_up_makes_nothing_and_disturbs_no_other() {
+    let place = tempfile::tempdir().unwrap();
+    let store = Store::open(place.path(), WIDE).unwrap();
+    let (late, idle) = (begun(&store, "a"), begun(&store, "b"));
+    for name in ["a", "b"] {
+        fs::remove_file(place.path().join(".store/making").join(key(name).to_string().replace('/', "."))).unwrap();
+    }
+    let (next, other) = (begun(&store, "a"), begun(&store, "b"));
+    drop(idle);
+    assert!(late.finish().unwrap_err().to_string().contains("another one has taken over"));
+    for name in ["a", "b"] {
+        assert!(matches!(store.begin(&key(name)).unwrap(), Begin::Busy), "{name}");
+    }
+    next.finish().unwrap();
+    other.finish().unwrap();
+    assert!(drafts(place.path()).is_empty());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use packline_domain::Outcome;
@@ -20,6 +20,9 @@ use crate::{
 };
 
 use super::root::empty;
+
+/// With a maker that shows no sign of life.
+const LEAST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Who needs a layer.
 #[derive(Clone, Copy)]
@@ -141,7 +144,9 @@ impl Needs<'_> {
         let stop = Arc::new(AtomicBool::new(false));
         let waiting = self.blocking(key, {
             let stop = Arc::clone(&stop);
-            move |store, key| store.wait(key, &stop)
+            // The fuse of a worker that is frozen has blown by then, so no process makes the layer.
+            let patience = self.build.life.claim().max(LEAST_PATIENCE);
+            move |store, key| store.wait(key, &stop, patience)
         });
         match runner.unless_stopped(waiting).await {
             Some(waited) => waited.map(drop),

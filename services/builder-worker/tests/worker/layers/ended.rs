@@ -11,7 +11,7 @@ use packline_domain::{BuildOrder, Outcome};
 use packline_testkit::{process::Process, stand_in::StandIn, witness::children_of};
 use serde_json::json;
 
-use super::{CLAIM, Gate, MADE, WAITS, installs, member, phase, results};
+use super::{CLAIM, Gate, MADE, REUSED, WAITS, installs, member, phase, results};
 use crate::{
     foreman::{Foreman, alive, until_alive},
     seat::Seat,
@@ -150,5 +150,25 @@ async fn a_guard_that_is_killed_takes_the_processes_of_a_layer_along_and_the_dra
         assert_eq!((result.outcome, result.failed_phase.as_deref()), (Outcome::Infrastructure, Some("install")));
         assert_eq!((alive(&failed), place.kept()), (0, (0, 0)));
         place.is_made_by_the_next().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_that_a_frozen_worker_makes_is_made_by_another_one_once_its_fuse_has_blown() {
+    for mut place in Place::all(Duration::from_secs(6)).await {
+        let frozen = place.worker("frozen", "1");
+        let (returned, makes) = place.making().await;
+        frozen.freeze();
+        let _other = place.worker("other", "1");
+        let waiter = place.foreman.order(1, "@acme/b").await;
+        place.foreman.log_until(&waiter.build_id, WAITS).await;
+        let made = place.foreman.outcome(&waiter).await;
+        assert_eq!((phase(&made, "install"), alive(&returned)), (MADE, 0));
+        assert_eq!((installs(&place.registry, "tiny-gated"), place.kept()), (2, (1, 0)));
+        drop(makes);
+        frozen.thaw();
+        assert_eq!(place.foreman.outcome(&returned).await.outcome, Outcome::Returned);
+        let found = place.foreman.build("@acme/c").await;
+        assert_eq!((phase(&found, "install"), place.kept()), (REUSED, (1, 0)));
     }
 }
