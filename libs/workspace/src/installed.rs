@@ -77,6 +77,11 @@ impl<'a> Installed<'a> {
         leading
     }
 
+    /// The folders of the packages of a registry that need a member when they run, directly or further down.
+    pub fn leading_back(&self) -> BTreeSet<PathBuf> {
+        self.leading().into_keys().map(PathBuf::from).collect()
+    }
+
     /// For each manifest in a folder the folders of the members that tools lead to which it names: packages of a registry
     /// that need a member, directly or further down.
     pub fn needed_by_tools<'b>(

@@ -197,7 +197,7 @@ fn scratch(config: &Config) -> anyhow::Result<Option<Scratch>> {
     }
 }
 
-/// What workspace mode needs; `None` where the recipe wants isolated mode, or this machine can have no views.
+/// What workspace mode needs; `None` where the recipe wants isolated mode.
 async fn ground(config: &Config, recipe: &Recipe, scratch: Option<&Scratch>) -> anyhow::Result<Option<Arc<Ground>>> {
     let Some(scratch) = scratch.filter(|_| recipe.workspace().mode == WorkspaceMode::Workspace) else {
         return Ok(None);
@@ -207,7 +207,7 @@ async fn ground(config: &Config, recipe: &Recipe, scratch: Option<&Scratch>) -> 
     match Ground::open(&cache, bounds, &config.workspace_root) {
         Ok(ground) => {
             let support = view::probe(guard::OWN_PROGRAM.as_ref(), scratch.folder(), ground.cache()).await;
-            Ok((support == Support::Overlay).then(|| Arc::new(ground)))
+            Ok(Some(Arc::new(if support == Support::Overlay { ground } else { ground.with_copies() })))
         }
         Err(error) => unusable(format!("CACHE is a folder that can be written to; {}: {error}", shown(&cache))),
     }

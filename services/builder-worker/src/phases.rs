@@ -16,7 +16,6 @@ use packline_recipe::{PUBLISH, Phase, Step, When};
 use tempfile::TempDir;
 
 use packline_npm::Settings;
-use packline_workspace::MemberId;
 
 use crate::{
     folder::BuildFolder,
@@ -66,8 +65,8 @@ pub(crate) struct Phases<'a> {
     pub(crate) worker: &'a Worker,
     pub(crate) build: &'a Build,
     pub(crate) folder: &'a BuildFolder,
-    /// What the build sees, and the member that it is of; `None` in isolated mode.
-    pub(crate) stack: Option<(Stack, MemberId)>,
+    /// What the build sees; `None` in isolated mode.
+    pub(crate) stack: Option<Stack>,
     /// Empty where the package has no `package.json`.
     pub(crate) manifest: &'a Manifest,
     /// `None` where this machine has no npm and nobody named a registry.
@@ -170,7 +169,7 @@ impl Phases<'_> {
     /// The package's folder, as it is now.
     fn look(&self) -> Look {
         match &self.stack {
-            Some((stack, _)) => stack.look(self.folder, &self.build.order.package_path),
+            Some(stack) => stack.look(self.folder, &self.build.order.package_path),
             None => Look::Folder(self.folder.package.clone()),
         }
     }
@@ -258,7 +257,7 @@ impl Phases<'_> {
             package: &folder.package,
             look,
             // npm refuses a workspace of which it does not understand one member.
-            as_member: stack.as_ref().is_some_and(|(stack, _)| stack.workspace.left_out().is_empty()),
+            as_member: stack.as_ref().is_some_and(|stack| stack.workspace.left_out().is_empty()),
             is_prepared: self.is_prepared,
             manifest,
             publish_config: config.publish_config,
@@ -272,7 +271,7 @@ impl Phases<'_> {
         let tried = Arc::clone(&ended.fix_attempts);
         let place = Place { worker, settings, build, folder, npm, phase, env, tried: &tried };
         let by_root = async |runner: &mut Runner| match stack {
-            Some((stack, member)) => place.build_by_root_at_last(stack, *member, runner).await,
+            Some(stack) => place.build_by_root_at_last(stack, runner).await,
             None => Ok(None),
         };
         let done = publish.run(runner, &noted, by_root, &mut ended.warnings).await;

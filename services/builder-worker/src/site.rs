@@ -11,7 +11,6 @@ use std::{
 
 use packline_npm::{Environment, Settings};
 use packline_recipe::LintFailure;
-use packline_workspace::MemberId;
 
 use crate::{
     dependency, environment,
@@ -59,7 +58,7 @@ impl Site<'_> {
         let folder = &*folder;
         let of_file = worker.recipe.of_file(&build.order);
         let look = match &stack {
-            Some((stack, _)) => stack.look(folder, &build.order.package_path),
+            Some(stack) => stack.look(folder, &build.order.package_path),
             None => Look::Folder(folder.package.clone()),
         };
         let manifest = manifest(&look, build, by_npm).map_err(permanent)?;
@@ -92,7 +91,7 @@ impl Site<'_> {
         }
         let (npm, manifest) = (npm.as_ref(), &manifest);
         let lint_warns = stack.is_some() && worker.recipe.workspace().lint == LintFailure::Warn;
-        let root_tests = stack.as_ref().and_then(|(stack, _)| stack.root_tests());
+        let root_tests = stack.as_ref().and_then(Stack::root_tests);
         let mut phases_of_build = Phases {
             worker,
             build,
@@ -112,17 +111,16 @@ impl Site<'_> {
     }
 
     /// Takes the sources of the workspace, or copies what the package needs of them, where it is built in isolated mode.
-    async fn take(&self, folder: &mut BuildFolder, runner: &mut Runner) -> Result<Option<(Stack, MemberId)>, Failure> {
+    async fn take(&self, folder: &mut BuildFolder, runner: &mut Runner) -> Result<Option<Stack>, Failure> {
         let Self { worker, build, .. } = *self;
         if let Some(ground) = self.ground().await {
             let scratch = worker.scratch.as_ref().map(|scratch| scratch.folder().to_owned()).unwrap_or_default();
             let path = &build.order.package_path;
-            if let Some(taken) = ground.take(path, folder, &scratch, runner).await? {
-                folder.root = ground.at().to_owned();
-                folder.package = taken.0.seen(path.below_root());
+            if let Some(mut taken) = ground.take(path, folder, &scratch, runner).await? {
+                folder.package = taken.seen(path.below_root());
                 runner.env = env(build, folder, self.registry.as_deref());
                 runner.cwd.clone_from(&folder.package);
-                runner.view = Some(taken.0.view(folder));
+                taken.show(folder, runner).await?;
                 return Ok(Some(taken));
             }
         }

@@ -5,5 +5,6 @@ mod layers;
 mod merged;
 mod probe;
 
+pub use copy::{Copied, Parts};
 pub use merged::{Entry, Kind, Merged};
 pub use probe::{Support, probe};

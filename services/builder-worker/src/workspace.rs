@@ -6,6 +6,7 @@ mod install;
 mod making;
 mod outputs;
 pub(crate) mod root;
+mod show;
 mod siblings;
 mod skeleton;
 pub(crate) mod sources;

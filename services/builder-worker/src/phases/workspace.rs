@@ -8,7 +8,7 @@ use std::{
 use packline_domain::{Outcome, phase::Tests};
 use packline_npm::Settings;
 use packline_recipe::{PUBLISH, Phase, RootBuild, RootTest, Step};
-use packline_workspace::{Member, MemberId};
+use packline_workspace::Member;
 
 use crate::{
     folder::BuildFolder,
@@ -51,8 +51,8 @@ impl<'a> Phases<'a> {
                 }
             }
             Step::Publish => {
-                if let Some((stack, _)) = &self.stack {
-                    self.runner.view = Some(stack.view_to_pack(self.folder));
+                if let Some(stack) = &mut self.stack {
+                    stack.show_to_pack(self.folder, self.runner).await?;
                 }
                 self.publish(phase, env).await?;
             }
@@ -80,18 +80,21 @@ impl<'a> Phases<'a> {
     async fn install(&mut self, phase: &Phase, env: &BTreeMap<String, String>) -> Result<bool, Failure> {
         let ignores_scripts = self.npm()?.ignore_scripts;
         let folder = self.folder;
-        self.on_stack(phase, env, async |stack, member, means, needs, runner| {
+        self.on_stack(phase, env, async |stack, means, needs, runner| {
             let workspace = Arc::clone(&stack.workspace);
-            let Some(member) = workspace.member(member) else { return Ok(false) };
+            let Some(member) = workspace.member(stack.member) else { return Ok(false) };
             let mut is_new = workspace::install(stack, member, means, needs, runner).await?;
             if !ignores_scripts {
                 is_new |= workspace::root::install_scripts(stack, means, needs, runner).await?;
             }
             let unbuilt = workspace::lay(stack, member, folder, means.access, needs, runner).await?;
             is_new |= !unbuilt.is_empty();
+            if !unbuilt.is_empty() {
+                stack.show(folder, runner).await?;
+            }
             for id in unbuilt {
                 let Some(sibling) = workspace.member(id) else { continue };
-                workspace::build_private(stack, sibling, folder, means, runner).await?;
+                workspace::build_private(stack, sibling, means, runner).await?;
             }
             Ok(is_new)
         })
@@ -100,8 +103,8 @@ impl<'a> Phases<'a> {
 
     /// What of the root comes before the package's own part of this phase.
     pub(super) fn root_step(&self, phase: &Phase, phases: &[Phase]) -> Result<Option<RootStep>, Failure> {
-        let Some((stack, member)) = &self.stack else { return Ok(None) };
-        let Some(member) = stack.workspace.member(*member) else { return Ok(None) };
+        let Some(stack) = &self.stack else { return Ok(None) };
+        let Some(member) = stack.workspace.member(stack.member) else { return Ok(None) };
         let options = self.worker.recipe.workspace();
         if phase.name == BUILD {
             let script = workspace::root::builds(&stack.workspace, member, &options).map_err(Failure::permanent)?;
@@ -119,7 +122,7 @@ impl<'a> Phases<'a> {
     /// False where it was done already.
     pub(super) async fn step_of_root(&mut self, phase: &Phase, step: &RootStep) -> Result<bool, Failure> {
         let (env, _settings) = self.env(phase).await?;
-        let done = self.on_stack(phase, &env, async |stack, _, means, needs, runner| match step {
+        let done = self.on_stack(phase, &env, async |stack, means, needs, runner| match step {
             RootStep::Build(script) => workspace::root::build(stack, script, means, needs, runner).await,
             RootStep::Test { build } => workspace::root::test(stack, build.as_deref(), means, needs, runner).await,
         });
@@ -141,31 +144,23 @@ impl<'a> Phases<'a> {
         &mut self,
         phase: &Phase,
         env: &BTreeMap<String, String>,
-        work: impl AsyncFnOnce(
-            &mut Stack,
-            packline_workspace::MemberId,
-            &Means<'_>,
-            &Needs<'_>,
-            &mut Runner,
-        ) -> Result<bool, Failure>,
+        work: impl AsyncFnOnce(&mut Stack, &Means<'_>, &Needs<'_>, &mut Runner) -> Result<bool, Failure>,
     ) -> Result<bool, Failure> {
         let tried = Arc::clone(&self.ended.fix_attempts);
-        let Self { worker, settings, build, runner, folder, npm: Some(npm), stack: Some((stack, member)), .. } = self
-        else {
+        let Self { worker, settings, build, runner, folder, npm: Some(npm), stack: Some(stack), .. } = self else {
             return Err(Failure::infrastructure("this machine has no npm"));
         };
         let place = Place { worker, settings, build, folder, npm, phase, env, tried: &tried };
-        let is_new = place
-            .work(stack, runner, async |stack, means, needs, runner| work(stack, *member, means, needs, runner).await);
-        let is_new = is_new.await?;
-        runner.view = Some(stack.view(folder));
+        let is_new = place.work(stack, runner, work).await?;
+        stack.show(folder, runner).await?;
         Ok(is_new)
     }
 
     /// Keeps what the build left in the package's folder for those that need the package.
-    pub(super) async fn keep_output(&self) {
-        let Some((stack, member)) = &self.stack else { return };
-        let Some(member) = stack.workspace.member(*member) else { return };
+    pub(super) async fn keep_output(&mut self) {
+        let Some(stack) = &mut self.stack else { return };
+        let workspace = Arc::clone(&stack.workspace);
+        let Some(member) = workspace.member(stack.member) else { return };
         let name = self.build.order.package_name.as_str();
         let built = match (&self.ended.version, &self.ended.integrity) {
             (Some(version), Some(integrity)) if !self.manifest.private => Built::Published { name, version, integrity },
@@ -175,6 +170,9 @@ impl<'a> Phases<'a> {
             },
             _ => return,
         };
+        if let Err(error) = stack.gather(self.folder, member.real_folder()).await {
+            return tracing::warn!(%error, "the output of a build is not kept");
+        }
         workspace::keep(&stack.store, &built, &self.folder.upper(), member.real_folder()).await;
     }
 }
@@ -225,14 +223,13 @@ impl Place<'_> {
     pub(super) async fn build_by_root_at_last(
         &self,
         stack: &mut Stack,
-        member: MemberId,
         runner: &mut Runner,
     ) -> Result<Option<Look>, Failure> {
         let options = self.worker.recipe.workspace();
         let is_ours = |member: &Member| !is_root(member) && !member.manifest().is_private();
         if options.root_build != RootBuild::Auto
             || stack.is_built_by_root
-            || !stack.workspace.member(member).is_some_and(is_ours)
+            || !stack.workspace.member(stack.member).is_some_and(is_ours)
         {
             return Ok(None);
         }
@@ -253,7 +250,7 @@ impl Place<'_> {
             }
             Err(failure) => return Err(failure),
         }
-        runner.view = Some(stack.view_to_pack(self.folder));
+        stack.show_to_pack(self.folder, runner).await?;
         Ok(Some(stack.look(self.folder, &self.build.order.package_path)))
     }
 }

@@ -69,6 +69,12 @@ impl Folder {
         self.0.first().map(|(number, _)| *number)
     }
 
+    /// The number of the layer that alone has it.
+    pub(super) fn only(&self) -> Option<usize> {
+        let [(number, _)] = self.0.as_slice() else { return None };
+        Some(*number)
+    }
+
     /// The folder of one layer.
     fn of(&self, layer: usize) -> Option<&Arc<OwnedFd>> {
         self.0.iter().find(|(number, _)| *number == layer).map(|(_, folder)| folder)

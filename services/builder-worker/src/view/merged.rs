@@ -22,7 +22,7 @@ const LINKS: usize = 40;
 #[derive(Clone, Debug)]
 pub struct Merged {
     at: PathBuf,
-    layers: Vec<PathBuf>,
+    pub(super) layers: Vec<PathBuf>,
 }
 
 /// What something in a view is.
@@ -88,13 +88,6 @@ impl Merged {
             Node::Link(_) => return None,
         };
         Some(self.layers.get(layer)?.join(place.path))
-    }
-
-    /// Where a folder lies in the lowest layer, if no other layer has anything of it.
-    pub(super) fn below_all(&self, path: &Path) -> Option<PathBuf> {
-        let Place { path, node: Node::Folder(folder), .. } = self.place(path, false).ok()?? else { return None };
-        let lowest = self.layers.len().checked_sub(1)?;
-        Some(self.layers.get(lowest).filter(|_| folder.top() == Some(lowest))?.join(path))
     }
 
     /// Whether a path leads to something in the view.

@@ -1,6 +1,7 @@
 //! Whether a build sees the whole workspace, and the first layer that it sees: the sources.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -8,7 +9,7 @@ use std::{
 
 use packline_domain::PackagePath;
 use packline_layers::{Bounds, Store};
-use packline_workspace::{Member, MemberId, Workspace, WorkspaceError};
+use packline_workspace::{Member, Workspace, WorkspaceError};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
@@ -20,6 +21,7 @@ use crate::{
 
 use super::{
     making::machine,
+    show::Views,
     sources::{self, Known},
     stack::Stack,
     state::State,
@@ -34,8 +36,7 @@ type Understood = Result<Arc<State>, String>;
 /// What workspace mode needs of this machine.
 pub(crate) struct Ground {
     store: Store,
-    /// Where views are mounted.
-    at: PathBuf,
+    views: Views,
     root: PathBuf,
     last: Mutex<Option<Last>>,
 }
@@ -56,7 +57,12 @@ impl Ground {
         let store = Store::open(cache, bounds)?;
         let at = store.folder().join("view");
         fs::create_dir_all(&at)?;
-        Ok(Self { store, at, root: root.canonicalize()?, last: Mutex::default() })
+        Ok(Self { store, views: Views::Overlays { at }, root: root.canonicalize()?, last: Mutex::default() })
+    }
+
+    /// The same for a machine where no overlay works.
+    pub(crate) fn with_copies(self) -> Self {
+        Self { views: Views::Copies, ..self }
     }
 
     /// Whether the package at `path` may be a member now: it is below a root that says where its members are, or it is
@@ -74,11 +80,6 @@ impl Ground {
         self.store.folder()
     }
 
-    /// Where the workspace is, as commands see it.
-    pub(crate) fn at(&self) -> &Path {
-        &self.at
-    }
-
     /// Takes the sources. `None` where the package at `path` is not a member, and where the sources are no workspace:
     /// it is built in isolated mode.
     ///
@@ -90,7 +91,7 @@ impl Ground {
         folder: &mut BuildFolder,
         scratch: &Path,
         runner: &mut Runner,
-    ) -> Result<Option<(Stack, MemberId)>, Failure> {
+    ) -> Result<Option<Stack>, Failure> {
         let leave_out = vec![scratch.to_owned()];
         let known = self.known().await;
         let (sources, layer) = sources::take(&self.store, &self.root, folder, leave_out, known, runner).await?;
@@ -109,9 +110,13 @@ impl Ground {
         };
         folder.commit.clone_from(&sources.commit);
         folder.left_out = sources.left_out.lines();
+        if let Views::Overlays { at } = &self.views {
+            folder.root.clone_from(at);
+        }
         let stack = Stack {
             store: self.store.clone(),
-            at: self.at.clone(),
+            views: self.views.clone(),
+            at: folder.root.clone(),
             origin: self.root.clone(),
             workspace,
             state,
@@ -121,8 +126,12 @@ impl Ground {
             root: Vec::new(),
             is_built_by_root: false,
             has_siblings: false,
+            member,
+            needed: [member].into(),
+            leading_back: BTreeSet::new(),
+            copied: None,
         };
-        Ok(Some((stack, member)))
+        Ok(Some(stack))
     }
 
     /// What the last build found, for the next one to begin with.

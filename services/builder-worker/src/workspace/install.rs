@@ -11,7 +11,7 @@ use packline_domain::Outcome;
 use packline_layers::{Draft, Key, Layer};
 use packline_npm::{Access, Client};
 use packline_recipe::Phase;
-use packline_workspace::{Kind, Member, MemberId, Workspace};
+use packline_workspace::{Installed, Kind, Member, MemberId, Workspace};
 
 use crate::{
     guard::View,
@@ -24,8 +24,10 @@ use crate::{
 use super::{
     held,
     making::{Needs, machine},
+    show::{Room, Views},
+    siblings::listed,
     skeleton::{Part, Skeleton},
-    stack::Stack,
+    stack::{Stack, below},
 };
 
 /// The kind of layers of what managers install.
@@ -49,18 +51,20 @@ pub(crate) struct Means<'a> {
 }
 
 impl Means<'_> {
-    /// Runs a command in a view, to a good end.
+    /// Runs a command in a folder of a room, to a good end.
     pub(crate) async fn run(
         &self,
         runner: &mut Runner,
         argv: Vec<String>,
-        cwd: &Path,
-        view: View,
+        room: &Room,
+        folder: &Path,
     ) -> Result<(), Failure> {
         let limits = self.phase.limits.clone();
         let npm = crate::npm::is_npm_itself(&argv);
         let command = Command::new(&self.phase.name, limits.clone());
-        let command = Command { argv, env: self.env, cwd: Some(cwd), view: Some(view), ..command };
+        let (mut env, cwd) = (self.env.clone(), below(&room.root, folder));
+        env.insert("WORKSPACE_ROOT".to_owned(), room.root.display().to_string());
+        let command = Command { argv, env: &env, cwd: Some(&cwd), view: room.view.clone(), ..command };
         let (end, printed) = runner.command(command).await?;
         verdict(&end, &printed, &limits, npm)
     }
@@ -81,6 +85,12 @@ pub(crate) async fn install(
     for unit in units(&stack.workspace, member) {
         let ready = unit.ready(stack, means, runner).await?;
         let (layer, made) = unit.install(ready, stack, means, needs, runner).await?;
+        if let Views::Copies = stack.views
+            && let Some(list) = listed(&layer).await
+            && let Some(installed) = Installed::of(&list)
+        {
+            stack.leading_back.extend(installed.leading_back());
+        }
         stack.installed.push(layer);
         is_new |= made;
     }
@@ -160,12 +170,11 @@ impl Unit {
             true => "the install of the workspace".to_owned(),
             false => format!("the install in {}", unit.folder.display()),
         };
-        let (at, cwd) = (stack.at.clone(), stack.seen(&unit.folder));
         let found = needs.layer(&key, &what, runner, async |runner, draft| {
             let upper = loop {
-                let view = lay_out(Arc::clone(&skeleton), draft, at.clone()).await?;
-                let (upper, argv) = (view.upper.clone(), means.npm.install_workspace(skeleton.locked));
-                match means.run(runner, argv, &cwd, view).await {
+                let (room, upper) = lay_out(Arc::clone(&skeleton), draft, &stack.views).await?;
+                let argv = means.npm.install_workspace(skeleton.locked);
+                match means.run(runner, argv, &room, &unit.folder).await {
                     Ok(()) => break upper,
                     Err(failure) => needs.fix(failure, draft, runner).await?,
                 }
@@ -263,23 +272,25 @@ fn links(workspace: &Workspace, members: &[&Member]) -> Vec<(String, String)> {
 }
 
 fn key(skeleton: &Skeleton, stack: &Stack, means: &Means<'_>) -> Result<Key, Failure> {
-    let at = stack.at.display().to_string();
+    let at = stack.views.place();
     let platform = [std::env::consts::OS, std::env::consts::ARCH].join("-");
     let also = ["npm", means.toolchain.npm_version(), means.toolchain.node_version(), &platform, &at];
     Key::of(INSTALLED, [skeleton.digest(&also)]).map_err(|error| Failure::infrastructure(error.to_string()))
 }
 
-/// Writes the skeleton below a draft, and answers the view in which to install.
-async fn lay_out(skeleton: Arc<Skeleton>, draft: &Draft, at: PathBuf) -> Result<View, Failure> {
-    let base = draft.work();
+/// Writes the skeleton below a draft; answers where to install, and the folder that an install writes to.
+async fn lay_out(skeleton: Arc<Skeleton>, draft: &Draft, views: &Views) -> Result<(Room, PathBuf), Failure> {
+    let (base, views) = (draft.work(), views.clone());
     let written = tokio::task::spawn_blocking(move || {
-        let view = View { at, lower: vec![base.join("skeleton")], upper: base.join("upper"), work: base.join("work") };
-        for folder in view.lower.iter().chain([&view.upper, &view.work]) {
+        let [lower, upper, work] = ["skeleton", "upper", "work"].map(|name| base.join(name));
+        fs::create_dir(&lower)?;
+        skeleton.write(&lower)?;
+        let Views::Overlays { at } = views else { return Ok((Room { root: lower.clone(), view: None }, lower)) };
+        for folder in [&upper, &work] {
             fs::create_dir(folder)?;
         }
-        let [lower] = view.lower.as_slice() else { return Ok(view) };
-        skeleton.write(lower)?;
-        Ok(view)
+        let view = View { at: at.clone(), lower: vec![lower], upper: upper.clone(), work };
+        Ok((Room { root: at, view: Some(view) }, upper))
     });
     written.await.map_err(io::Error::other).flatten().map_err(|error: io::Error| machine(&error))
 }

@@ -4,7 +4,12 @@ mod choice;
 mod clear;
 mod last;
 
-use std::{collections::BTreeSet, io, path::Path, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use packline_domain::Outcome;
 use packline_layers::{Draft, Key, Layer, copy_tree};
@@ -14,6 +19,7 @@ use crate::{
     guard::View,
     npm::Npm,
     phase::{Failure, Runner},
+    view::Parts,
 };
 
 pub(crate) use choice::{builds, script};
@@ -22,6 +28,7 @@ use last::Like;
 use super::{
     install::{INSTALLED, Means, SCRIPTS, install_others},
     making::{Found, Needs, machine},
+    show::{Room, Views, in_copy},
     stack::Stack,
 };
 
@@ -250,10 +257,21 @@ impl<'a> Base<'a> {
 
     /// Runs a script, which writes to the draft, to a good end.
     async fn script(&self, script: &str, draft: &Draft, means: &Means<'_>, runner: &mut Runner) -> Result<(), Failure> {
-        let lower = self.layers.iter().map(|layer| layer.path().to_owned()).collect();
-        let at = self.stack.at.clone();
-        let view = View { at, lower, upper: draft.path(), work: draft.work().join("overlay") };
-        means.run(runner, means.npm.run_at_root(script), &self.stack.at, view).await
+        let lower: Vec<PathBuf> = self.layers.iter().map(|layer| layer.path().to_owned()).collect();
+        let argv = means.npm.run_at_root(script);
+        let run = async |runner: &mut Runner, room: &Room| means.run(runner, argv, room, Path::new("")).await;
+        match &self.stack.views {
+            Views::Overlays { at } => {
+                let view = View { at: at.clone(), lower, upper: draft.path(), work: draft.work().join("overlay") };
+                run(runner, &Room { root: at.clone(), view: Some(view) }).await
+            }
+            Views::Copies => {
+                let linked = self.layers.iter().filter(|layer| is_installed(layer)).count();
+                let parts = Parts { linked, copied: self.stack.leading_back.clone(), ..Parts::default() };
+                let at = draft.work().join("workspace");
+                in_copy(at, draft.path(), lower, script, parts, runner, run).await
+            }
+        }
     }
 }
 

@@ -25,6 +25,7 @@ use super::{
     install::Means,
     making::{Needs, machine},
     outputs::{self, Built},
+    show::Room,
     stack::Stack,
 };
 
@@ -38,6 +39,7 @@ const LARGEST: u64 = 1024 * 1024 * 1024;
 const UNPACKED: u64 = 4 * 1024 * 1024 * 1024;
 /// Requests at a time.
 const AT_A_TIME: usize = 8;
+
 /// The most bytes of npm's list of what it has installed.
 const LIST: u64 = 256 * 1024 * 1024;
 
@@ -74,6 +76,7 @@ pub(crate) async fn lay(
     runner: &mut Runner,
 ) -> Result<Vec<MemberId>, Failure> {
     let needed = needed(stack, member).await?;
+    stack.needed.extend(&needed);
     let client =
         Client::new(access, &user_agent()).map_err(|unusable| Failure::infrastructure(unusable.to_string()))?;
     let public: Vec<(MemberId, String)> = needed
@@ -148,7 +151,7 @@ pub(crate) async fn lay(
     Ok(in_order(&stack.workspace, &unbuilt))
 }
 
-/// Builds a private sibling in the view of a build that needs it. It may do without: what it writes is for other
+/// Builds a private sibling in the view of a build that needs it, which commands see already. It may do without: what it writes is for other
 /// packages, and these say what they miss.
 ///
 /// # Errors
@@ -156,15 +159,14 @@ pub(crate) async fn lay(
 pub(crate) async fn build_private(
     stack: &Stack,
     sibling: &Member,
-    folder: &BuildFolder,
     means: &Means<'_>,
     runner: &mut Runner,
 ) -> Result<(), Failure> {
     let name = sibling.link_name().unwrap_or_default();
     let phase = &means.phase.name;
     runner.say(phase, &format!("building {name}, which is private and not built on this machine"));
-    let (cwd, argv) = (stack.seen(sibling.real_folder()), means.npm.run(BUILD));
-    match means.run(runner, argv, &cwd, stack.view(folder)).await {
+    let room = Room { root: stack.at.clone(), view: runner.view.clone() };
+    match means.run(runner, means.npm.run(BUILD), &room, sibling.real_folder()).await {
         Err(failure) if failure.outcome == Outcome::Failed && !failure.killed => {
             runner.say(phase, &format!("warning: the build of {name} {}", failure.first_line()));
             Ok(())
@@ -204,11 +206,7 @@ async fn needed(stack: &Stack, member: &Member) -> Result<BTreeSet<MemberId>, Fa
     let mut needed = declared(workspace, member.id());
     let mut reaches_itself = false;
     for layer in &stack.installed {
-        let file = layer.path().join("node_modules/.package-lock.json");
-        let read = tokio::task::spawn_blocking(move || manifest::read_plain(&file, LIST)).await;
-        // Another manager's, or nothing is installed there.
-        let Ok(Ok(list)) = read else { continue };
-        let Ok(list) = serde_json::from_slice::<Value>(&list) else { continue };
+        let Some(list) = listed(layer).await else { continue };
         let Some(installed) = Installed::of(&list) else { continue };
         let from = [(member.real_folder(), member.manifest().fields()), (Path::new(""), workspace.manifest().fields())];
         let reached = installed.reached(&from);
@@ -222,6 +220,13 @@ async fn needed(stack: &Stack, member: &Member) -> Result<BTreeSet<MemberId>, Fa
         needed.remove(&member.id());
     }
     Ok(needed)
+}
+
+/// npm's list of what it has installed in a layer; `None` where another manager has installed it, or nothing is there.
+pub(super) async fn listed(layer: &Layer) -> Option<Value> {
+    let file = layer.path().join("node_modules/.package-lock.json");
+    let read = tokio::task::spawn_blocking(move || manifest::read_plain(&file, LIST)).await;
+    serde_json::from_slice(&read.ok()?.ok()?).ok()
 }
 
 /// What a member names, with what that needs when it runs. A private one is built from its sources, so what its build

@@ -1,22 +1,31 @@
 //! The layers that a build in workspace mode sees.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use packline_domain::{PackagePath, phase::Tests};
 use packline_layers::{Layer, Store, sources::Sources};
-use packline_workspace::Workspace;
+use packline_workspace::{MemberId, Workspace};
 
-use crate::{folder::BuildFolder, guard::View, look::Look, test_script, view::Merged};
+use crate::{
+    folder::BuildFolder,
+    guard::View,
+    look::Look,
+    test_script,
+    view::{Copied, Merged},
+};
 
-use super::state::State;
+use super::{show::Views, state::State};
 
 /// What one build sees, from the bottom up. It grows as the phases go on.
 pub(crate) struct Stack {
     pub(crate) store: Store,
-    /// Where views are mounted: the same folder for all builds, since managers write absolute paths.
+    /// How commands see it.
+    pub(crate) views: Views,
+    /// Where the build's own commands see it.
     pub(crate) at: PathBuf,
     /// The workspace itself, of which builds see a state.
     pub(crate) origin: PathBuf,
@@ -34,16 +43,24 @@ pub(crate) struct Stack {
     pub(crate) is_built_by_root: bool,
     /// Whether files of siblings lie in the folder of the build.
     pub(crate) has_siblings: bool,
+    /// The package that is built.
+    pub(crate) member: MemberId,
+    /// It, and the members that it may load.
+    pub(crate) needed: BTreeSet<MemberId>,
+    /// Installed packages that need a member when they run.
+    pub(crate) leading_back: BTreeSet<PathBuf>,
+    /// What its commands see, where that is a copy.
+    pub(crate) copied: Option<Copied>,
 }
 
 impl Stack {
     /// What the build's own commands see.
-    pub(crate) fn view(&self, folder: &BuildFolder) -> View {
+    pub(super) fn view(&self, folder: &BuildFolder) -> View {
         self.layers(folder, &[folder.fallback(), folder.own_fallback()])
     }
 
     /// What is seen when the package is packed: nothing of its last version.
-    pub(crate) fn view_to_pack(&self, folder: &BuildFolder) -> View {
+    pub(super) fn view_to_pack(&self, folder: &BuildFolder) -> View {
         self.layers(folder, &[folder.fallback()])
     }
 
@@ -61,7 +78,11 @@ impl Stack {
 
     /// The package at `path`, as its build sees it now.
     pub(crate) fn look(&self, folder: &BuildFolder, path: &PackagePath) -> Look {
-        Look::View(Merged::of(&self.view_to_pack(folder)), path.below_root().to_owned())
+        let seen = match &self.copied {
+            Some(copied) => Merged::plain(copied.at()),
+            None => Merged::of(&self.view_to_pack(folder)),
+        };
+        Look::View(seen, path.below_root().to_owned())
     }
 
     /// What the root has for the tests of members that have none.
@@ -69,8 +90,13 @@ impl Stack {
         test_script::of_root(self.workspace.manifest().script("test"), None)
     }
 
-    /// A folder of the workspace as commands see it.
+    /// A folder of the workspace as commands of the build see it.
     pub(crate) fn seen(&self, folder: &Path) -> PathBuf {
-        if folder == Path::new("") { self.at.clone() } else { self.at.join(folder) }
+        below(&self.at, folder)
     }
+}
+
+/// A folder below a root, which may be the root itself.
+pub(super) fn below(root: &Path, folder: &Path) -> PathBuf {
+    if folder == Path::new("") { root.to_owned() } else { root.join(folder) }
 }

@@ -4,6 +4,7 @@
 
 mod command;
 mod contract;
+mod copies;
 mod entry;
 mod foreman;
 mod guard;

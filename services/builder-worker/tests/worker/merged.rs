@@ -1,7 +1,7 @@
 //! What is read of a view from outside is what a process in it sees, and never anything beyond it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
@@ -11,7 +11,7 @@ use std::{
 use packline_builder_worker::{
     guard::{PhaseEnd, PhaseRun, Protected, View},
     isolated::WorkspaceError,
-    view::{Kind, Merged},
+    view::{Copied, Kind, Merged, Parts},
 };
 use rustix::fs::{XattrFlags, lsetxattr};
 
@@ -228,6 +228,7 @@ fn a_copy_of_a_view_has_its_content_and_links_to_what_is_installed() {
     write(sources.join("packages/a/old.ts"), "old");
     write(sources.join("packages/b/index.ts"), "b");
     write(sources.join("packages/c/index.ts"), "c");
+    write(sources.join("packages/c/package.json"), "{}");
     write(published.join("packages/a/index.js"), "built");
     write(published.join("packages/a/old.ts"), "");
     lsetxattr(published.join("packages/a/old.ts"), "user.overlay.whiteout", b"y", XattrFlags::empty()).unwrap();
@@ -245,9 +246,10 @@ fn a_copy_of_a_view_has_its_content_and_links_to_what_is_installed() {
     fs::set_permissions(sources.join("packages/b/index.ts"), fs::Permissions::from_mode(0o555)).unwrap();
     let view = Merged::new("/at", [published, sources.clone(), installed.clone()]);
     let target = place.path().join("copy");
-    let folders = [PathBuf::from("packages/a"), PathBuf::from("packages/b")];
-    let left_out = view.copy(&folders, &target, &AtomicBool::new(false)).unwrap();
-    assert_eq!(left_out, [Path::new("packages/a/out")]);
+    let parts = Parts { left_out: [PathBuf::from("packages/c")].into(), linked: 1, ..Parts::default() };
+    let mut copied = Copied::create(&target).unwrap();
+    copied.update(&view, &parts, &AtomicBool::new(false)).unwrap();
+    assert_eq!(copied.left_out(), &[PathBuf::from("packages/a/out")].into());
     let to = |path: &str| format!("-> {}", installed.join(path).display());
     let expected = [
         ("node_modules", "/".into()),
@@ -270,6 +272,8 @@ fn a_copy_of_a_view_has_its_content_and_links_to_what_is_installed() {
         ("packages/b/index.ts", "b".into()),
         ("packages/b/node_modules", "/".into()),
         ("packages/b/node_modules/one", to("packages/b/node_modules/one")),
+        ("packages/c", "/".into()),
+        ("packages/c/package.json", "{}".into()),
         ("tsconfig.json", "{}".into()),
     ];
     assert_eq!(content(&target), expected.map(|(path, text)| (path.to_owned(), text)).into());
@@ -278,7 +282,8 @@ fn a_copy_of_a_view_has_its_content_and_links_to_what_is_installed() {
     let (copied, source) = (fs::metadata(copied).unwrap(), fs::metadata(source).unwrap());
     assert_eq!(copied.permissions().mode() & 0o777, 0o755, "its build may write to it");
     assert_eq!(copied.modified().unwrap(), source.modified().unwrap());
-    let stopped = view.copy(&[PathBuf::new()], &place.path().join("stopped"), &AtomicBool::new(true));
+    let mut stopped = Copied::create(place.path().join("stopped")).unwrap();
+    let stopped = stopped.update(&view, &parts, &AtomicBool::new(true));
     assert!(matches!(stopped, Err(WorkspaceError::BrokenOff)));
 }
 
@@ -293,7 +298,9 @@ fn a_copy_of_all_of_a_view_is_the_same_as_the_view() {
         }
     }
     let (view, target) = (Merged::new("/at", layers), place.path().join("copy"));
-    assert_eq!(view.copy(&[PathBuf::new()], &target, &AtomicBool::new(false)).unwrap(), Vec::<PathBuf>::new());
+    let mut copied = Copied::create(&target).unwrap();
+    copied.update(&view, &Parts::default(), &AtomicBool::new(false)).unwrap();
+    assert_eq!(copied.left_out(), &BTreeSet::new());
     let files = ["both/file", "own-0/deep/er/file", "own-1/deep/er/file"];
     let content = content(&target);
     let copied: Vec<(&str, &str)> =

@@ -25,6 +25,22 @@ exec unshare --user --map-current-user --keep-caps sh -c '
 ' sh "$@"
 "#;
 
+/// Becomes a command that keeps its user, and can mount nothing.
+const NO_OVERLAYS: &str = r#"
+    unshare --user --map-current-user true 2>/dev/null || exec "$@"
+    exec unshare --user --map-current-user --keep-caps sh -c '
+        for kind in pid mnt user; do echo 0 > /proc/sys/user/max_${kind}_namespaces || exit; done
+        exec setpriv --inh-caps=-all --ambient-caps=-all "$@"
+    ' sh "$@"
+"#;
+
+/// The worker's program where no overlay works, as the user of the test.
+pub(crate) fn without_overlays() -> Command {
+    let mut worker = packline_testkit::process::command("sh");
+    worker.args(["-c", NO_OVERLAYS, "sh", WORKER]);
+    worker
+}
+
 /// A user with a folder and a program of its own.
 pub(crate) struct Seat {
     pub(crate) uid: u32,

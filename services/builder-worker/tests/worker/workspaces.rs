@@ -1,6 +1,6 @@
 //! Workspace mode: each small workspace of the testkit, built as its own tools would.
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use packline_domain::{
     BuildResult,
@@ -8,13 +8,13 @@ use packline_domain::{
     phase::{CACHED, Tests},
 };
 use packline_testkit::{
-    process::Process,
+    process::{Process, command},
     stand_in::StandIn,
     tools,
     workspaces::{self, Case, Made, Member, Outcome},
 };
 
-use crate::foreman::Foreman;
+use crate::{foreman::Foreman, seat};
 
 /// One workspace, its registry and a worker.
 pub(crate) struct Bench {
@@ -25,11 +25,21 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn start(case: &Case) -> Self {
-        Self::by_recipe(case, None).await
+        Self::by(case, None, command(env!("CARGO_BIN_EXE_builder-worker"))).await
+    }
+
+    /// Where no overlay works.
+    pub(crate) async fn without_overlays(case: &Case) -> Self {
+        Self::by(case, None, seat::without_overlays()).await
     }
 
     /// Where builds follow this recipe.
-    async fn by_recipe(case: &Case, recipe: Option<&str>) -> Self {
+    async fn by_recipe(case: &Case, recipe: &str) -> Self {
+        Self::by(case, Some(recipe), command(env!("CARGO_BIN_EXE_builder-worker"))).await
+    }
+
+    /// With a worker that this command becomes, and builds that follow this recipe.
+    async fn by(case: &Case, recipe: Option<&str>, worker: Command) -> Self {
         let (foreman, registry) = (Foreman::new(Duration::from_secs(60)).await, StandIn::start().await);
         case.write(&foreman.workspace()).unwrap();
         case.release(&registry.url()).await.unwrap();
@@ -38,7 +48,7 @@ impl Bench {
         let path = tools::npm11().await.unwrap().path();
         let path = path.to_str().unwrap();
         let settings = [("NPM_REGISTRY", url.as_str()), ("NPM_TOKEN", "t"), ("RECIPE", &recipe), ("PATH", path)];
-        let worker = foreman.worker("worker", &settings);
+        let worker = foreman.worker_by(worker, "worker", &settings);
         Self { foreman, registry, worker }
     }
 
@@ -67,12 +77,12 @@ impl Bench {
     }
 }
 
-/// Builds the members of these workspaces in their order, and fails with all that is wrong.
-async fn build(names: &[&str]) {
+/// Builds the members of these workspaces in their order, by a worker that is started so, and fails with all that is wrong.
+pub(crate) async fn build(names: &[&str], start: impl AsyncFn(&Case) -> Bench) {
     let mut wrong = Vec::new();
     for name in names {
         let case = workspaces::case(name);
-        let mut bench = Bench::start(&case).await;
+        let mut bench = start(&case).await;
         for member in &case.members {
             if let Some(what) = bench.problem(member).await {
                 wrong.push(format!("{name}, {}: {what}", case.cause));
@@ -89,7 +99,7 @@ macro_rules! workspaces {
         $(
             #[tokio::test(flavor = "multi_thread")]
             async fn $test() {
-                build(&[$($name),+]).await;
+                build(&[$($name),+], Bench::start).await;
             }
         )+
     };
@@ -109,7 +119,7 @@ workspaces! {
 async fn the_tests_of_the_root_go_before_what_is_published_where_a_recipe_says_so() {
     let case = workspaces::case("root-test");
     let [member] = case.members.as_slice() else { panic!("one member") };
-    let mut bench = Bench::by_recipe(&case, Some("[workspace]\nroot_test = \"gate\"\n")).await;
+    let mut bench = Bench::by_recipe(&case, "[workspace]\nroot_test = \"gate\"\n").await;
     let failed = bench.build(member).await;
     assert_eq!((failed.outcome, failed.retry, failed.tests), (Failed, false, Some(Tests::RootFailed)), "{failed:?}");
     let error = failed.error.unwrap_or_default();
