@@ -5,6 +5,7 @@
 mod command;
 mod contract;
 mod copies;
+mod copy;
 mod entry;
 mod foreman;
 mod guard;

@@ -1,24 +1,17 @@
 //! What is read of a view from outside is what a process in it sees, and never anything beyond it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    os::unix::fs::{PermissionsExt, symlink},
-    path::{Path, PathBuf},
-    sync::atomic::AtomicBool,
-};
+use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::Path};
 
 use packline_builder_worker::{
     guard::{PhaseEnd, PhaseRun, Protected, View},
-    isolated::WorkspaceError,
-    view::{Copied, Kind, Merged, Parts},
+    view::{Kind, Merged},
 };
 use rustix::fs::{XattrFlags, lsetxattr};
 
 use crate::{guard::run, seat::Seat, view::in_view};
 
 /// Random changes of a small tree, as a shell script. `marks` tells contents of one round from those of another.
-fn changes(random: &mut fastrand::Rng, at: &Path, marks: &str) -> String {
+pub(crate) fn changes(random: &mut fastrand::Rng, at: &Path, marks: &str) -> String {
     let mut script = String::from("exec 2>/dev/null\n");
     for n in 0..40 {
         let mut path = || {
@@ -197,113 +190,4 @@ fn whiteouts_and_opaque_folders_hide_what_lies_below() {
     assert_eq!((names("opaque"), names("open")), (vec!["new".into()], vec!["new".into(), "old".into()]));
     assert!(!seen.exists(Path::new("opaque/old")) && !seen.exists(Path::new("open/gone")));
     assert_eq!(seen.find(Path::new("open/old")), Some(lower.join("open/old")));
-}
-
-/// All that is in a folder, with the content of files and the targets of links.
-fn content(folder: &Path) -> BTreeMap<String, String> {
-    let seen = Merged::plain(folder);
-    let mut content = BTreeMap::new();
-    seen.walk(Path::new(""), |path, kind| {
-        let text = match kind {
-            Kind::File => String::from_utf8(seen.read(path, 1000).unwrap().unwrap()).unwrap(),
-            Kind::Link => format!("-> {}", seen.target(path).unwrap().unwrap().display()),
-            _ => "/".to_owned(),
-        };
-        content.insert(path.display().to_string(), text);
-        true
-    });
-    content
-}
-
-#[test]
-fn a_copy_of_a_view_has_its_content_and_links_to_what_is_installed() {
-    let place = tempfile::tempdir().unwrap();
-    let [sources, installed, published] = ["sources", "installed", "published"].map(|name| place.path().join(name));
-    let write = |path: PathBuf, text: &str| {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    };
-    write(sources.join("tsconfig.json"), "{}");
-    write(sources.join("packages/a/index.ts"), "a");
-    write(sources.join("packages/a/old.ts"), "old");
-    write(sources.join("packages/b/index.ts"), "b");
-    write(sources.join("packages/c/index.ts"), "c");
-    write(sources.join("packages/c/package.json"), "{}");
-    write(published.join("packages/a/index.js"), "built");
-    write(published.join("packages/a/old.ts"), "");
-    lsetxattr(published.join("packages/a/old.ts"), "user.overlay.whiteout", b"y", XattrFlags::empty()).unwrap();
-    for package in ["one", "@x/two", "three"] {
-        write(installed.join("node_modules").join(package).join("index.js"), package);
-    }
-    write(published.join("node_modules/three/more.js"), "more");
-    write(installed.join("node_modules/.package-lock.json"), "lock");
-    write(installed.join("packages/b/node_modules/one/index.js"), "another");
-    fs::create_dir(installed.join("node_modules/.bin")).unwrap();
-    symlink("../one/index.js", installed.join("node_modules/.bin/one")).unwrap();
-    symlink("../../packages/a", installed.join("node_modules/@x/a")).unwrap();
-    symlink("/at/packages/b", installed.join("node_modules/b")).unwrap();
-    symlink("../../../..", sources.join("packages/a/out")).unwrap();
-    fs::set_permissions(sources.join("packages/b/index.ts"), fs::Permissions::from_mode(0o555)).unwrap();
-    let view = Merged::new("/at", [published, sources.clone(), installed.clone()]);
-    let target = place.path().join("copy");
-    let parts = Parts { left_out: [PathBuf::from("packages/c")].into(), linked: 1, ..Parts::default() };
-    let mut copied = Copied::create(&target).unwrap();
-    copied.update(&view, &parts, &AtomicBool::new(false)).unwrap();
-    assert_eq!(copied.left_out(), &[PathBuf::from("packages/a/out")].into());
-    let to = |path: &str| format!("-> {}", installed.join(path).display());
-    let expected = [
-        ("node_modules", "/".into()),
-        ("node_modules/.bin", "/".into()),
-        ("node_modules/.bin/one", "-> ../one/index.js".into()),
-        ("node_modules/.package-lock.json", "lock".into()),
-        ("node_modules/@x", "/".into()),
-        ("node_modules/@x/a", "-> ../../packages/a".into()),
-        ("node_modules/@x/two", to("node_modules/@x/two")),
-        ("node_modules/b", format!("-> {}", target.join("packages/b").display())),
-        ("node_modules/one", to("node_modules/one")),
-        ("node_modules/three", "/".into()),
-        ("node_modules/three/index.js", "three".into()),
-        ("node_modules/three/more.js", "more".into()),
-        ("packages", "/".into()),
-        ("packages/a", "/".into()),
-        ("packages/a/index.js", "built".into()),
-        ("packages/a/index.ts", "a".into()),
-        ("packages/b", "/".into()),
-        ("packages/b/index.ts", "b".into()),
-        ("packages/b/node_modules", "/".into()),
-        ("packages/b/node_modules/one", to("packages/b/node_modules/one")),
-        ("packages/c", "/".into()),
-        ("packages/c/package.json", "{}".into()),
-        ("tsconfig.json", "{}".into()),
-    ];
-    assert_eq!(content(&target), expected.map(|(path, text)| (path.to_owned(), text)).into());
-    assert_eq!(fs::read_to_string(target.join("node_modules/.bin/one")).unwrap(), "one");
-    let (copied, source) = (target.join("packages/b/index.ts"), sources.join("packages/b/index.ts"));
-    let (copied, source) = (fs::metadata(copied).unwrap(), fs::metadata(source).unwrap());
-    assert_eq!(copied.permissions().mode() & 0o777, 0o755, "its build may write to it");
-    assert_eq!(copied.modified().unwrap(), source.modified().unwrap());
-    let mut stopped = Copied::create(place.path().join("stopped")).unwrap();
-    let stopped = stopped.update(&view, &parts, &AtomicBool::new(true));
-    assert!(matches!(stopped, Err(WorkspaceError::BrokenOff)));
-}
-
-#[test]
-fn a_copy_of_all_of_a_view_is_the_same_as_the_view() {
-    let place = tempfile::tempdir().unwrap();
-    let layers = ["top", "bottom"].map(|name| place.path().join(name));
-    for (n, layer) in layers.iter().enumerate() {
-        for path in [format!("own-{n}/deep/er/file"), "both/file".to_owned()] {
-            fs::create_dir_all(layer.join(&path).parent().unwrap()).unwrap();
-            fs::write(layer.join(path), format!("{n}")).unwrap();
-        }
-    }
-    let (view, target) = (Merged::new("/at", layers), place.path().join("copy"));
-    let mut copied = Copied::create(&target).unwrap();
-    copied.update(&view, &Parts::default(), &AtomicBool::new(false)).unwrap();
-    assert_eq!(copied.left_out(), &BTreeSet::new());
-    let files = ["both/file", "own-0/deep/er/file", "own-1/deep/er/file"];
-    let content = content(&target);
-    let copied: Vec<(&str, &str)> =
-        content.iter().filter(|(_, text)| *text != "/").map(|(path, text)| (path.as_str(), text.as_str())).collect();
-    assert_eq!(copied, [(files[0], "0"), (files[1], "0"), (files[2], "1")]);
 }
