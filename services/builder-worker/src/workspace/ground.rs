@@ -22,6 +22,7 @@ use crate::{
 use super::{
     making::machine,
     show::Views,
+    siblings::declared,
     sources::{self, Known},
     stack::Stack,
     state::State,
@@ -113,6 +114,8 @@ impl Ground {
         if let Views::Overlays { at } = &self.views {
             folder.root.clone_from(at);
         }
+        let mut needed = declared(&workspace, member);
+        needed.insert(member);
         let stack = Stack {
             store: self.store.clone(),
             views: self.views.clone(),
@@ -127,7 +130,7 @@ impl Ground {
             is_built_by_root: false,
             has_siblings: false,
             member,
-            needed: [member].into(),
+            needed,
             leading_back: BTreeSet::new(),
             copied: None,
         };

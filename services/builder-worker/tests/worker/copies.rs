@@ -1,11 +1,21 @@
 //! Workspace mode where no overlay works: builds see a copy of what an overlay would show.
 
-use packline_testkit::workspaces::Case;
+use std::{fs, path::PathBuf, time::Duration};
+
+use packline_domain::{
+    BuildResult,
+    Outcome::{Cancelled, Infrastructure, Published},
+};
+use packline_testkit::{process::Process, workspaces::Case};
 
 use crate::{
-    foreman::until,
+    foreman::{Foreman, until},
+    seat::{SMALL, without_overlays},
     workspaces::{Bench, build},
 };
+
+/// What a package finds in the folders beside it.
+const LIST: &str = "[[phase]]\nname = \"list\"\nrun = [\"sh\", \"-c\", 'echo \"found $(cd ..; echo */*)\"']\n";
 
 /// A worker that can mount nothing, and says so.
 async fn start(case: &Case) -> Bench {
@@ -28,4 +38,94 @@ async fn siblings_and_tools_that_need_them_are_found_in_a_copy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn scripts_of_the_root_run_in_a_copy_of_their_own() {
     build(&["root-build", "root-types", "root-prepare"], start).await;
+}
+
+/// A workspace and a worker that has no npm.
+struct Plain {
+    foreman: Foreman,
+    _worker: Process,
+}
+
+impl Plain {
+    /// The packages `a`, which needs `b`, and `c`; `is_small` where SCRATCH has room for 2 MB.
+    async fn start(is_small: bool) -> Self {
+        let foreman = Foreman::new(Duration::from_secs(60)).await;
+        let recipe = foreman.recipe(LIST);
+        let plain = |name: &str| serde_json::json!({"name": name, "version": "1.0.0"});
+        let needs = serde_json::json!({"name": "a", "version": "1.0.0", "dependencies": {"b": "^1.0.0"}});
+        foreman.package("a", needs, &[("index.js", "")]);
+        ["b", "c"].iter().for_each(|name| foreman.package(name, plain(name), &[("index.js", "")]));
+        fs::write(foreman.workspace().join("package.json"), r#"{"workspaces": ["packages/*"]}"#).unwrap();
+        fs::create_dir(foreman.scratch()).unwrap();
+        let mut worker = without_overlays();
+        if is_small {
+            worker.env(SMALL, foreman.scratch());
+        }
+        let worker =
+            foreman.worker_by(worker, "worker", &[("RECIPE", &recipe), ("NPM_REGISTRY", "http://127.0.0.1:9")]);
+        Self { foreman, _worker: worker }
+    }
+
+    fn file(&self, path: &str, bytes: usize) {
+        fs::write(self.foreman.workspace().join(path), vec![b'x'; bytes]).unwrap();
+    }
+
+    /// Builds a package; answers what it found, too.
+    async fn build(&mut self, name: &str) -> (BuildResult, String) {
+        let order = self.foreman.order(0, name).await;
+        let result = self.foreman.outcome(&order).await;
+        let log = match result.outcome {
+            Published => self.foreman.log_until(&order.build_id, "list| found").await,
+            _ => String::new(),
+        };
+        let found = log.lines().find_map(|line| line.strip_prefix("list| found ")).unwrap_or_default();
+        (result, found.to_owned())
+    }
+
+    /// Waits until no build has a folder.
+    async fn until_cleared(&self) {
+        until("the end of all folders of builds", || async { self.copies().is_empty().then_some(()) }).await;
+    }
+
+    /// The folders of builds that have a copy.
+    fn copies(&self) -> Vec<PathBuf> {
+        let list = |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let builds = list(self.foreman.scratch()).flat_map(|worker| list(worker.join("builds")));
+        builds.filter(|build| build.join("workspace").exists()).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_large_workspace_members_that_are_not_needed_are_not_copied_and_a_copy_is_broken_off_by_a_stop() {
+    let mut plain = Plain::start(false).await;
+    let all = "a/index.js a/package.json b/index.js b/package.json c/index.js c/package.json";
+    assert_eq!(plain.build("a").await.1, all);
+    fs::create_dir(plain.foreman.workspace().join("packages/c/data")).unwrap();
+    (0..5_000).for_each(|n| plain.file(&format!("packages/c/data/{n}"), 1));
+    let (result, found) = plain.build("a").await;
+    assert_eq!(found, "a/index.js a/package.json b/index.js b/package.json c/package.json", "{result:?}");
+    plain.until_cleared().await;
+    let order = plain.foreman.order(0, "c").await;
+    until("a copy", || async { (!plain.copies().is_empty()).then_some(()) }).await;
+    plain.foreman.withdraw(0).await;
+    let result = plain.foreman.outcome(&order).await;
+    assert_eq!(result.outcome, Cancelled, "{result:?}");
+    plain.until_cleared().await;
+    assert_eq!(plain.build("a").await.0.outcome, Published, "the worker goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_has_no_room_is_a_failure_of_the_machine_and_is_removed() {
+    let mut plain = Plain::start(true).await;
+    plain.file("packages/a/large", 3_000_000);
+    let (result, _) = plain.build("a").await;
+    let error = result.error.unwrap_or_default();
+    assert_eq!((result.outcome, result.retry), (Infrastructure, true), "{error}");
+    assert!(error.contains("failed to copy the workspace: No space left on device"), "{error}");
+    plain.file("packages/a/large", 1_500_000);
+    for _ in 0..2 {
+        let (result, found) = plain.build("a").await;
+        assert_eq!(result.outcome, Published, "{result:?}");
+        assert!(found.starts_with("a/index.js a/large a/package.json b/index.js"), "{found}");
+    }
 }

@@ -25,10 +25,13 @@ exec unshare --user --map-current-user --keep-caps sh -c '
 ' sh "$@"
 "#;
 
+/// Names a folder to [`without_overlays`] that is to have room for 2 MB.
+pub(crate) const SMALL: &str = "PACKLINE_TEST_SMALL";
 /// Becomes a command that keeps its user, and can mount nothing.
 const NO_OVERLAYS: &str = r#"
     unshare --user --map-current-user true 2>/dev/null || exec "$@"
-    exec unshare --user --map-current-user --keep-caps sh -c '
+    exec unshare --user --map-current-user --keep-caps --mount sh -c '
+        [ -z "$PACKLINE_TEST_SMALL" ] || mount -t tmpfs -o size=2m none "$PACKLINE_TEST_SMALL" || exit
         for kind in pid mnt user; do echo 0 > /proc/sys/user/max_${kind}_namespaces || exit; done
         exec setpriv --inh-caps=-all --ambient-caps=-all "$@"
     ' sh "$@"
