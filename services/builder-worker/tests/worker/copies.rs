@@ -6,7 +6,11 @@ use packline_domain::{
     BuildResult,
     Outcome::{Cancelled, Infrastructure, Published},
 };
-use packline_testkit::{process::Process, workspaces::Case};
+use packline_testkit::{
+    process::Process,
+    workspaces::{self, Case, Made},
+};
+use serde_json::{Value, json};
 
 use crate::{
     foreman::{Foreman, until},
@@ -40,6 +44,44 @@ async fn scripts_of_the_root_run_in_a_copy_of_their_own() {
     build(&["root-build", "root-types", "root-prepare"], start).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_scripts_of_an_install_change_is_not_changed_for_other_builds() {
+    let case = workspaces::case("root-prepare");
+    let mut bench = start(&case).await;
+    let [member] = case.members.as_slice() else { panic!("one member") };
+    assert_eq!(bench.problem(member).await, None);
+    let unchanged = |bench: &Bench| {
+        let list = |folder: PathBuf| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let files = list(bench.foreman.folder().join("cache/installed"))
+            .map(|layer| layer.join("node_modules/tiny-dep/index.js"))
+            .filter(|file| file.exists());
+        let texts: Vec<String> = files.map(|file| fs::read_to_string(file).unwrap()).collect();
+        assert!(!texts.is_empty() && texts.iter().all(|text| !text.contains("patched")), "{texts:?}");
+    };
+    unchanged(&bench);
+    // The same by a script of the member.
+    let root = bench.foreman.workspace();
+    let change = |file: PathBuf, change: &dyn Fn(&mut Value)| {
+        let mut manifest: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        change(&mut manifest);
+        fs::write(file, manifest.to_string()).unwrap();
+    };
+    change(root.join("package.json"), &|manifest| manifest["scripts"] = json!({}));
+    change(root.join("packages/a/package.json"), &|manifest| {
+        manifest["version"] = "1.0.1".into();
+        manifest["scripts"]["postinstall"] = "cd ../.. && node patch.js".into();
+    });
+    let mut order = bench.foreman.grant(0, member.name()).await;
+    order.package_path = member.path.parse().unwrap();
+    bench.foreman.send(&order).await;
+    let result = bench.foreman.outcome(&order).await;
+    assert_eq!(result.outcome, Published, "{result:?}");
+    let tarball = bench.registry.tarball(member.name(), "1.0.1").unwrap();
+    let Made::Packed(files) = Made::packed(&tarball).unwrap() else { panic!("a tarball") };
+    assert_eq!(files.get("dist/found.txt").map(String::as_str), Some("patched\n"));
+    unchanged(&bench);
+}
+
 /// A workspace and a worker that has no npm.
 struct Plain {
     foreman: Foreman,
@@ -51,8 +93,8 @@ impl Plain {
     async fn start(is_small: bool) -> Self {
         let foreman = Foreman::new(Duration::from_secs(60)).await;
         let recipe = foreman.recipe(LIST);
-        let plain = |name: &str| serde_json::json!({"name": name, "version": "1.0.0"});
-        let needs = serde_json::json!({"name": "a", "version": "1.0.0", "dependencies": {"b": "^1.0.0"}});
+        let plain = |name: &str| json!({"name": name, "version": "1.0.0"});
+        let needs = json!({"name": "a", "version": "1.0.0", "dependencies": {"b": "^1.0.0"}});
         foreman.package("a", needs, &[("index.js", "")]);
         ["b", "c"].iter().for_each(|name| foreman.package(name, plain(name), &[("index.js", "")]));
         fs::write(foreman.workspace().join("package.json"), r#"{"workspaces": ["packages/*"]}"#).unwrap();
