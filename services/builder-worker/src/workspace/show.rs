@@ -28,7 +28,7 @@ const PATCHING: [&str; 3] = ["preinstall", "install", "postinstall"];
 /// Fields that name installed packages which are packed.
 const BUNDLED: [&str; 2] = ["bundleDependencies", "bundledDependencies"];
 /// A workspace of more files is not copied whole.
-const FILES: usize = 5_000;
+const FILES: usize = 2_000;
 /// How many lines of a log name what was left out of a copy.
 const NAMED: usize = 20;
 
