@@ -183,5 +183,6 @@ mod tests {
             [&["packages/config", "packages/schema"], &[], &["packages/config", "packages/schema"]];
         let expected = expected.map(|folders| folders.iter().map(PathBuf::from).collect::<BTreeSet<_>>());
         assert_eq!(installed.needed_by_tools(of), expected);
+        assert_eq!(installed.leading_back(), ["node_modules/linter", "node_modules/parser"].map(PathBuf::from).into());
     }
 }
