@@ -12,7 +12,7 @@ const KEPT: usize = 64 * 1024;
 /// Something refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// The last token of the subject `dead.<kind>`: `packages`, `control`, `result`, `catalogue`, …
+    /// The last token of the subject `dead.<kind>`: `packages`, `control`, `results`, `catalogue`, …
     pub kind: String,
     /// Why, in one line for people.
     pub reason: String,

@@ -45,7 +45,7 @@ enum What {
 /// Which
 #[derive(clap::Args, Clone, Debug)]
 struct List {
-    /// Only those of dead.<KIND>: packages, control, result, catalogue, …
+    /// Only those of dead.<KIND>: packages, control, results, catalogue, …
     #[arg(long)]
     kind: Option<String>,
     /// The newest so many
