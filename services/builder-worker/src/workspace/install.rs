@@ -25,7 +25,6 @@ use super::{
     held,
     making::{Needs, machine},
     show::{Room, Views},
-    siblings::listed,
     skeleton::{Part, Skeleton},
     stack::{Stack, below},
 };
@@ -86,7 +85,7 @@ pub(crate) async fn install(
         let ready = unit.ready(stack, means, runner).await?;
         let (layer, made) = unit.install(ready, stack, means, needs, runner).await?;
         if let Views::Copies = stack.views
-            && let Some(list) = listed(&layer).await
+            && let Some(list) = stack.list(&layer).await
             && let Some(installed) = Installed::of(&list)
         {
             stack.leading_back.extend(installed.leading_back());

@@ -12,7 +12,6 @@ use packline_domain::Outcome;
 use packline_layers::{Key, Layer};
 use packline_npm::{Access, Client, Packument};
 use packline_workspace::{EdgeKind, Installed, Member, MemberId, Workspace};
-use serde_json::Value;
 
 use crate::{
     folder::BuildFolder,
@@ -39,9 +38,6 @@ const LARGEST: u64 = 1024 * 1024 * 1024;
 const UNPACKED: u64 = 4 * 1024 * 1024 * 1024;
 /// Requests at a time.
 const AT_A_TIME: usize = 8;
-
-/// The most bytes of npm's list of what it has installed.
-const LIST: u64 = 256 * 1024 * 1024;
 
 /// What is laid for one member.
 struct Laid {
@@ -206,7 +202,7 @@ async fn needed(stack: &Stack, member: &Member) -> Result<BTreeSet<MemberId>, Fa
     let mut needed = declared(workspace, member.id());
     let mut reaches_itself = false;
     for layer in &stack.installed {
-        let Some(list) = listed(layer).await else { continue };
+        let Some(list) = stack.list(layer).await else { continue };
         let Some(installed) = Installed::of(&list) else { continue };
         let from = [(member.real_folder(), member.manifest().fields()), (Path::new(""), workspace.manifest().fields())];
         let reached = installed.reached(&from);
@@ -220,13 +216,6 @@ async fn needed(stack: &Stack, member: &Member) -> Result<BTreeSet<MemberId>, Fa
         needed.remove(&member.id());
     }
     Ok(needed)
-}
-
-/// npm's list of what it has installed in a layer; `None` where another manager has installed it, or nothing is there.
-pub(super) async fn listed(layer: &Layer) -> Option<Value> {
-    let file = layer.path().join("node_modules/.package-lock.json");
-    let read = tokio::task::spawn_blocking(move || manifest::read_plain(&file, LIST)).await;
-    serde_json::from_slice(&read.ok()?.ok()?).ok()
 }
 
 /// What a member names, with what that needs when it runs. A private one is built from its sources, so what its build

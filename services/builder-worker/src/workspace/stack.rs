@@ -9,6 +9,7 @@ use std::{
 use packline_domain::{PackagePath, phase::Tests};
 use packline_layers::{Layer, Store, sources::Sources};
 use packline_workspace::{MemberId, Workspace};
+use serde_json::Value;
 
 use crate::{
     folder::BuildFolder,
@@ -88,6 +89,12 @@ impl Stack {
     /// What the root has for the tests of members that have none.
     pub(crate) fn root_tests(&self) -> Option<Tests> {
         test_script::of_root(self.workspace.manifest().script("test"), None)
+    }
+
+    /// npm's list of what it has installed in a layer; see [`State::list`].
+    pub(super) async fn list(&self, layer: &Layer) -> Option<Arc<Value>> {
+        let (state, folder) = (Arc::clone(&self.state), layer.path().to_owned());
+        tokio::task::spawn_blocking(move || state.list(&folder)).await.ok()?
     }
 
     /// A folder of the workspace as commands of the build see it.

@@ -9,8 +9,14 @@ use std::{
 
 use packline_layers::sources::{File, Sources};
 use packline_workspace::Workspace;
+use serde_json::Value;
+
+use crate::manifest;
 
 use super::skeleton::Skeleton;
+
+/// The most bytes of npm's list of what it has installed.
+const LIST: u64 = 256 * 1024 * 1024;
 
 /// One state of the sources.
 pub(crate) struct State {
@@ -18,11 +24,18 @@ pub(crate) struct State {
     /// By the folder of the install.
     skeletons: Mutex<HashMap<PathBuf, Arc<Skeleton>>>,
     files: OnceLock<Vec<File>>,
+    /// What npm says that it installed, by the folder of the layer.
+    lists: Mutex<HashMap<PathBuf, Arc<Value>>>,
 }
 
 impl State {
     pub(crate) fn new(workspace: Workspace) -> Self {
-        Self { workspace: Arc::new(workspace), skeletons: Mutex::default(), files: OnceLock::new() }
+        Self {
+            workspace: Arc::new(workspace),
+            skeletons: Mutex::default(),
+            files: OnceLock::new(),
+            lists: Mutex::default(),
+        }
     }
 
     /// What an install in `folder` reads. Blocks.
@@ -42,6 +55,20 @@ impl State {
         let skeleton = Arc::new(make()?);
         skeletons.insert(folder.to_owned(), Arc::clone(&skeleton));
         Ok(skeleton)
+    }
+
+    /// npm's list of what it has installed in a layer; `None` where another manager has installed it, or nothing is there.
+    /// It has a line for each member. Blocks.
+    pub(crate) fn list(&self, layer: &Path) -> Option<Arc<Value>> {
+        // Held while it is read: builds that wait would read the same.
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(list) = lists.get(layer) {
+            return Some(Arc::clone(list));
+        }
+        let text = manifest::read_plain(&layer.join("node_modules/.package-lock.json"), LIST).ok()?;
+        let list = Arc::new(serde_json::from_slice(&text).ok()?);
+        lists.insert(layer.to_owned(), Arc::clone(&list));
+        Some(list)
     }
 
     /// The files of the sources; `taken` is this state. Blocks.
