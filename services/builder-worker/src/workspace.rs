@@ -3,6 +3,7 @@
 mod ground;
 mod held;
 mod install;
+mod linked;
 mod making;
 mod outputs;
 pub(crate) mod root;
@@ -14,7 +15,7 @@ mod stack;
 mod state;
 
 pub(crate) use ground::Ground;
-pub(crate) use install::{Means, SCRIPTS, install};
+pub(crate) use install::{Means, SCRIPTS, Siblings, install};
 pub(crate) use making::Needs;
 pub(crate) use outputs::{Built, keep};
 pub(crate) use siblings::{build_private, lay};

@@ -18,7 +18,7 @@ use crate::{
     registry,
     table::Build,
     worker::Worker,
-    workspace::{self, Built, Means, Needs, Stack},
+    workspace::{self, Built, Means, Needs, Siblings, Stack},
 };
 
 use super::{Fix, Phases, TEST, command};
@@ -228,7 +228,7 @@ impl Place<'_> {
         let options = self.worker.recipe.workspace();
         let is_ours = |member: &Member| !is_root(member) && !member.manifest().is_private();
         if options.root_build != RootBuild::Auto
-            || stack.is_built_by_root
+            || stack.root_build == Some(Siblings::Published)
             || !stack.workspace.member(stack.member).is_some_and(is_ours)
         {
             return Ok(None);
@@ -239,8 +239,9 @@ impl Place<'_> {
             "the tarball lacks code that package.json names; running the script {script} of the root, and packing again"
         );
         runner.say(&self.phase.name, &says);
-        let built = self.work(stack, runner, async |stack, means, needs, runner| {
-            workspace::root::build(stack, &script, means, needs, runner).await
+        let built = self.work(stack, runner, async |stack, means, needs, runner| match stack.root_build {
+            None => workspace::root::build(stack, &script, means, needs, runner).await.map(drop),
+            Some(_) => workspace::root::build_on_published(stack, &script, means, needs, runner).await,
         });
         match built.await {
             Ok(_) => {}

@@ -127,7 +127,7 @@ impl Ground {
             taken: Arc::new(sources),
             installed: Vec::new(),
             root: Vec::new(),
-            is_built_by_root: false,
+            root_build: None,
             has_siblings: false,
             member,
             needed,

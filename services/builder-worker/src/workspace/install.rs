@@ -23,6 +23,7 @@ use crate::{
 
 use super::{
     held,
+    linked::{self, Link},
     making::{Needs, machine},
     show::{Room, Views},
     skeleton::{Part, Skeleton},
@@ -96,13 +97,23 @@ pub(crate) async fn install(
     Ok(is_new)
 }
 
-/// What is installed for all other members, where each is installed by itself. One whose install fails is left out, and
+/// How members that each install by themselves get the versions of siblings that the workspace holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Siblings {
+    /// As links to their folders.
+    Linked,
+    /// As they are published.
+    Published,
+}
+
+/// What is installed for all members, where each is installed by itself. One whose install fails is left out, and
 /// one that needs what is not published yet.
 ///
 /// # Errors
 /// See [`Failure`]; not where an install fails by its own fault.
 pub(crate) async fn install_others(
     stack: &Stack,
+    siblings: Siblings,
     means: &Means<'_>,
     needs: &Needs<'_>,
     runner: &mut Runner,
@@ -113,7 +124,10 @@ pub(crate) async fn install_others(
         if unit.folder.as_os_str().is_empty() {
             continue;
         }
-        let ready = unit.ready(stack, means, runner).await?;
+        let ready = match siblings {
+            Siblings::Linked => unit.linked(stack).await?,
+            Siblings::Published => unit.ready(stack, means, runner).await?,
+        };
         if let Some(missing) = &ready.missing {
             runner.say(
                 needs.phase,
@@ -135,13 +149,40 @@ pub(crate) async fn install_others(
 }
 
 impl Unit {
+    /// What is to be installed, with links to siblings in place of their versions.
+    async fn linked(&self, stack: &Stack) -> Result<Ready, Failure> {
+        let mut skeleton = skeleton(stack, self).await?;
+        let workspace = &stack.workspace;
+        let (names, links) = match skeleton.lock() {
+            Some(lock) => match linked::cut(lock, workspace) {
+                Some(cut) => {
+                    Arc::make_mut(&mut skeleton).replace_lock(cut.lock, &[]);
+                    (cut.names, cut.links)
+                }
+                None => Default::default(),
+            },
+            None => {
+                let of_unit = self.members.iter().filter_map(|id| workspace.member(*id));
+                let (names, links): (Vec<_>, Vec<_>) =
+                    of_unit.map(|member| linked::of_edges(workspace, member)).unzip();
+                (names.into_iter().flatten().collect(), links.into_iter().flatten().collect())
+            }
+        };
+        if !links.is_empty() {
+            let parts = links.iter().flat_map(|link| [&link.place, &link.target]);
+            let parts: Vec<&[u8]> = parts.map(|path| path.as_os_str().as_encoded_bytes()).collect();
+            Arc::make_mut(&mut skeleton).leave_out(&names, &parts);
+        }
+        Ok(Ready { skeleton, missing: None, links })
+    }
+
     /// What is to be installed, as the registry is now.
     async fn ready(&self, stack: &Stack, means: &Means<'_>, runner: &mut Runner) -> Result<Ready, Failure> {
         let mut skeleton = skeleton(stack, self).await?;
         let workspace = &stack.workspace;
         let unpinned = skeleton.lock().filter(|_| workspace.kind() == Kind::Lerna);
         let Some((mut held, lock)) = unpinned.and_then(|lock| held::unpin(lock, workspace)) else {
-            return Ok(Ready { skeleton, missing: None });
+            return Ok(Ready { skeleton, missing: None, links: Vec::new() });
         };
         let client = Client::new(means.access, &user_agent());
         let client = client.map_err(|unusable| Failure::infrastructure(unusable.to_string()))?;
@@ -150,7 +191,8 @@ impl Unit {
             held.iter().flat_map(|one| [&*one.name, &*one.version, one.integrity.as_deref().unwrap_or_default()]);
         Arc::make_mut(&mut skeleton).replace_lock(lock, &parts.collect::<Vec<_>>());
         let missing = held.iter().find(|one| one.integrity.is_none());
-        Ok(Ready { skeleton, missing: missing.map(|one| format!("{}@{}", one.name, one.version)) })
+        let missing = missing.map(|one| format!("{}@{}", one.name, one.version));
+        Ok(Ready { skeleton, missing, links: Vec::new() })
     }
 
     /// The layer, and whether this build made it.
@@ -163,7 +205,7 @@ impl Unit {
         runner: &mut Runner,
     ) -> Result<(Layer, bool), Failure> {
         let unit = self;
-        let Ready { skeleton, .. } = ready;
+        let Ready { skeleton, links, .. } = ready;
         let key = key(&skeleton, stack, means)?;
         let what = match unit.folder.as_os_str().is_empty() {
             true => "the install of the workspace".to_owned(),
@@ -178,7 +220,8 @@ impl Unit {
                     Err(failure) => needs.fix(failure, draft, runner).await?,
                 }
             };
-            harvest(upper, draft.path()).await
+            harvest(upper, draft.path()).await?;
+            link(links, draft.path(), unit.folder.clone()).await
         });
         let found = found.await.map_err(|failure| explained(&stack.workspace, &unit.members, failure))?;
         Ok((found.layer, found.is_new))
@@ -216,6 +259,8 @@ struct Ready {
     skeleton: Arc<Skeleton>,
     /// A version that its lock file names, and that nobody has published yet.
     missing: Option<String>,
+    /// What is put into the layer afterwards.
+    links: Vec<Link>,
 }
 
 /// What has to be installed for a member.
@@ -292,6 +337,11 @@ async fn lay_out(skeleton: Arc<Skeleton>, draft: &Draft, views: &Views) -> Resul
         Ok((Room { root: at, view: Some(view) }, upper))
     });
     written.await.map_err(io::Error::other).flatten().map_err(|error: io::Error| machine(&error))
+}
+
+async fn link(links: Vec<Link>, layer: PathBuf, folder: PathBuf) -> Result<(), Failure> {
+    let linked = tokio::task::spawn_blocking(move || links.iter().try_for_each(|link| link.make(&layer, &folder)));
+    linked.await.map_err(io::Error::other).flatten().map_err(|error| machine(&error))
 }
 
 /// Moves node_modules of the root and of members, and nothing else: manifests, lock files and stubs are the

@@ -26,7 +26,7 @@ pub(crate) use choice::{builds, script};
 use last::Like;
 
 use super::{
-    install::{INSTALLED, Means, SCRIPTS, install_others},
+    install::{INSTALLED, Means, SCRIPTS, Siblings, install_others},
     making::{Found, Needs, machine},
     show::{Room, Views, in_copy},
     stack::Stack,
@@ -79,12 +79,40 @@ pub(crate) async fn build(
     needs: &Needs<'_>,
     runner: &mut Runner,
 ) -> Result<bool, Failure> {
-    let others = others(stack, means, needs, runner).await?;
-    let found = built(stack, script, &others, means, needs, runner).await?;
+    let (found, siblings, _) = built(stack, script, means, needs, runner).await?;
     let is_new = found.is_new;
     stack.root.insert(0, found.layer);
-    stack.is_built_by_root = true;
+    stack.root_build = Some(siblings);
     Ok(is_new)
+}
+
+/// The same once more in place of the one before, with siblings as they are published.
+///
+/// # Errors
+/// See [`Failure`]; not where the script fails.
+pub(crate) async fn build_on_published(
+    stack: &mut Stack,
+    script: &str,
+    means: &Means<'_>,
+    needs: &Needs<'_>,
+    runner: &mut Runner,
+) -> Result<(), Failure> {
+    let linked = stack.root.remove(0);
+    let others = others(stack, Siblings::Published, means, needs, runner).await;
+    let built = match others {
+        Ok(others) => run_build(stack, script, &others, means, needs, runner).await,
+        Err(failure) => Err(failure),
+    };
+    let layer = match built {
+        Ok(found) => found.layer,
+        Err(failure) => {
+            stack.root.insert(0, linked);
+            return Err(failure);
+        }
+    };
+    stack.root.insert(0, layer);
+    stack.root_build = Some(Siblings::Published);
+    Ok(())
 }
 
 /// Runs the tests of the root, once for a state of the sources, on what the root's script `build` makes of them. True
@@ -99,10 +127,15 @@ pub(crate) async fn test(
     needs: &Needs<'_>,
     runner: &mut Runner,
 ) -> Result<bool, Failure> {
-    let others = others(stack, means, needs, runner).await?;
-    let build = match build.filter(|_| !stack.is_built_by_root) {
-        Some(script) => Some(built(stack, script, &others, means, needs, runner).await?.layer),
-        None => None,
+    let (build, others) = match (build, stack.root_build) {
+        (Some(script), None) => {
+            let (found, _, others) = built(stack, script, means, needs, runner).await?;
+            (Some(found.layer), others)
+        }
+        (_, siblings) => {
+            let siblings = siblings.unwrap_or(Siblings::Linked);
+            (None, others(stack, siblings, means, needs, runner).await?)
+        }
     };
     let base = Base::of(stack, build.as_slice(), &others);
     let key = base.key("test", &[TEST])?;
@@ -120,18 +153,43 @@ pub(crate) async fn test(
 /// What is installed for members by themselves.
 async fn others(
     stack: &Stack,
+    siblings: Siblings,
     means: &Means<'_>,
     needs: &Needs<'_>,
     runner: &mut Runner,
 ) -> Result<Vec<Layer>, Failure> {
     match stack.workspace.kind() {
-        Kind::Lerna => install_others(stack, means, needs, runner).await,
+        Kind::Lerna => install_others(stack, siblings, means, needs, runner).await,
         Kind::Npm | Kind::Single => Ok(Vec::new()),
     }
 }
 
-/// A layer with what the script writes, and a line in the log where it failed.
+/// A layer with what the script writes, with which siblings, and what else is installed. Where members install by
+/// themselves, siblings are linked, so that it is the same for a state of the sources; where the script fails on that,
+/// it runs on those that are published.
 async fn built(
+    stack: &Stack,
+    script: &str,
+    means: &Means<'_>,
+    needs: &Needs<'_>,
+    runner: &mut Runner,
+) -> Result<(Found, Siblings, Vec<Layer>), Failure> {
+    if stack.workspace.kind() != Kind::Lerna {
+        let found = run_build(stack, script, &[], means, needs, runner).await?;
+        return Ok((found, Siblings::Published, Vec::new()));
+    }
+    let linked = others(stack, Siblings::Linked, means, needs, runner).await?;
+    let found = run_build(stack, script, &linked, means, needs, runner).await?;
+    if found.layer.note().unwrap_or_default().is_empty() {
+        return Ok((found, Siblings::Linked, linked));
+    }
+    let published = others(stack, Siblings::Published, means, needs, runner).await?;
+    let again = run_build(stack, script, &published, means, needs, runner).await?;
+    Ok((Found { is_new: found.is_new || again.is_new, ..again }, Siblings::Published, published))
+}
+
+/// A layer with what the script writes, and a line in the log where it failed.
+async fn run_build(
     stack: &Stack,
     script: &str,
     others: &[Layer],
@@ -182,7 +240,12 @@ struct Base<'a> {
 impl<'a> Base<'a> {
     fn of(stack: &'a Stack, above: &'a [Layer], others: &'a [Layer]) -> Self {
         let mut layers: Vec<&Layer> = Vec::new();
-        let all = above.iter().chain(&stack.root).chain([&stack.sources]).chain(&stack.installed).chain(others);
+        let of_root = match stack.workspace.kind() {
+            // The others are those of members.
+            Kind::Lerna => stack.installed.last().map_or_else(Default::default, std::slice::from_ref),
+            Kind::Npm | Kind::Single => &stack.installed,
+        };
+        let all = above.iter().chain(&stack.root).chain([&stack.sources]).chain(of_root).chain(others);
         for layer in all {
             // No overlay has a layer twice.
             if !layers.iter().any(|known| known.key() == layer.key()) {

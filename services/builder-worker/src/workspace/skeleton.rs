@@ -14,6 +14,8 @@ use std::{
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::linked::leave_out;
+
 /// What an install reads of a `package.json`.
 const READ: [&str; 24] = [
     "name",
@@ -41,6 +43,10 @@ const READ: [&str; 24] = [
     "allowScripts",
     "installConfig",
 ];
+
+/// Where a `package.json` names other packages.
+pub(crate) const DEPENDENCIES: [&str; 4] =
+    ["dependencies", "devDependencies", "optionalDependencies", "peerDependencies"];
 
 /// npm takes the first that is there.
 const LOCKS: [&str; 2] = ["npm-shrinkwrap.json", "package-lock.json"];
@@ -132,6 +138,19 @@ impl Skeleton {
         self.files.insert(self.folder.join(name), contents);
         for part in parts {
             self.key.add(part.as_bytes());
+        }
+    }
+
+    /// Installs without these packages. `parts` say what is put in their place.
+    pub(crate) fn leave_out(&mut self, names: &BTreeSet<String>, parts: &[&[u8]]) {
+        let place = self.folder.join("package.json");
+        let manifest = self.files.get(&place).and_then(|text| serde_json::from_slice(text).ok());
+        if let Some(Value::Object(mut manifest)) = manifest {
+            leave_out(&mut manifest, |name| names.contains(name));
+            self.files.insert(place, Value::Object(manifest).to_string().into_bytes());
+        }
+        for part in names.iter().map(String::as_bytes).chain(parts.iter().copied()) {
+            self.key.add(part);
         }
     }
 

@@ -19,7 +19,7 @@ use crate::{
     view::{Copied, Merged},
 };
 
-use super::{show::Views, state::State};
+use super::{install::Siblings, show::Views, state::State};
 
 /// What one build sees, from the bottom up. It grows as the phases go on.
 pub(crate) struct Stack {
@@ -40,8 +40,8 @@ pub(crate) struct Stack {
     pub(crate) installed: Vec<Layer>,
     /// What scripts of the root wrote, the last one first.
     pub(crate) root: Vec<Layer>,
-    /// Whether that of the root build is among them.
-    pub(crate) is_built_by_root: bool,
+    /// With which siblings the root build has run, where its layer is among them: the first one.
+    pub(crate) root_build: Option<Siblings>,
     /// Whether files of siblings lie in the folder of the build.
     pub(crate) has_siblings: bool,
     /// The package that is built.

@@ -11,6 +11,7 @@ mod foreman;
 mod guard;
 mod isolated;
 mod layers;
+mod lerna;
 mod life;
 mod lifecycle;
 mod like_npm;
