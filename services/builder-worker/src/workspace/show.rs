@@ -21,9 +21,9 @@ use crate::{
     view::{Copied, Merged, Parts},
 };
 
-use super::{making::machine, stack::Stack};
+use super::{install::SCRIPTS, making::machine, stack::Stack};
 
-/// Scripts of an install that may change what is installed.
+/// Scripts of a package that may change what is installed.
 const PATCHING: [&str; 3] = ["preinstall", "install", "postinstall"];
 /// Fields that name installed packages which are packed.
 const BUNDLED: [&str; 2] = ["bundleDependencies", "bundledDependencies"];
@@ -154,7 +154,8 @@ pub(super) async fn in_copy(
         Copied::create(created)
     });
     let created = created.await.map_err(io::Error::other).flatten().map_err(|error| failed(error.into()))?;
-    let linked = if PATCHING.contains(&script) { 0 } else { parts.linked };
+    // Patches are applied by scripts of an install.
+    let linked = if SCRIPTS.contains(&script) { 0 } else { parts.linked };
     let view = Merged::new(&at, [upper.clone()].into_iter().chain(lower.clone()));
     let copied = copy(created, view, Parts { linked, ..parts }, runner).await?;
     let done = run(runner, &Room { root: at.clone(), view: None }).await;

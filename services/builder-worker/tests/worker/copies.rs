@@ -18,8 +18,12 @@ use crate::{
     workspaces::{Bench, build},
 };
 
-/// What a package finds in the folders beside it.
-const LIST: &str = "[[phase]]\nname = \"list\"\nrun = [\"sh\", \"-c\", 'echo \"found $(cd ..; echo */*)\"']\n";
+/// What a package finds in the folders beside it. The build of `c` ends by a stop alone.
+const LIST: &str = r#"
+[[phase]]
+name = "list"
+run = ["sh", "-c", 'echo "found $(cd ..; echo */*)"; test $PACKAGE_NAME != c || sleep 1000']
+"#;
 
 /// A worker that can mount nothing, and says so.
 async fn start(case: &Case) -> Bench {
