@@ -144,7 +144,7 @@ async fn until_reported(line: &Project) {
             let answer = asked().bearer_auth("packline").send().await.unwrap().text().await.unwrap();
             let answer: Value = serde_json::from_str(&answer).unwrap();
             let counts = &answer["result"]["structuredContent"];
-            if (&counts["published"], &counts["failed"]) == (&json!(4), &json!(1)) {
+            if (&counts["published"], &counts["failed"]) == (&json!(6), &json!(1)) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
