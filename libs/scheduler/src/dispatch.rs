@@ -21,8 +21,8 @@ impl Step<'_> {
         }
         let (packages, permits) = (&self.state.packages, &self.state.permits);
         let room = permits.room(self.state.control.max_concurrent).min(limit);
-        // No start changes the place of another package that is ready: what a ready package needs is
-        // published, so it waits for nobody.
+        // No start changes the place of another package that is ready: what a ready package needs is published, so it
+        // waits for nobody. Packages on a cycle of `buildAfter` are the exception, and may start together.
         let first: Vec<Id> = self.state.startable().take(room).collect();
         for (id, number) in first.into_iter().zip(permits.free_numbers()) {
             let node = packages.node(id);

@@ -112,9 +112,13 @@ impl Scheduler {
     pub fn waits_for(&self, name: &PackageName) -> impl Iterator<Item = Awaited<'_>> {
         let waiting = self.packages.find(name).and_then(|node| Some((node, &node.queue.as_ref()?.package)));
         waiting.into_iter().flat_map(|(node, package)| {
-            package.dependencies.iter().chain(&package.build_after).filter_map(|name| {
+            let dependencies = package.dependencies.iter().map(|name| (name, false));
+            let named = dependencies.chain(package.build_after.iter().map(|name| (name, true)));
+            named.filter_map(|(name, is_order_only)| {
                 let id = *self.packages.ids.get(name)?;
-                let (need, on) = (node.need(id)?, self.packages.node(id));
+                // A name that stands in both lists is a dependency.
+                let need = node.need(id).filter(|need| need.is_order_only == is_order_only)?;
+                let on = self.packages.node(id);
                 on.hold.holds_back(need, node.circular).then_some(())?;
                 Some(Awaited { name, standing: on.standing?, is_order_only: need.is_order_only })
             })

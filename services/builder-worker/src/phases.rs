@@ -38,6 +38,8 @@ use workspace::Place;
 
 /// The script of the package's own tests.
 const TEST: &str = "test";
+/// The variable that names npm's settings of the user.
+const USERCONFIG: &str = "npm_config_userconfig";
 
 /// How a build ended.
 #[derive(Default)]
@@ -204,11 +206,20 @@ impl Phases<'_> {
         }
     }
 
-    /// What the commands of a phase find in their environment beside that of the build, and the folder of the
-    /// settings of `publish`, which lasts as long as that.
-    async fn env(&mut self, phase: &Phase) -> Result<(BTreeMap<String, String>, Option<TempDir>), Failure> {
-        const USERCONFIG: &str = "npm_config_userconfig";
+    /// What the commands of a phase find in their environment beside that of the build, where they publish nothing.
+    pub(super) fn env_without_token(&self, phase: &Phase) -> BTreeMap<String, String> {
         let mut env = phase.env.clone();
+        // npm reads its variables in any case.
+        let is_configured = env.keys().any(|name| name.eq_ignore_ascii_case(USERCONFIG));
+        if let Some(npm) = self.npm.filter(|_| !is_configured) {
+            env.insert(USERCONFIG.to_owned(), npm.userconfig.display().to_string());
+        }
+        env
+    }
+
+    /// The same for all phases, and the folder of the settings of `publish`, which lasts as long as that.
+    async fn env(&mut self, phase: &Phase) -> Result<(BTreeMap<String, String>, Option<TempDir>), Failure> {
+        let mut env = self.env_without_token(phase);
         let mut of_publish = None;
         let publishes = phase.name == PUBLISH && matches!(phase.step, Step::Run(_));
         let registry = self.npm.map(|npm| npm.registry.as_str()).filter(|_| publishes);
@@ -216,18 +227,13 @@ impl Phases<'_> {
         if let Some(token) = token {
             env.insert("NPM_TOKEN".to_owned(), token.to_owned());
         }
-        // npm reads its variables in any case.
         let configured = phase.env.keys().any(|name| name.eq_ignore_ascii_case(USERCONFIG));
-        if let Some(npm) = self.npm.filter(|_| !configured) {
-            let mut userconfig = npm.userconfig.clone();
-            if publishes {
-                let folder = self
-                    .settings_of_publish(npm, token.is_some())
-                    .map_err(|error| Failure::infrastructure(format!("failed to write npm's settings: {error}")))?;
-                userconfig = folder.path().join("npmrc");
-                of_publish = Some(folder);
-            }
-            env.insert(USERCONFIG.to_owned(), userconfig.display().to_string());
+        if let Some(npm) = self.npm.filter(|_| publishes && !configured) {
+            let folder = self
+                .settings_of_publish(npm, token.is_some())
+                .map_err(|error| Failure::infrastructure(format!("failed to write npm's settings: {error}")))?;
+            env.insert(USERCONFIG.to_owned(), folder.path().join("npmrc").display().to_string());
+            of_publish = Some(folder);
         }
         if publishes && !permit::confirm(self.worker, self.build, self.ended.integrity.as_deref()).await {
             return Err(Failure::killed());

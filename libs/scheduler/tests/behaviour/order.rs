@@ -89,7 +89,8 @@ fn a_cycle_that_an_order_closes_is_no_cycle() {
 fn a_name_that_is_a_dependency_too_is_one() {
     let mut line = Line::of(9);
     line.announce(&[built_after(package("a", 0, &["base"]), &["base"]), package("base", 0, &[])]);
-    assert!(line.scheduler.waits_for(&name("a")).all(|on| !on.is_order_only));
+    let on = Awaited { name: &name("base"), standing: Standing::Ready, is_order_only: false };
+    assert_eq!(line.scheduler.waits_for(&name("a")).collect::<Vec<_>>(), [on]);
     fail(&mut line, "base");
     assert_eq!(line.standing("a"), Some(Standing::Blocked));
 }

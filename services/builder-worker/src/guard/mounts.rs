@@ -43,7 +43,8 @@ pub(super) fn set_up(plan: &Plan) -> Result<Option<File>, Refusal> {
     {
         eprintln!("the source of the workspace is not protected from this build: {error}");
     }
-    let lock = plan.view.as_ref().map(overlay).transpose();
+    let own = plan.protected.as_ref().map(|protected| protected.except.as_path());
+    let lock = plan.view.as_ref().map(|view| overlay(view, own)).transpose();
     let lock = lock.map_err(|error| Refusal::Unstartable { error: format!("failed to mount the view: {error}") })?;
     let hardened = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     // Not allowed in some containers; the old one shows more, and works.
@@ -57,7 +58,7 @@ fn protect(folder: &Path, except: &Path) -> io::Result<()> {
         mount(Some(place), place, None::<&str>, MsFlags::MS_BIND | flags, None::<&str>).map_err(io::Error::from)
     };
     // As a mount of its own it comes along, and stays as it is.
-    if except.starts_with(folder) {
+    if except != folder && except.starts_with(folder) {
         bind(except, MsFlags::MS_REC)?;
     }
     bind(folder, MsFlags::MS_REC)?;
@@ -72,8 +73,9 @@ fn protect(folder: &Path, except: &Path) -> io::Result<()> {
     bind(folder, kept.fold(MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY, |all, flag| all | flag))
 }
 
-/// Mounts a view. The answer holds the lock on its `upper`.
-fn overlay(view: &View) -> io::Result<File> {
+/// Mounts a view; what is beside it, which its processes reach as `..`, becomes read-only, but for the build's `own`
+/// folder: layers of all builds are there. The answer holds the lock on its `upper`.
+fn overlay(view: &View, own: Option<&Path>) -> io::Result<File> {
     let said = |what: &str, path: &Path, error: io::Error| {
         io::Error::new(error.kind(), format!("{what} {}: {error}", path.display()))
     };
@@ -82,10 +84,19 @@ fn overlay(view: &View) -> io::Result<File> {
     let recreated = remove_tree(&view.work).and_then(|()| fs::create_dir_all(&view.work));
     recreated.map_err(|error| said("work", &view.work, error))?;
     let folder = |what: &str, path: &Path| folder(path).map_err(|error| said(what, path, error));
-    let at = folder("mount point", &view.at)?;
+    folder("mount point", &view.at)?;
     let lower = view.lower.iter().map(|path| folder("lower", path)).collect::<io::Result<Vec<_>>>()?;
     let (upper, work) = (folder("upper", &view.upper)?, folder("work", &view.work)?);
     let options = options(&lower, &upper, &work)?;
+    // The overlay writes by the folders that are open.
+    let beside = view.at.parent().filter(|beside| *beside != Path::new("/"));
+    if let Some(beside) = beside
+        && let Err(error) = protect(beside, own.unwrap_or(beside))
+    {
+        eprintln!("the layers of other builds are not protected from this build: {error}");
+    }
+    // Opened last: what was opened before is below the new mount.
+    let at = folder("mount point", &view.at)?;
     let at = shown(&at);
     let mount = |options: &str| mount(Some("overlay"), at.as_str(), Some("overlay"), MsFlags::empty(), Some(options));
     // What a view holds is of no use after a crash of the machine. A kernel that cannot leave out its syncs says EINVAL.

@@ -121,7 +121,8 @@ impl<'a> Phases<'a> {
 
     /// False where it was done already.
     pub(super) async fn step_of_root(&mut self, phase: &Phase, step: &RootStep) -> Result<bool, Failure> {
-        let (env, _settings) = self.env(phase).await?;
+        // That of `publish` would hold the token.
+        let env = self.env_without_token(phase);
         let done = self.on_stack(phase, &env, async |stack, means, needs, runner| match step {
             RootStep::Build(script) => workspace::root::build(stack, script, means, needs, runner).await,
             RootStep::Test { build } => workspace::root::test(stack, build.as_deref(), means, needs, runner).await,

@@ -23,8 +23,6 @@ use crate::{
 
 use super::{install::SCRIPTS, making::machine, stack::Stack};
 
-/// Scripts of a package that may change what is installed.
-const PATCHING: [&str; 3] = ["preinstall", "install", "postinstall"];
 /// Fields that name installed packages which are packed.
 const BUNDLED: [&str; 2] = ["bundleDependencies", "bundledDependencies"];
 /// A workspace of more files is not copied whole.
@@ -120,7 +118,7 @@ impl Stack {
         let changes = built.is_some_and(|fields| {
             let is_there = |field: &str| fields.get(field).is_some_and(|value| !value.is_null());
             let script = |name: &&str| fields.get("scripts").is_some_and(|scripts| scripts.get(name).is_some());
-            BUNDLED.into_iter().any(is_there) || PATCHING.iter().any(script)
+            BUNDLED.into_iter().any(is_there) || SCRIPTS.iter().any(script)
         });
         let linked = if changes { 0 } else { self.installed.len() };
         Parts { left_out, whole, linked, copied: self.leading_back.clone() }

@@ -54,6 +54,12 @@ async fn a_view_shows_its_layers_and_keeps_what_is_written_apart() {
         assert_eq!(read("bottom/node_modules/old/package.json"), "{}");
         assert_eq!(read("upper/packages/a/src/a.ts"), "changed\n");
         assert_eq!(names(&own.join("top/packages/a")), ["index.js"]);
+        let script =
+            "touch ../x ../top/packages/a/x ../upper/x; rm -rf ../bottom; mkdir -p ../node_modules; ls ../bottom";
+        let (end, printed) = run(&mut guard, in_view(&test, &view, script)).await;
+        assert!(printed.matches("Read-only file system").count() > 4, "{printed}");
+        assert_eq!((end, printed.lines().last()), (PhaseEnd::Exited { status: 0 }, Some("packages")), "{printed}");
+        assert!(names(&own).iter().all(|name| name != "x" && name != "node_modules"), "{:?}", names(&own));
         let (end, _) = run(&mut guard, phase(&test, "exit 3")).await;
         assert_eq!(end, PhaseEnd::Exited { status: 3 }, "another phase does without");
         guard.finish().await;

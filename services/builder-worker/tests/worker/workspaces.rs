@@ -135,6 +135,28 @@ async fn the_tests_of_the_root_go_before_what_is_published_where_a_recipe_says_s
     assert_eq!((again.outcome, reason, again.tests), (Published, Some(CACHED), Some(Tests::RootPassed)));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tests_of_the_root_do_not_have_the_token_of_the_phase_that_they_go_before() {
+    let case = workspaces::case("root-test");
+    let [member] = case.members.as_slice() else { panic!("one member") };
+    let recipe = r#"
+        workspace = { root_test = "gate" }
+        phase = [
+            { name = "install", builtin = "install" },
+            { name = "publish", run = ["sh", "-c", 'test -n "$NPM_TOKEN" && grep _authToken "$npm_config_userconfig"'] },
+        ]
+    "#;
+    let mut bench = Bench::by_recipe(&case, recipe).await;
+    let failed = bench.build(member).await;
+    assert_eq!((failed.outcome, failed.failed_phase.as_deref()), (Failed, Some("publish")), "they run: {failed:?}");
+    let manifest = bench.foreman.workspace().join("package.json");
+    let script = r#"test -z \"$NPM_TOKEN\" && ! grep _authToken \"$npm_config_userconfig\""#;
+    let root = std::fs::read_to_string(&manifest).unwrap().replace("exit 1", script);
+    std::fs::write(&manifest, root).unwrap();
+    let result = bench.build(member).await;
+    assert_eq!(result.outcome, Published, "{result:?}");
+}
+
 #[test]
 fn every_workspace_of_the_testkit_is_built() {
     // What comes from which registry is the matter of that of `up`: `services/packline/tests/command/uplink.rs`.

@@ -18,8 +18,6 @@ use crate::isolated::WorkspaceError;
 
 const NODE_MODULES: &str = "node_modules";
 const MANIFEST: &str = "package.json";
-/// Folders in `node_modules` that are no packages: links from one package to another, and what tools keep there.
-const NO_PACKAGES: [&str; 2] = [".bin", ".cache"];
 
 /// What of a view is copied: all of it but for these. Paths are relative to the view.
 #[derive(Clone, Debug, Default)]
@@ -120,7 +118,8 @@ impl<'a> Content<'a> {
             Extent::Manifest => return Ok(()),
             _ if name == NODE_MODULES => Extent::Packages,
             Extent::Packages if name.as_encoded_bytes().starts_with(b"@") => Extent::Packages,
-            Extent::Packages if !NO_PACKAGES.iter().any(|other| name == *other) => {
+            // Others are links from one package to another, what tools keep, and clients that are generated in builds.
+            Extent::Packages if !name.as_encoded_bytes().starts_with(b".") => {
                 let installed = self.installed(inner).filter(|_| !self.parts.copied.contains(&path));
                 if let Some(layer) = installed {
                     let link = Source::Link(layer.join(&path));
