@@ -24,7 +24,7 @@ use packline_testkit::{
 use serde::{Serialize, de::DeserializeOwned};
 use tempfile::TempDir;
 
-const GENEROUS: Duration = Duration::from_secs(60);
+const GENEROUS: Duration = Duration::from_secs(180);
 
 /// A broker of its own, and the part of the leader.
 pub(crate) struct Foreman {
