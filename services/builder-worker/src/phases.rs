@@ -264,6 +264,7 @@ impl Phases<'_> {
             look,
             // npm refuses a workspace of which it does not understand one member.
             as_member: stack.as_ref().is_some_and(|stack| stack.workspace.left_out().is_empty()),
+            root_manifest: stack.as_ref().and_then(Stack::manifest_of_one),
             is_prepared: self.is_prepared,
             manifest,
             publish_config: config.publish_config,

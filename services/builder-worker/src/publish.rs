@@ -2,7 +2,7 @@
 //! integrity in the permit, upload that tarball, and the scripts that come after it.
 
 use std::{
-    fs,
+    fs, io,
     path::{Component, Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -19,7 +19,7 @@ use tokio::sync::OnceCell;
 use crate::{
     document::Document,
     entry::Findings,
-    guard::Input,
+    guard::{Input, View},
     look::Look,
     manifest::{self, Manifest, Tarball},
     npm::Npm,
@@ -66,6 +66,8 @@ pub struct Publish<'a> {
     pub look: Look,
     /// Whether npm is to see the workspace that the package is a member of.
     pub as_member: bool,
+    /// What npm is to see as the root's `package.json` while it packs.
+    pub root_manifest: Option<String>,
     /// Whether its script `prepare` ran in a phase of its own: each script runs once in a build.
     pub is_prepared: bool,
     /// Its `package.json` as the phases found it.
@@ -217,13 +219,14 @@ impl Publish<'_> {
 
     /// Packs what `npm publish` would send.
     async fn pack(&self, runner: &mut Runner, started: Instant) -> Result<Packed, Failure> {
+        let unmade = |error: io::Error| Failure::infrastructure(format!("failed to make a folder to pack in: {error}"));
         let folder = tempfile::tempdir_in(&self.beside)
             .and_then(|folder| {
                 // npm looks for a project from where it runs upwards, and finds this one: not what the build left.
                 fs::write(folder.path().join("package.json"), "{}")?;
                 Ok(folder)
             })
-            .map_err(|error| Failure::infrastructure(format!("failed to make a folder to pack in: {error}")))?;
+            .map_err(unmade)?;
         let npm = Npm { registry: pack::REGISTRY.to_owned(), ..self.npm.apart(folder.path()) };
         let packs = self.packs()?;
         let manifest = Manifest::of_folder(&self.look, &packs, self.name).map_err(Failure::permanent)?;
@@ -255,10 +258,12 @@ impl Publish<'_> {
         }
         let order = pack::Order { npm: command, folder: folder.path().to_owned() };
         let line = serde_json::to_string(&order).unwrap_or_default() + "\n";
+        let view = self.view_of_npm(runner, &folder.path().join("root")).map_err(unmade)?;
         let command = Command {
             argv: vec![crate::guard::OWN_PROGRAM.to_owned(), crate::PACK.to_owned()],
             input: Some(Input(line)),
             cwd: Some(cwd),
+            view,
             ..self.bare(started)
         };
         let (end, printed) = runner.command(command).await?;
@@ -357,6 +362,19 @@ impl Publish<'_> {
     }
 
     /// A command within what is left of the phase's time, without a program.
+    /// The view of the build, over whose layers this layer of npm's own lies; `None` where there is no view.
+    fn view_of_npm(&self, runner: &Runner, layer: &Path) -> io::Result<Option<View>> {
+        let (Some(view), Some(manifest)) = (&runner.view, self.root_manifest.as_ref().filter(|_| self.as_member))
+        else {
+            return Ok(None);
+        };
+        fs::create_dir(layer)?;
+        fs::write(layer.join("package.json"), manifest)?;
+        let mut view = view.clone();
+        view.lower.insert(0, layer.to_owned());
+        Ok(Some(view))
+    }
+
     fn bare(&self, started: Instant) -> Command<'_> {
         let timeout = self.phase.limits.timeout.saturating_sub(started.elapsed());
         let limits = Limits { timeout, ..self.phase.limits.clone() };

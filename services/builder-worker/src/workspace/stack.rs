@@ -8,7 +8,7 @@ use std::{
 
 use packline_domain::{PackagePath, phase::Tests};
 use packline_layers::{Layer, Store, sources::Sources};
-use packline_workspace::{MemberId, Workspace};
+use packline_workspace::{Kind, MemberId, Workspace};
 use serde_json::Value;
 
 use crate::{
@@ -89,6 +89,19 @@ impl Stack {
     /// What the root has for the tests of members that have none.
     pub(crate) fn root_tests(&self) -> Option<Tests> {
         test_script::of_root(self.workspace.manifest().script("test"), None)
+    }
+
+    /// The root's package.json with the package as its only member: npm looks at all that it names before it packs one.
+    /// `None` where the name of the folder would say more than this folder.
+    pub(crate) fn manifest_of_one(&self) -> Option<String> {
+        let member = self.workspace.member(self.member).filter(|_| self.workspace.kind() == Kind::Npm)?;
+        let folder = member.folder().to_str().filter(|_| member.folder() == member.real_folder())?;
+        if folder.is_empty() || folder.contains(['*', '?', '[', ']', '{', '}', '(', ')', '!', '\\']) {
+            return None;
+        }
+        let mut fields = self.workspace.manifest().fields().clone();
+        fields.insert("workspaces".to_owned(), vec![folder].into());
+        Some(Value::Object(fields).to_string())
     }
 
     /// npm's list of what it has installed in a layer; see [`State::list`].
