@@ -340,8 +340,23 @@ async fn lay_out(skeleton: Arc<Skeleton>, draft: &Draft, views: &Views) -> Resul
 }
 
 async fn link(links: Vec<Link>, layer: PathBuf, folder: PathBuf) -> Result<(), Failure> {
-    let linked = tokio::task::spawn_blocking(move || links.iter().try_for_each(|link| link.make(&layer, &folder)));
-    linked.await.map_err(io::Error::other).flatten().map_err(|error| machine(&error))
+    let linked = tokio::task::spawn_blocking(move || {
+        links.iter().try_for_each(|link| link.create(&layer, &folder).map_err(|error| unlinked(link, &error)))
+    });
+    linked.await.map_err(|error| machine(&io::Error::other(error)))?
+}
+
+fn unlinked(link: &Link, error: &io::Error) -> Failure {
+    let place = link.place.display();
+    match error.kind() {
+        io::ErrorKind::NotADirectory => Failure::permanent(format!(
+            "the lock file has {place} below what is no folder of a package; a lock file that npm has written is needed"
+        )),
+        io::ErrorKind::AlreadyExists => {
+            Failure::permanent(format!("npm has installed something else at {place}, where a sibling is to be linked"))
+        }
+        _ => machine(error),
+    }
 }
 
 /// Moves node_modules of the root and of members, and nothing else: manifests, lock files and stubs are the

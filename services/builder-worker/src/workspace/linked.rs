@@ -25,14 +25,49 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Makes it below `layer`, for an install in `folder`.
-    pub(crate) fn make(&self, layer: &Path, folder: &Path) -> io::Result<()> {
+    /// `None` where npm installs no package at `place`, which anybody may have written into a lock file.
+    fn new(place: &str, target: &Path) -> Option<Self> {
+        is_place(place).then(|| Self { place: place.into(), target: target.to_owned() })
+    }
+
+    /// Creates it below `layer`, for an install in `folder`. No link is followed: what npm installed may have some that
+    /// lead out of the layer.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotADirectory`] or [`io::ErrorKind::AlreadyExists`] where what npm installed has something else
+    /// there; otherwise when it cannot be written.
+    pub(crate) fn create(&self, layer: &Path, folder: &Path) -> io::Result<()> {
         let place = folder.join(&self.place);
         let above = place.parent().unwrap_or(Path::new(""));
-        let up: PathBuf = above.components().map(|_| "..").collect();
-        fs::create_dir_all(layer.join(above))?;
+        let (mut at, mut up) = (layer.to_owned(), PathBuf::new());
+        for component in above.components() {
+            at.push(component);
+            up.push("..");
+            match fs::create_dir(&at) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    if !fs::symlink_metadata(&at)?.is_dir() {
+                        return Err(io::ErrorKind::NotADirectory.into());
+                    }
+                }
+                created => created?,
+            }
+        }
         symlink(up.join(&self.target), layer.join(&place))
     }
+}
+
+/// Whether npm may install a package there: `node_modules/` and a name, once or more.
+fn is_place(place: &str) -> bool {
+    let Some(names) = place.strip_prefix(MODULES) else { return false };
+    names.split(&["/", MODULES].concat()).all(|name| match name.split_once('/') {
+        Some((scope, name)) => scope.strip_prefix('@').is_some_and(is_plain) && is_plain(name),
+        None => !name.starts_with('@') && is_plain(name),
+    })
+}
+
+/// Whether a part of a package's name is the name of one file. npm takes none that begins with a dot.
+fn is_plain(part: &str) -> bool {
+    !part.is_empty() && !part.starts_with('.') && !part.contains(['/', '\0']) && part != MODULES.trim_end_matches('/')
 }
 
 /// What is left of a lock file.
@@ -49,6 +84,10 @@ pub(crate) fn cut(lock: &[u8], workspace: &Workspace) -> Option<Cut> {
     let mut lock: Value = serde_json::from_slice(lock).ok()?;
     let packages = lock.get_mut("packages")?.as_object_mut()?;
     let holder = |place: &str, entry: &Value| {
+        // What npm makes of another place, it does below the guard.
+        if !is_place(place) {
+            return None;
+        }
         let text = |field: &str| entry.get(field).and_then(Value::as_str);
         let name = text("name").unwrap_or(name_of(place)?);
         let version = text("version")?;
@@ -81,11 +120,8 @@ pub(crate) fn cut(lock: &[u8], workspace: &Workspace) -> Option<Cut> {
     // A link below another one would lie in the sources of a sibling.
     let is_outermost =
         |(place, _): &&(String, PathBuf)| !held.iter().any(|(above, _)| above != place && is_below(place, above));
-    let links: Vec<Link> = held
-        .iter()
-        .filter(is_outermost)
-        .map(|(place, target)| Link { place: place.into(), target: target.clone() })
-        .collect();
+    let links: Vec<Link> =
+        held.iter().filter(is_outermost).filter_map(|(place, target)| Link::new(place, target)).collect();
     let at_top = held.iter().filter_map(|(place, _)| place.strip_prefix(MODULES));
     let names = at_top.filter(|name| !name.contains(MODULES)).map(str::to_owned).collect();
     let lock_of_all = lock.as_object_mut()?;
@@ -99,9 +135,10 @@ pub(crate) fn cut(lock: &[u8], workspace: &Workspace) -> Option<Cut> {
 pub(crate) fn of_edges(workspace: &Workspace, member: &Member) -> (BTreeSet<String>, Vec<Link>) {
     let siblings = workspace.edges(member.id()).iter().filter_map(|edge| workspace.member(edge.to()));
     let named = siblings.filter_map(|sibling| Some((sibling.link_name()?.to_owned(), sibling)));
-    let links = named.map(|(name, sibling)| {
-        let link = Link { place: [MODULES, &name].concat().into(), target: sibling.real_folder().to_owned() };
-        (name, link)
+    // npm refuses a dependency of another name.
+    let links = named.filter_map(|(name, sibling)| {
+        let link = Link::new(&[MODULES, &name].concat(), sibling.real_folder())?;
+        Some((name, link))
     });
     links.unzip()
 }
@@ -185,10 +222,61 @@ mod tests {
         let (names, links) = of_edges(&workspace, app);
         assert_eq!(names, BTreeSet::from(["@acme/core".to_owned()]));
         for link in links {
-            link.make(place.path(), Path::new("packages/app")).unwrap();
+            link.create(place.path(), Path::new("packages/app")).unwrap();
         }
         let found = place.path().join("packages/app/node_modules/@acme/core");
         assert_eq!(fs::read_link(&found).unwrap(), Path::new("../../../../packages/core"));
         assert_eq!(found.canonicalize().unwrap(), place.path().join("packages/core").canonicalize().unwrap());
+    }
+
+    #[test]
+    fn a_lock_file_names_no_place_outside_of_node_modules() {
+        let place = tempfile::tempdir().unwrap();
+        let workspace = workspace(place.path());
+        let outside = tempfile::tempdir().unwrap();
+        let absolute = format!("{}/node_modules/io", outside.path().display());
+        for bad in [
+            &*absolute,
+            "../../node_modules/io",
+            "node_modules/../../io",
+            "node_modules/../../node_modules/io",
+            "node_modules/io/../../node_modules/io",
+            "node_modules/a/b/node_modules/io",
+            "node_modules/@acme/node_modules/io",
+            "node_modules//node_modules/io",
+            "node_modules/node_modules/io",
+            "node_modules/.bin/node_modules/io",
+            "node_modules/@/io",
+            "node_modules/io/",
+            "node_modules/",
+            "packages/x/node_modules/io",
+            "",
+        ] {
+            assert_eq!(Link::new(bad, Path::new("packages/io")), None, "{bad}");
+            let entry = json!({"name": "io", "version": "1.0.0", "integrity": "i"});
+            let lock = json!({"packages": {bad: entry}}).to_string();
+            assert!(cut(lock.as_bytes(), &workspace).is_none(), "{bad}");
+        }
+        for good in ["node_modules/io", "node_modules/@s/x", "node_modules/@s/x/node_modules/y/node_modules/@t/z"] {
+            assert!(Link::new(good, Path::new("packages/io")).is_some(), "{good}");
+        }
+    }
+
+    #[test]
+    fn a_link_is_created_below_no_link_and_over_nothing() {
+        let (layer, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let create = |place: &str| {
+            let link = Link::new(place, Path::new("packages/io")).unwrap();
+            link.create(layer.path(), Path::new("packages/app")).map_err(|error| error.kind())
+        };
+        assert_eq!(create("node_modules/io"), Ok(()));
+        assert_eq!(create("node_modules/io"), Err(io::ErrorKind::AlreadyExists));
+        let modules = layer.path().join("packages/app/node_modules");
+        symlink(outside.path(), modules.join("linked")).unwrap();
+        fs::write(modules.join("file"), "").unwrap();
+        for above in ["linked", "file", "io"] {
+            assert_eq!(create(&format!("node_modules/{above}/node_modules/io")), Err(io::ErrorKind::NotADirectory));
+        }
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0, "nothing is written through a link");
     }
 }
