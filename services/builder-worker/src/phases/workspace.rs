@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, atomic::AtomicU32},
 };
 
-use packline_domain::{Outcome, phase::Tests};
+use packline_domain::phase::Tests;
 use packline_npm::Settings;
 use packline_recipe::{PUBLISH, Phase, RootBuild, RootTest, Step};
 use packline_workspace::Member;
@@ -18,7 +18,7 @@ use crate::{
     registry,
     table::Build,
     worker::Worker,
-    workspace::{self, Built, Means, Needs, Siblings, Stack},
+    workspace::{self, Built, Means, Needs, Siblings, Stack, is_own},
 };
 
 use super::{Fix, Phases, TEST, command};
@@ -259,9 +259,4 @@ impl Place<'_> {
 
 fn is_root(member: &Member) -> bool {
     member.real_folder().as_os_str().is_empty()
-}
-
-/// Neither this machine failed, nor was the build stopped.
-fn is_own(failure: &Failure) -> bool {
-    !failure.killed && matches!(failure.outcome, Outcome::Failed | Outcome::TimedOut)
 }

@@ -24,7 +24,7 @@ use crate::{
 use super::{
     held,
     linked::{self, Link},
-    making::{Needs, machine},
+    making::{Needs, is_own, machine},
     show::{Room, Views},
     skeleton::{Part, Skeleton},
     stack::{Stack, below},
@@ -139,7 +139,7 @@ pub(crate) async fn install_others(
         let unfixed = Needs { fix: None, ..*needs };
         match unit.install(ready, stack, means, &unfixed, runner).await {
             Ok((layer, _)) => layers.push(layer),
-            Err(failure) if failure.outcome == Outcome::Failed && !failure.killed => {
+            Err(failure) if is_own(&failure) => {
                 runner.say(needs.phase, &format!("warning: {}", failure.first_line()));
             }
             Err(failure) => return Err(failure),

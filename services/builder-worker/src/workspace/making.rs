@@ -172,12 +172,29 @@ async fn drop_draft(draft: Draft) {
     let _ = tokio::task::spawn_blocking(move || drop(draft)).await;
 }
 
-/// Whether a layer failed by its own fault: not by this machine's, and nobody stopped the build.
-fn is_own(failure: &Failure) -> bool {
+/// Whether something failed by its own fault: not by this machine's, and nobody stopped the build.
+pub(crate) fn is_own(failure: &Failure) -> bool {
     !failure.killed && matches!(failure.outcome, Outcome::Failed | Outcome::TimedOut)
 }
 
 /// The cache folder cannot be used.
 pub(crate) fn machine(error: &io::Error) -> Failure {
     Failure::infrastructure(format!("the cache of this machine failed: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_or_takes_too_long_does_so_by_its_own_fault() {
+        let timed_out = Failure { outcome: Outcome::TimedOut, ..Failure::own("") };
+        for own in [Failure::own(""), Failure::permanent(""), timed_out] {
+            assert!(is_own(&own), "{own:?}");
+            assert!(!is_own(&Failure { killed: true, ..own }));
+        }
+        for other in [Failure::infrastructure(""), Failure::killed()] {
+            assert!(!is_own(&other), "{other:?}");
+        }
+    }
 }
