@@ -1,6 +1,7 @@
 //! Layers that cannot be made: their failures are remembered for a while.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::PathBuf,
     time::{Duration, SystemTime},
@@ -26,6 +27,18 @@ pub struct Failed {
     pub at: u64,
     /// The packages that failed because of it, each once, in the order in which they did.
     pub packages: Vec<String>,
+    /// The build in which each of them failed last. Older records have none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub builds: BTreeMap<String, String>,
+}
+
+impl Failed {
+    /// Whether a package failed because of it already, in another build than this one. A build is the same where its
+    /// order is delivered again.
+    pub fn failed_before(&self, package: &str, build: &str) -> bool {
+        let is_noted = self.packages.iter().any(|known| known == package);
+        is_noted && self.builds.get(package).is_none_or(|noted| noted != build)
+    }
 }
 
 impl Store {
@@ -47,21 +60,25 @@ impl Store {
     /// When the memory cannot be written.
     pub fn remember_failure(&self, key: &Key, reason: &str, now: SystemTime) -> io::Result<()> {
         let _lock = self.lock_failures()?;
-        let failed = Failed { reason: reason.to_owned(), at: milliseconds(now), packages: Vec::new() };
+        let failed =
+            Failed { reason: reason.to_owned(), at: milliseconds(now), packages: Vec::new(), builds: BTreeMap::new() };
         self.write_failure(key, &failed)
     }
 
-    /// Adds a package to those that failed because of a layer. Does nothing where no failure is remembered.
+    /// Notes that a package failed because of a layer, in this build. Does nothing where no failure is remembered.
     ///
     /// # Errors
     /// When the memory cannot be written.
-    pub fn note_failed_package(&self, key: &Key, package: &str) -> io::Result<()> {
+    pub fn note_failed_package(&self, key: &Key, package: &str, build: &str) -> io::Result<()> {
         let _lock = self.lock_failures()?;
         let Some(mut failed) = self.read_failure(key)? else { return Ok(()) };
-        if failed.packages.iter().any(|known| known == package) {
+        let noted = failed.builds.insert(package.to_owned(), build.to_owned());
+        if noted.as_deref() == Some(build) {
             return Ok(());
         }
-        failed.packages.push(package.to_owned());
+        if !failed.packages.iter().any(|known| known == package) {
+            failed.packages.push(package.to_owned());
+        }
         self.write_failure(key, &failed)
     }
 

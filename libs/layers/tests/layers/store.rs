@@ -171,10 +171,10 @@ fn a_failure_is_remembered_for_ten_minutes() {
     let (one, other) = (Store::open(place.path(), WIDE).unwrap(), Store::open(place.path(), WIDE).unwrap());
     let now = SystemTime::now();
     assert_eq!(one.failed(&key("a"), now).unwrap(), None);
-    one.note_failed_package(&key("a"), "early").unwrap();
+    one.note_failed_package(&key("a"), "early", "b1").unwrap();
     one.remember_failure(&key("a"), "E404 left-pad", now).unwrap();
     for package in ["@acme/core", "@acme/web", "@acme/core"] {
-        other.note_failed_package(&key("a"), package).unwrap();
+        other.note_failed_package(&key("a"), package, "b1").unwrap();
     }
     let failed = other.failed(&key("a"), now + MEMORY - Duration::from_secs(1)).unwrap().unwrap();
     assert_eq!((failed.reason.as_str(), failed.packages.join(" ")), ("E404 left-pad", "@acme/core @acme/web".into()));
@@ -184,6 +184,26 @@ fn a_failure_is_remembered_for_ten_minutes() {
     assert!(one.failed(&key("a"), now).unwrap().unwrap().packages.is_empty(), "it is another failure");
     other.forget_failure(&key("a")).unwrap();
     assert_eq!(one.failed(&key("a"), now).unwrap(), None);
+}
+
+#[test]
+fn a_package_failed_before_where_another_build_of_it_did() {
+    let place = tempfile::tempdir().unwrap();
+    let store = Store::open(place.path(), WIDE).unwrap();
+    let now = SystemTime::now();
+    let failed = || store.failed(&key("a"), now).unwrap().unwrap();
+    store.remember_failure(&key("a"), "E404 left-pad", now).unwrap();
+    assert!(!failed().failed_before("core", "b1"));
+    store.note_failed_package(&key("a"), "core", "b1").unwrap();
+    assert!(!failed().failed_before("core", "b1"), "it looks for the second time");
+    assert!(failed().failed_before("core", "b2"));
+    assert!(!failed().failed_before("web", "b2"));
+    store.note_failed_package(&key("a"), "core", "b2").unwrap();
+    assert_eq!(failed().packages, ["core"]);
+    assert!(!failed().failed_before("core", "b2") && failed().failed_before("core", "b3"));
+    let older = r#"{"reason": "E404", "at": 1, "packages": ["core"]}"#;
+    let older: packline_layers::Failed = serde_json::from_str(older).unwrap();
+    assert!(older.failed_before("core", "b1") && !older.failed_before("web", "b1"));
 }
 
 #[test]

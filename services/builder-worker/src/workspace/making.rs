@@ -60,7 +60,14 @@ impl Needs<'_> {
         let mut draft = loop {
             match self.blocking(key, Store::begin).await? {
                 Begin::Found(layer) => return Ok(Found { layer, is_new: false }),
-                Begin::Make(draft) => break draft,
+                // Another build may have failed since the last look.
+                Begin::Make(draft) => match self.check_failed(key, what).await {
+                    Ok(()) => break draft,
+                    Err(failed) => {
+                        drop_draft(draft).await;
+                        return Err(failed);
+                    }
+                },
                 Begin::Busy => {}
             }
             if !is_said {
@@ -77,10 +84,10 @@ impl Needs<'_> {
             Ok(()) => {}
             Err(failure) if is_own(&failure) => {
                 let reason = format!("{what} failed: {}", failure.error);
-                let package = self.package();
+                let (package, build) = self.package_and_build();
                 let remembered = self.blocking(key, move |store, key| {
                     store.remember_failure(key, &reason, SystemTime::now())?;
-                    store.note_failed_package(key, &package)
+                    store.note_failed_package(key, &package, &build)
                 });
                 remembered.await?;
                 drop_draft(draft).await;
@@ -115,23 +122,25 @@ impl Needs<'_> {
         emptied.map_err(io::Error::other).flatten().map_err(|error| machine(&error))
     }
 
-    /// Refuses what failed a moment ago, unless somebody asked for this package again.
+    /// Refuses what failed a moment ago, unless somebody asked for this package again since. A build may look more than
+    /// once.
     async fn check_failed(&self, key: &Key, what: &str) -> Result<(), Failure> {
         let Some(failed) = self.blocking(key, |store, key| store.failed(key, SystemTime::now())).await? else {
             return Ok(());
         };
-        let package = self.package();
-        if self.build.order.attempt == 1 && failed.packages.contains(&package) {
+        let (package, build) = self.package_and_build();
+        if self.build.order.attempt == 1 && failed.failed_before(&package, &build) {
             tracing::info!(package, "trying {what} again, although it failed");
             return self.blocking(key, Store::forget_failure).await;
         }
-        self.blocking(key, move |store, key| store.note_failed_package(key, &package)).await?;
+        self.blocking(key, move |store, key| store.note_failed_package(key, &package, &build)).await?;
         Err(Failure::permanent(failed.reason))
     }
 
-    /// The package that is built.
-    fn package(&self) -> String {
-        self.build.order.package_name.to_string()
+    /// The package that is built, and in which build.
+    fn package_and_build(&self) -> (String, String) {
+        let order = &self.build.order;
+        (order.package_name.to_string(), order.build_id.to_string())
     }
 
     /// Has the heartbeat say it.

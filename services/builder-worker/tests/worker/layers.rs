@@ -1,6 +1,7 @@
 //! Layers that builds share: used again, failed, and made by one of two builds.
 
 mod ended;
+mod failures;
 mod fixes;
 mod waits;
 
