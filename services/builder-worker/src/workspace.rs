@@ -1,5 +1,6 @@
 //! Workspace mode: a build sees the whole workspace, with what its manager installed, as a stack of layers.
 
+mod env;
 mod ground;
 mod held;
 mod install;

@@ -165,7 +165,7 @@ impl<'a> Phases<'a> {
         let name = self.build.order.package_name.as_str();
         let built = match (&self.ended.version, &self.ended.integrity) {
             (Some(version), Some(integrity)) if !self.manifest.private => Built::Published { name, version, integrity },
-            _ if self.manifest.private => match stack.private(member).await {
+            _ if self.manifest.private => match stack.private(member, self.worker, self.build).await {
                 Ok(built) => built,
                 Err(failure) => return tracing::warn!(error = failure.error, "the output of a build is not kept"),
             },

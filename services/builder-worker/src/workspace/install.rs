@@ -22,7 +22,7 @@ use crate::{
 };
 
 use super::{
-    held,
+    env, held,
     linked::{self, Link},
     making::{Needs, is_own, machine},
     show::{Room, Views},
@@ -318,7 +318,9 @@ fn links(workspace: &Workspace, members: &[&Member]) -> Vec<(String, String)> {
 fn key(skeleton: &Skeleton, stack: &Stack, means: &Means<'_>) -> Result<Key, Failure> {
     let at = stack.views.place();
     let platform = [std::env::consts::OS, std::env::consts::ARCH].join("-");
-    let also = ["npm", means.toolchain.npm_version(), means.toolchain.node_version(), &platform, &at];
+    let mut also = vec!["npm", means.toolchain.npm_version(), means.toolchain.node_version(), &platform, &at];
+    let env = env::of_phase(&means.phase.env);
+    also.extend(env.as_deref());
     Key::of(INSTALLED, [skeleton.digest(&also)]).map_err(|error| Failure::infrastructure(error.to_string()))
 }
 

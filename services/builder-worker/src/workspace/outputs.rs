@@ -18,9 +18,9 @@ use packline_layers::{
 use packline_workspace::Member;
 use sha2::{Digest, Sha256};
 
-use crate::phase::Failure;
+use crate::{phase::Failure, table::Build, worker::Worker};
 
-use super::{making::machine, siblings::declared, stack::Stack};
+use super::{env, making::machine, siblings::declared, stack::Stack};
 
 /// What the output of a build is known by.
 #[derive(Clone, Debug)]
@@ -42,11 +42,16 @@ impl Built<'_> {
 }
 
 impl Stack {
-    /// What the output of a private member is known by.
+    /// What the output of a private member is known by, where the recipe of `build` builds it.
     ///
     /// # Errors
     /// When the list of sources cannot be read.
-    pub(crate) async fn private(&self, member: &Member) -> Result<Built<'static>, Failure> {
+    pub(crate) async fn private(
+        &self,
+        member: &Member,
+        worker: &Worker,
+        build: &Build,
+    ) -> Result<Built<'static>, Failure> {
         let (state, taken) = (Arc::clone(&self.state), Arc::clone(&self.taken));
         let folders = |members: &mut dyn Iterator<Item = &Member>| -> HashSet<PathBuf> {
             members.map(|member| member.real_folder().to_owned()).collect()
@@ -57,7 +62,8 @@ impl Stack {
         let inputs = folders(&mut needed.iter().filter_map(|id| workspace.member(*id)).chain([member]));
         let of = member.real_folder().display().to_string();
         let installed = self.installed.iter().map(|layer| layer.key().digest().to_owned());
-        let also: Vec<String> = [of].into_iter().chain(installed).collect();
+        let env = worker.recipe.of_file(&build.order).and_then(env::of_build);
+        let also: Vec<String> = [of].into_iter().chain(installed).chain(env).collect();
         let read = tokio::task::spawn_blocking(move || Ok(digest_of(state.files(&taken)?, &all, &inputs, &also))).await;
         let sources = read.map_err(io::Error::other).flatten().map_err(|error| machine(&error))?;
         Ok(Built::Private { sources })

@@ -26,6 +26,7 @@ pub(crate) use choice::{builds, script};
 use last::Like;
 
 use super::{
+    env,
     install::{INSTALLED, Means, SCRIPTS, Siblings, install_others},
     making::{Found, Needs, machine},
     show::{Room, Views, in_copy},
@@ -53,7 +54,7 @@ pub(crate) async fn install_scripts(
         return Ok(false);
     }
     let base = Base::of(stack, &[], &[]);
-    let key = base.key("scripts", &scripts)?;
+    let key = base.key("scripts", &scripts, means)?;
     let made = needs.layer(&key, "the install scripts of the root", runner, async |runner, draft: &mut Draft| {
         for script in scripts {
             base.try_script(script, draft, means, needs, runner).await?;
@@ -138,7 +139,7 @@ pub(crate) async fn test(
         }
     };
     let base = Base::of(stack, build.as_slice(), &others);
-    let key = base.key("test", &[TEST])?;
+    let key = base.key("test", &[TEST], means)?;
     let made = needs.layer(&key, "the tests of the root", runner, async |runner, draft: &mut Draft| {
         while let Err(failure) = base.script(TEST, draft, means, runner).await {
             needs.fix(failure, draft, runner).await?;
@@ -198,8 +199,8 @@ async fn run_build(
     runner: &mut Runner,
 ) -> Result<Found, Failure> {
     let base = Base::of(stack, &[], others);
-    let key = base.key("build", &[script])?;
-    let like = base.like(script);
+    let key = base.key("build", &[script], means)?;
+    let like = base.like(script, means);
     let what = format!("the script {script} of the root");
     let found = needs
         .layer(&key, &what, runner, async |runner, draft: &mut Draft| {
@@ -255,16 +256,19 @@ impl<'a> Base<'a> {
         Self { stack, layers }
     }
 
-    fn key(&self, name: &str, scripts: &[&str]) -> Result<Key, Failure> {
+    fn key(&self, name: &str, scripts: &[&str], means: &Means<'_>) -> Result<Key, Failure> {
+        let env = env::of_phase(&means.phase.env);
         let parts = [name].into_iter().chain(scripts.iter().copied()).chain(self.of_state()).chain(self.installed());
+        let parts = parts.chain(env.as_deref());
         Key::of("root", parts).map_err(|error| Failure::infrastructure(error.to_string()))
     }
 
     /// What the output of a script depends on beside the sources.
-    fn like(&self, script: &str) -> Option<Like> {
+    fn like(&self, script: &str, means: &Means<'_>) -> Option<Like> {
+        let env = env::of_phase(&means.phase.env);
         let names = [format!("pre{script}"), script.to_owned(), format!("post{script}")];
         let texts = names.iter().map(|name| self.stack.workspace.manifest().script(name).unwrap_or_default());
-        Like::new(&self.stack.origin, script, texts.chain(self.installed()))
+        Like::new(&self.stack.origin, script, texts.chain(self.installed()).chain(env.as_deref()))
     }
 
     /// What depends on the state of the sources, from the top.

@@ -121,7 +121,7 @@ pub(crate) async fn lay(
         let Some(sibling) = stack.workspace.member(*id).filter(|sibling| sibling.manifest().is_private()) else {
             continue;
         };
-        match outputs::find(needs.store, &stack.private(sibling).await?).await? {
+        match outputs::find(needs.store, &stack.private(sibling, needs.worker, needs.build).await?).await? {
             Some(layer) => laid.push(Laid { folder: sibling.real_folder().to_owned(), layer, place: Place::Over }),
             None if sibling.manifest().script(BUILD).is_some() => drop(unbuilt.insert(*id)),
             None => {}
