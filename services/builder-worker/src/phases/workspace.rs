@@ -81,6 +81,10 @@ impl<'a> Phases<'a> {
         let ignores_scripts = self.npm()?.ignore_scripts;
         let folder = self.folder;
         self.on_stack(phase, env, async |stack, means, needs, runner| {
+            // A second install adds nothing.
+            if stack.has_siblings {
+                return Ok(false);
+            }
             let workspace = Arc::clone(&stack.workspace);
             let Some(member) = workspace.member(stack.member) else { return Ok(false) };
             let mut is_new = workspace::install(stack, member, means, needs, runner).await?;

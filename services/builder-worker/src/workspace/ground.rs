@@ -128,6 +128,8 @@ impl Ground {
             installed: Vec::new(),
             root: Vec::new(),
             root_build: None,
+            root_build_key: None,
+            has_scripts: false,
             has_siblings: false,
             member,
             needed,

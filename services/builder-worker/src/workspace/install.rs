@@ -91,7 +91,10 @@ pub(crate) async fn install(
         {
             stack.leading_back.extend(installed.leading_back());
         }
-        stack.installed.push(layer);
+        // A fix runs a phase again, and no overlay has a layer twice.
+        if !stack.installed.iter().any(|known| known.key() == layer.key()) {
+            stack.installed.push(layer);
+        }
         is_new |= made;
     }
     Ok(is_new)

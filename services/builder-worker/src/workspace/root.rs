@@ -50,7 +50,7 @@ pub(crate) async fn install_scripts(
     let root = stack.workspace.manifest();
     let scripts: Vec<&str> = SCRIPTS.into_iter().filter(|script| root.script(script).is_some()).collect();
     // A single package's scripts are its own, and run in its build.
-    if scripts.is_empty() || stack.workspace.member_in(Path::new("")).is_some() {
+    if stack.has_scripts || scripts.is_empty() || stack.workspace.member_in(Path::new("")).is_some() {
         return Ok(false);
     }
     let base = Base::of(stack, &[], &[]);
@@ -65,6 +65,7 @@ pub(crate) async fn install_scripts(
     let found = made.await?;
     let is_new = found.is_new;
     stack.root.insert(0, found.layer);
+    stack.has_scripts = true;
     Ok(is_new)
 }
 
@@ -82,6 +83,7 @@ pub(crate) async fn build(
 ) -> Result<bool, Failure> {
     let (found, siblings, _) = built(stack, script, means, needs, runner).await?;
     let is_new = found.is_new;
+    stack.root_build_key = Some(found.layer.key().clone());
     stack.root.insert(0, found.layer);
     stack.root_build = Some(siblings);
     Ok(is_new)
@@ -98,7 +100,9 @@ pub(crate) async fn build_on_published(
     needs: &Needs<'_>,
     runner: &mut Runner,
 ) -> Result<(), Failure> {
-    let linked = stack.root.remove(0);
+    // What scripts of an install wrote may lie above it.
+    let at = stack.root.iter().position(|layer| Some(layer.key()) == stack.root_build_key.as_ref());
+    let linked = at.map(|at| (at, stack.root.remove(at)));
     let others = others(stack, Siblings::Published, means, needs, runner).await;
     let built = match others {
         Ok(others) => run_build(stack, script, &others, means, needs, runner).await,
@@ -107,10 +111,13 @@ pub(crate) async fn build_on_published(
     let layer = match built {
         Ok(found) => found.layer,
         Err(failure) => {
-            stack.root.insert(0, linked);
+            if let Some((at, linked)) = linked {
+                stack.root.insert(at, linked);
+            }
             return Err(failure);
         }
     };
+    stack.root_build_key = Some(layer.key().clone());
     stack.root.insert(0, layer);
     stack.root_build = Some(Siblings::Published);
     Ok(())

@@ -7,7 +7,7 @@ use std::{
 };
 
 use packline_domain::{PackagePath, phase::Tests};
-use packline_layers::{Layer, Store, sources::Sources};
+use packline_layers::{Key, Layer, Store, sources::Sources};
 use packline_workspace::{Kind, MemberId, Workspace};
 use serde_json::Value;
 
@@ -40,8 +40,12 @@ pub(crate) struct Stack {
     pub(crate) installed: Vec<Layer>,
     /// What scripts of the root wrote, the last one first.
     pub(crate) root: Vec<Layer>,
-    /// With which siblings the root build has run, where its layer is among them: the first one.
+    /// With which siblings the root build has run, where its layer is among them.
     pub(crate) root_build: Option<Siblings>,
+    /// The key of that layer.
+    pub(crate) root_build_key: Option<Key>,
+    /// Whether what the root's scripts of an install wrote is among them.
+    pub(crate) has_scripts: bool,
     /// Whether files of siblings lie in the folder of the build.
     pub(crate) has_siblings: bool,
     /// The package that is built.

@@ -99,3 +99,18 @@ async fn tests_of_the_root_that_fail_are_fixed_and_run_again_without_what_they_w
     assert_eq!(ended(&result), (Outcome::Published, true, None, Some(1)), "{result:?}");
     assert_eq!((result.tests, phase(&result, "test").0), (Some(Tests::RootPassed), PhaseStatus::Passed));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_install_adds_nothing() {
+    let (foreman, registry) =
+        place(json!({"devDependencies": {"tiny-dep": "1.0.0"}, "scripts": {"postinstall": "true"}})).await;
+    Released::new("tiny-dep", "1.0.0").put(&registry.url()).await.unwrap();
+    let install = |name: &str| format!("[[phase]]\nname = \"{name}\"\nbuiltin = \"install\"\n");
+    let sees = "[[phase]]\nname = \"sees\"\nrun = [\"node\", \"-e\", \"require.resolve('tiny-dep/package.json')\"]\n";
+    let first = [&install("install"), &install("again"), sees].concat();
+    let Bench { mut foreman, registry: _registry, worker: _worker } = start(foreman, registry, &first);
+    let result = foreman.build("@acme/a").await;
+    assert_eq!((phase(&result, "install"), phase(&result, "again")), (MADE, REUSED));
+    assert_eq!(phase(&result, "sees"), MADE);
+    assert_eq!((count(&foreman, "installed"), count(&foreman, "root")), (1, 1));
+}
