@@ -56,6 +56,8 @@ pub const OWN_VARIABLES: [&str; 11] = [
     "NPM_TOKEN",
 ];
 
+/// The phase before which a root build runs.
+const BUILD: &str = "build";
 /// The phase that gets NPM_TOKEN.
 pub const PUBLISH: &str = "publish";
 
@@ -135,6 +137,10 @@ impl Recipe {
         let phases = self.phases.iter().chain(self.categories.values()).flatten();
         let idle = phases.filter(|phase| phase.fix.is_some() && self.max_fix_attempts == 0);
         let idle = idle.map(|phase| format!("the fix of phase {} never runs; max_fix_attempts is 0", phase.name));
-        idle.chain(self.workspace.idle()).collect()
+        let mut lists = self.phases.iter().chain(self.categories.values());
+        let lacks_build = lists.any(|phases| !phases.iter().any(|phase| phase.name == BUILD));
+        let root_build = (lacks_build && self.workspace.root_build == RootBuild::Always)
+            .then(|| format!("root_build is \"always\" and runs before the phase {BUILD}, which is not everywhere"));
+        idle.chain(self.workspace.idle()).chain(root_build).collect()
     }
 }

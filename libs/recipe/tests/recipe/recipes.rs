@@ -163,6 +163,16 @@ fn other_ways_to_write_the_same_toml_are_taken() {
 }
 
 #[test]
+fn a_root_build_without_a_phase_to_run_before_is_warned_of() {
+    let of = |name: &str| {
+        let text = format!("[workspace]\nroot_build = \"always\"\n[[phase]]\nname = \"{name}\"\nrun = [\"a\"]\n");
+        Recipe::parse(&text).unwrap().warnings()
+    };
+    assert_eq!(of("publish"), ["root_build is \"always\" and runs before the phase build, which is not everywhere"]);
+    assert_eq!(of("build"), Vec::<String>::new());
+}
+
+#[test]
 fn a_fix_that_never_runs_is_warned_of() {
     let with = |attempts: u32| {
         let text = format!("max_fix_attempts = {attempts}\n[[phase]]\nname = \"a\"\nrun = [\"a\"]\nfix = [\"b\"]\n");

@@ -11,7 +11,6 @@ use std::{
     sync::Arc,
 };
 
-use packline_domain::Outcome;
 use packline_layers::{Draft, Key, Layer, copy_tree};
 use packline_workspace::Kind;
 
@@ -28,7 +27,7 @@ use last::Like;
 use super::{
     env,
     install::{INSTALLED, Means, SCRIPTS, Siblings, install_others},
-    making::{Found, Needs, machine},
+    making::{Found, Needs, is_own, machine},
     show::{Room, Views, in_copy},
     stack::Stack,
 };
@@ -319,7 +318,7 @@ impl<'a> Base<'a> {
         runner: &mut Runner,
     ) -> Result<bool, Failure> {
         match self.script(script, draft, means, runner).await {
-            Err(failure) if failure.outcome == Outcome::Failed && !failure.killed => {
+            Err(failure) if is_own(&failure) => {
                 let says = format!("warning: the script {script} of the root {}", failure.first_line());
                 runner.say(needs.phase, &says);
                 draft.note(says.into_bytes());

@@ -8,7 +8,6 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
-use packline_domain::Outcome;
 use packline_layers::{Key, Layer};
 use packline_npm::{Access, Client, Packument};
 use packline_workspace::{EdgeKind, Installed, Member, MemberId, Workspace};
@@ -22,7 +21,7 @@ use crate::{
 
 use super::{
     install::Means,
-    making::{Needs, machine},
+    making::{Needs, is_own, machine},
     outputs::{self, Built},
     show::Room,
     stack::Stack,
@@ -163,7 +162,7 @@ pub(crate) async fn build_private(
     runner.say(phase, &format!("building {name}, which is private and not built on this machine"));
     let room = Room { root: stack.at.clone(), view: runner.view.clone() };
     match means.run(runner, means.npm.run(BUILD), &room, sibling.real_folder()).await {
-        Err(failure) if failure.outcome == Outcome::Failed && !failure.killed => {
+        Err(failure) if is_own(&failure) => {
             runner.say(phase, &format!("warning: the build of {name} {}", failure.first_line()));
             Ok(())
         }
