@@ -52,6 +52,22 @@ async fn code_that_the_own_build_of_a_package_leaves_out_is_built_by_the_root() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_root_build_that_exceeds_a_limit_fails_no_package_that_does_without() {
+    let mut yard = Yard::new(json!({"build": "sleep 300"})).await;
+    yard.member("a", "1.0.0", json!({"main": "index.js", "files": ["index.js"]}));
+    yard.write("packages/a/index.js", "a");
+    yard.start(
+        "[[phase]]\nname = \"install\"\nbuiltin = \"install\"\n\
+         [[phase]]\nname = \"build\"\nrun = [\"true\"]\ntimeout = \"1s\"\n\
+         [[phase]]\nname = \"publish\"\nbuiltin = \"publish\"",
+    );
+    let result = yard.build("a").await;
+    assert_eq!(result.outcome, Outcome::Published, "{result:?}");
+    yard.foreman.log_until(&result.build_id, "warning: the script build of the root ").await;
+    assert_files(yard.published("a", "1.0.0"), &[("index.js", "a")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_root_build_that_does_not_help_changes_no_refusal() {
     let mut yard = built_by("build").await;
     let own = json!({"scripts": {"build": "true 1 || node x"}, "main": "lib/none.js"});
