@@ -141,7 +141,7 @@ impl Size {
     fn read() -> Self {
         let asked = std::env::var("SPEED").ok();
         let asked = asked.map(|text| text.split(',').map(|part| part.parse().unwrap()).collect::<Vec<_>>());
-        let of_campaign = campaign::size([20, 200, 2], [500, 2000, 20]);
+        let of_campaign = campaign::size([10, 50, 1], [500, 2000, 20]);
         let [megabytes, packages, rounds] = asked.map_or(of_campaign, |asked| asked.try_into().unwrap());
         Self { megabytes, packages, rounds }
     }
