@@ -28,7 +28,7 @@ pub struct Draft {
     /// Holds the folder that becomes the layer, and room beside it.
     base: PathBuf,
     note: Option<Vec<u8>>,
-    /// Its exclusive lock says that the maker is alive, unless the file is removed because the maker stood still.
+    /// Its exclusive lock says that the maker is alive, unless the file is removed because the maker hung.
     making: Lock,
     _beat: Beat,
 }
@@ -116,7 +116,7 @@ impl Draft {
     fn check_is_maker(&self) -> io::Result<()> {
         match self.making.is_at(&self.store.making(&self.key))? {
             true => Ok(()),
-            false => Err(io::Error::other("its maker stood still for so long that another one has taken over")),
+            false => Err(io::Error::other("its maker hung, and another one has taken over")),
         }
     }
 }
@@ -126,7 +126,7 @@ impl Drop for Draft {
         // Where it fails, whoever begins or opens next removes it.
         let _ = remove_tree(&self.base);
         let making = self.store.making(&self.key);
-        // It is another one's where this maker stood still.
+        // It is another one's where this maker hung.
         if self.making.is_at(&making).unwrap_or(false) {
             let _ = remove_file(&making);
         }

@@ -56,7 +56,7 @@ pub enum Begin {
 /// How [`Store::wait`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waited {
-    /// Nobody makes the layer any longer: it is there, or its maker failed or stood still.
+    /// Nobody makes the layer any longer: it is there, or its maker failed or hung.
     Over,
     /// `stop` became true.
     Stopped,
@@ -131,11 +131,11 @@ impl Store {
     }
 
     /// Waits until nobody makes the layer any longer, or `stop` is true. A maker whose process stands still for
-    /// `patience` is given up: it makes the layer no more, even if it goes on. Blocks.
+    /// `timeout` is given up: it makes the layer no more, even if it goes on. Blocks.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn wait(&self, key: &Key, stop: &AtomicBool, patience: Duration) -> io::Result<Waited> {
+    pub fn wait(&self, key: &Key, stop: &AtomicBool, timeout: Duration) -> io::Result<Waited> {
         let making = self.making(key);
         let mut stillness = Stillness::new();
         loop {
@@ -144,7 +144,7 @@ impl Store {
                 Locked::Held => {}
                 Locked::Got(_) | Locked::Missing => return Ok(Waited::Over),
             }
-            if stillness.look(mark) >= patience {
+            if stillness.look(mark) >= timeout {
                 self.give_up(&making, mark)?;
                 return Ok(Waited::Over);
             }

@@ -20,7 +20,7 @@ fn name(number: u32) -> PackageName {
     format!("@scale/package-{number:06}").parse().unwrap()
 }
 
-/// A tenth needs nothing; each other needs up to three of those before it, mostly near ones.
+/// A tenth needs nothing; each other needs up to two of those before it, mostly near ones, and may be built after a third.
 fn package(number: u32) -> Package {
     let mut package = Package::named(name(number));
     package.category = "utils".into();
@@ -34,6 +34,7 @@ fn package(number: u32) -> Package {
             .collect();
         needs.sort_unstable();
         needs.dedup();
+        package.build_after = needs.split_off(needs.len().min(2)).into_iter().map(name).collect();
         package.dependencies = needs.into_iter().map(name).collect();
     }
     package

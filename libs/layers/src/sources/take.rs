@@ -27,7 +27,7 @@ pub(super) const TRIES: u32 = 6;
 /// After the first time; twice as long after each further one.
 const PAUSE: Duration = Duration::from_millis(50);
 /// With another process that takes the same and shows no sign of life.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The state of a workspace as a layer, which is made where it is not there yet. Blocks; may be killed at any time.
 ///
@@ -143,7 +143,7 @@ impl Taking {
             match self.store.begin(&state.key)? {
                 Begin::Found(layer) => return Ok(Ok((layer, true))),
                 Begin::Busy => {
-                    self.store.wait(&state.key, &AtomicBool::new(false), PATIENCE)?;
+                    self.store.wait(&state.key, &AtomicBool::new(false), TIMEOUT)?;
                 }
                 Begin::Make(draft) => return Ok(self.make(draft, state, last)?.map(|layer| (layer, false))),
             }

@@ -236,15 +236,15 @@ fn a_maker_that_is_frozen_is_given_up_and_one_that_goes_on_is_not() {
     let place = tempfile::tempdir().unwrap();
     let store = Store::open(place.path(), WIDE).unwrap();
     let stop = Arc::new(AtomicBool::new(false));
-    let patience = Duration::from_secs(3);
+    let timeout = Duration::from_secs(3);
     let _going_on = begun(&store, "a");
     let waiter = {
         let (store, stop) = (store.clone(), Arc::clone(&stop));
-        thread::spawn(move || store.wait(&key("a"), &stop, patience).unwrap())
+        thread::spawn(move || store.wait(&key("a"), &stop, timeout).unwrap())
     };
     let frozen = Maker::start(place.path(), &key("b"));
     frozen.freeze();
-    assert_eq!(store.wait(&key("b"), &AtomicBool::new(false), patience).unwrap(), Waited::Over);
+    assert_eq!(store.wait(&key("b"), &AtomicBool::new(false), timeout).unwrap(), Waited::Over);
     let draft = begun(&store, "b");
     assert!(!draft.path().join("a").exists());
     assert_eq!(drafts(place.path()).len(), 2, "that of the frozen one is removed");

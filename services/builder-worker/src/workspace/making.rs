@@ -22,7 +22,7 @@ use crate::{
 use super::root::empty;
 
 /// With a maker that shows no sign of life.
-const LEAST_PATIENCE: Duration = Duration::from_secs(5);
+const LEAST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Who needs a layer.
 #[derive(Clone, Copy)]
@@ -154,8 +154,8 @@ impl Needs<'_> {
         let waiting = self.blocking(key, {
             let stop = Arc::clone(&stop);
             // The fuse of a worker that is frozen has blown by then, so no process makes the layer.
-            let patience = self.build.life.claim().max(LEAST_PATIENCE);
-            move |store, key| store.wait(key, &stop, patience)
+            let timeout = self.build.life.claim().max(LEAST_TIMEOUT);
+            move |store, key| store.wait(key, &stop, timeout)
         });
         match runner.unless_stopped(waiting).await {
             Some(waited) => waited.map(drop),

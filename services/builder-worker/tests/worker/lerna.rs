@@ -32,7 +32,7 @@ async fn chain(line: &str) -> Yard {
 fn lock(name: &str) -> Value {
     let entry = |name: &str, dependencies: Value| {
         json!({
-            "version": "1.0.0", "resolved": format!("https://registry.npmjs.org/@acme/{name}/-/{name}-1.0.0.tgz"),
+            "version": "1.0.0", "resolved": format!("https://registry.example/@acme/{name}/-/{name}-1.0.0.tgz"),
             "integrity": "sha512-ZWxzZXdoZXJl", "dependencies": dependencies,
         })
     };
