@@ -88,7 +88,7 @@ impl<'a> Graph<'a> {
             Spec::Range { name: asked, range } => {
                 let id = *self.by_name.get(asked)?;
                 // under another name it comes from a registry
-                let is_link = self.kind == Kind::Npm && asked == name;
+                let is_link = self.kind == Kind::Workspaces && asked == name;
                 self.fits(id, range).then_some((id, is_link))
             }
         }

@@ -8,6 +8,7 @@ mod edge;
 mod find;
 mod graph;
 mod installed;
+mod manager;
 mod manifest;
 mod member;
 mod pattern;
@@ -24,15 +25,16 @@ use std::{
 
 pub use edge::{Edge, EdgeKind, Misfit};
 pub use installed::Installed;
+pub use manager::Manager;
 pub use manifest::{Manifest, ManifestError};
 pub use member::{LeftOut, Member, MemberId};
 pub use range::satisfies;
 
-/// Who installs a workspace, and how its members are found.
+/// How the members of a workspace are found and installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// `workspaces` of the package.json at the root: one install for all, members are linked.
-    Npm,
+    /// The package manager knows them: one install for all, members are linked.
+    Workspaces,
     /// `packages` of lerna.json: each member is installed by itself, with its own lock file.
     Lerna,
     /// One package, at the root.
@@ -44,6 +46,7 @@ pub enum Kind {
 pub struct Workspace {
     root: PathBuf,
     kind: Kind,
+    manager: Manager,
     manifest: Manifest,
     members: Vec<Member>,
     left_out: Vec<LeftOut>,
@@ -102,9 +105,14 @@ impl Workspace {
         &self.root
     }
 
-    /// Who installs it.
+    /// How its members are found and installed.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Who installs it.
+    pub fn manager(&self) -> Manager {
+        self.manager
     }
 
     /// The package.json of the root.

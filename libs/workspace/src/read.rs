@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    Kind, LeftOut, Manifest, ManifestError, Member, MemberId, Workspace, WorkspaceError, find, graph::Graph,
+    Kind, LeftOut, Manager, Manifest, ManifestError, Member, MemberId, Workspace, WorkspaceError, find, graph::Graph,
     pattern::Patterns, shown,
 };
 
@@ -31,7 +31,8 @@ pub(crate) fn read(root: &Path) -> Result<Workspace, WorkspaceError> {
     let edges = graph.edges();
     let misfits = members.iter().map(|member| (member.id(), graph.misfits_of(member.manifest()))).collect();
     let linked_by_root = if kind == Kind::Single { BTreeSet::new() } else { graph.linked_by(&manifest) };
-    Ok(Workspace { root, kind, manifest, members, left_out, notes, edges, misfits, linked_by_root })
+    let manager = Manager::of(&root, &manifest);
+    Ok(Workspace { root, kind, manager, manifest, members, left_out, notes, edges, misfits, linked_by_root })
 }
 
 fn refusal(path: &Path, error: ManifestError) -> WorkspaceError {
@@ -54,7 +55,7 @@ fn kind(root: &Path, file: &Path, manifest: &Manifest) -> Result<(Kind, Option<P
                 problem.unwrap_or("has `workspaces` that are not an array of folders like \"packages/*\"".into()),
             )
         })?;
-        return Ok((Kind::Npm, Some(patterns)));
+        return Ok((Kind::Workspaces, Some(patterns)));
     }
     let pnpm = root.join("pnpm-workspace.yaml");
     if pnpm.exists() {

@@ -17,7 +17,7 @@ impl Workspace {
     pub fn needed_by_tools(&self) -> BTreeMap<MemberId, BTreeSet<MemberId>> {
         let mut for_all = BTreeSet::new();
         let mut by_member = vec![BTreeSet::new(); self.members().len()];
-        let lock = (self.kind() == Kind::Npm).then(|| self.lock()).flatten();
+        let lock = (self.kind() == Kind::Workspaces).then(|| self.lock()).flatten();
         if let Some(installed) = lock.as_ref().and_then(Installed::of) {
             let folders: HashMap<&Path, MemberId> =
                 self.members().iter().map(|member| (member.real_folder(), member.id())).collect();

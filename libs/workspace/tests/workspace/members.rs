@@ -254,7 +254,7 @@ fn lerna_names_its_members_in_a_file_of_its_own() {
     }
     write(root.path(), &json!({"name": "root", "version": "1.0.0", "workspaces": ["modules/*"]}));
     let workspace = read(&root);
-    assert_eq!((workspace.kind(), folders(&workspace)), (Kind::Npm, vec!["modules/c".to_owned()]));
+    assert_eq!((workspace.kind(), folders(&workspace)), (Kind::Workspaces, vec!["modules/c".to_owned()]));
 }
 
 #[test]

@@ -270,7 +270,7 @@ struct Ready {
 fn units(workspace: &Workspace, member: &Member) -> Vec<Unit> {
     let of_root = || Unit { folder: PathBuf::new(), members: BTreeSet::new() };
     match workspace.kind() {
-        Kind::Npm => {
+        Kind::Workspaces => {
             let members = workspace.members().iter().map(Member::id).collect();
             vec![Unit { folder: PathBuf::new(), members }]
         }

@@ -167,7 +167,7 @@ async fn others(
 ) -> Result<Vec<Layer>, Failure> {
     match stack.workspace.kind() {
         Kind::Lerna => install_others(stack, siblings, means, needs, runner).await,
-        Kind::Npm | Kind::Single => Ok(Vec::new()),
+        Kind::Workspaces | Kind::Single => Ok(Vec::new()),
     }
 }
 
@@ -250,7 +250,7 @@ impl<'a> Base<'a> {
         let of_root = match stack.workspace.kind() {
             // The others are those of members.
             Kind::Lerna => stack.installed.last().map_or_else(Default::default, std::slice::from_ref),
-            Kind::Npm | Kind::Single => &stack.installed,
+            Kind::Workspaces | Kind::Single => &stack.installed,
         };
         let all = above.iter().chain(&stack.root).chain([&stack.sources]).chain(of_root).chain(others);
         for layer in all {

@@ -98,7 +98,7 @@ impl Stack {
     /// The root's package.json with the package as its only member: npm looks at all that it names before it packs one.
     /// `None` where the name of the folder would say more than this folder.
     pub(crate) fn manifest_of_one(&self) -> Option<String> {
-        let member = self.workspace.member(self.member).filter(|_| self.workspace.kind() == Kind::Npm)?;
+        let member = self.workspace.member(self.member).filter(|_| self.workspace.kind() == Kind::Workspaces)?;
         let folder = member.folder().to_str().filter(|_| member.folder() == member.real_folder())?;
         if folder.is_empty() || folder.contains(['*', '?', '[', ']', '{', '}', '(', ')', '!', '\\']) {
             return None;
