@@ -115,6 +115,11 @@ impl Workspace {
         self.manager
     }
 
+    /// What the manager's own file of settings says at the root.
+    pub fn settings(&self) -> &serde_json::Value {
+        &serde_json::Value::Null
+    }
+
     /// The package.json of the root.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest

@@ -5,9 +5,10 @@ use std::path::Path;
 use crate::Manifest;
 
 /// The package manager that installs a workspace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Manager {
     /// npm.
+    #[default]
     Npm,
     /// pnpm.
     Pnpm,

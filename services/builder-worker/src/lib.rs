@@ -9,6 +9,7 @@ mod acks;
 mod config;
 mod dependency;
 pub mod document;
+mod driver;
 pub mod entry;
 pub mod environment;
 pub mod folder;

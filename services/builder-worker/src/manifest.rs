@@ -167,6 +167,18 @@ impl Tarball {
         self.json.get("gitHead").is_some()
     }
 
+    /// A dependency that only a workspace understands.
+    pub(crate) fn unresolved(&self) -> Option<String> {
+        ["dependencies", "peerDependencies", "optionalDependencies"].iter().find_map(|kind| {
+            let mut named = self.json.get(kind)?.as_object()?.iter();
+            named.find_map(|(name, value)| {
+                let value =
+                    value.as_str().filter(|value| value.starts_with("workspace:") || value.starts_with("catalog:"))?;
+                Some(format!("{name} as `{}` in {kind}", value.escape_debug()))
+            })
+        })
+    }
+
     /// What is missing in it.
     pub fn check(&self) -> Findings {
         entry::check(&self.json, &self.files)

@@ -46,6 +46,12 @@ impl Npm {
         command
     }
 
+    /// Runs a script of a member, in its folder. npm need not find out that it is one: that takes longer with each
+    /// member, and one that npm does not understand would fail the scripts of all.
+    pub(crate) fn run(&self, script: &str) -> Vec<String> {
+        self.command(&["run", script, "--workspaces=false"])
+    }
+
     /// The same as a file of settings, for the npm of a recipe's commands and of scripts.
     pub fn settings(&self) -> String {
         let registry = &self.registry;

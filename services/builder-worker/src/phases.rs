@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use packline_npm::Settings;
 
 use crate::{
+    driver::Driver,
     folder::BuildFolder,
     log::Journal,
     look::Look,
@@ -30,7 +31,7 @@ use crate::{
     table::Build,
     test_script,
     worker::Worker,
-    workspace::{self as mode, Stack},
+    workspace::Stack,
 };
 
 pub(crate) use fix::Fix;
@@ -73,6 +74,10 @@ pub(crate) struct Phases<'a> {
     pub(crate) manifest: &'a Manifest,
     /// `None` where this machine has no npm and nobody named a registry.
     pub(crate) npm: Option<&'a Npm>,
+    /// The manager of the workspace; `None` in isolated mode, and where there is no npm.
+    pub(crate) driver: Option<&'a Driver>,
+    /// PATH as it is without what the workspace asks for.
+    pub(crate) own_path: Option<String>,
     /// npm's own settings, for the user that runs this worker.
     pub(crate) settings: &'a Settings,
     pub(crate) runner: &'a mut Runner,
@@ -161,7 +166,7 @@ impl Phases<'_> {
             (_, Step::Prepare) if self.npm.is_some_and(|npm| npm.ignore_scripts) => {
                 Some("the settings of the workspace say ignore-scripts".to_owned())
             }
-            (_, Step::Prepare) if !mode::SCRIPTS.iter().any(|script| self.manifest.has_script(script)) => {
+            (_, Step::Prepare) if self.driver.is_none_or(|driver| self.scripts_of_install(driver).is_empty()) => {
                 Some("package.json has no scripts of an install".to_owned())
             }
             _ => None,
@@ -251,13 +256,29 @@ impl Phases<'_> {
 
     async fn publish(&mut self, phase: &Phase, env: &BTreeMap<String, String>) -> Result<(), Failure> {
         let look = self.look();
-        let Self { worker, build, folder, stack, manifest, npm: Some(npm), settings, runner, ended, .. } = self else {
+        let Self {
+            worker,
+            build,
+            folder,
+            stack,
+            manifest,
+            npm: Some(npm),
+            driver,
+            own_path,
+            settings,
+            runner,
+            ended,
+            ..
+        } = self
+        else {
             return Err(Failure::infrastructure("this machine has no npm to publish by"));
         };
         let (config, order) = (&worker.config, &build.order);
         let publish = Publish {
             name: &order.package_name,
             npm,
+            driver: driver.filter(|driver| driver.packs()),
+            path: own_path.as_deref(),
             phase,
             beside: folder.beside(),
             package: &folder.package,
@@ -276,10 +297,12 @@ impl Phases<'_> {
         };
         let noted = Noted { worker, build, integrity: OnceLock::new() };
         let tried = Arc::clone(&ended.fix_attempts);
-        let place = Place { worker, settings, build, folder, npm, phase, env, tried: &tried };
-        let by_root = async |runner: &mut Runner| match stack {
-            Some(stack) => place.build_by_root_at_last(stack, runner).await,
-            None => Ok(None),
+        let by_root = async |runner: &mut Runner| match (stack, driver) {
+            (Some(stack), Some(driver)) => {
+                let place = Place { worker, settings, build, folder, driver, phase, env, tried: &tried };
+                place.build_by_root_at_last(stack, runner).await
+            }
+            _ => Ok(None),
         };
         let done = publish.run(runner, &noted, by_root, &mut ended.warnings).await;
         // Said whatever came of it: the registry may have stored it all the same.

@@ -91,6 +91,11 @@ impl PublishConfig {
     }
 }
 
+/// Removes what a manager has put into the published `package.json`.
+pub(crate) fn remove_applied(config: &mut Map<String, Value>) {
+    config.retain(|field, _| !FIELDS.contains(&field.as_str()));
+}
+
 /// The registry that it names, where that is not the one in force; that of a scope goes before.
 fn other_registry<'a>(config: &'a Map<String, Value>, registry: &str) -> Option<&'a Value> {
     let mut named: Vec<(&String, &Value)> = config.iter().filter(|(key, _)| names_registry(key)).collect();

@@ -11,9 +11,12 @@ use std::{
 
 use packline_npm::{Environment, Settings};
 use packline_recipe::LintFailure;
+use semver::Version;
 
 use crate::{
-    dependency, environment,
+    dependency,
+    driver::Driver,
+    environment,
     folder::BuildFolder,
     isolated::{self, WorkspaceError},
     log::Journal,
@@ -76,10 +79,15 @@ impl Site<'_> {
         if of_file.is_none() && stack.is_none() {
             dependency::check(&manifest).map_err(permanent)?;
         }
-        let phases = match (of_file, &npm) {
-            (Some(phases), _) => phases.to_vec(),
-            (None, Some(npm)) if stack.is_some() => npm::workspace_phases(|script| npm.run(script)),
-            (None, npm) => npm.as_ref().map(Npm::phases).unwrap_or_default(),
+        let own_path = runner.env.get("PATH").cloned();
+        let driver = stack.as_ref().zip(npm.as_ref()).map(|(stack, npm)| driver(stack, npm));
+        if let Some(driver) = &driver {
+            runner.env.extend(driver.env());
+        }
+        let phases = match (of_file, &driver, &npm) {
+            (Some(phases), ..) => phases.to_vec(),
+            (None, Some(driver), _) => npm::workspace_phases(|script| driver.run(script)),
+            (None, None, npm) => npm.as_ref().map(Npm::phases).unwrap_or_default(),
         };
         if publishes && !manifest.private && SCRIPTS.iter().any(|script| manifest.has_script(script)) {
             // Before the phases: that of publishing starts npm once. What goes wrong is said when a script is to run.
@@ -99,6 +107,8 @@ impl Site<'_> {
             stack,
             manifest,
             npm,
+            driver: driver.as_ref(),
+            own_path,
             settings,
             runner,
             journal,
@@ -157,6 +167,15 @@ impl Site<'_> {
             .map_err(|error| Failure::infrastructure(format!("failed to write npm's settings: {error}")))?;
         Ok(Some(npm))
     }
+}
+
+/// The manager of a workspace.
+fn driver(stack: &Stack, npm: &Npm) -> Driver {
+    let workspace = &stack.workspace;
+    let own = workspace.members().iter().filter_map(|member| member.manifest().name()).map(str::to_owned).collect();
+    let named = workspace.manifest().get("packageManager").and_then(|field| field.as_str()?.split_once('@'));
+    let version = named.and_then(|(_, version)| Version::parse(version.split('+').next()?).ok());
+    Driver::new(workspace.manager(), version.unwrap_or_else(|| Version::new(11, 0, 0)), npm.clone(), own, false)
 }
 
 /// The rules of `package.json` hold where npm builds or publishes, and where there is one.

@@ -16,7 +16,7 @@ mod stack;
 mod state;
 
 pub(crate) use ground::Ground;
-pub(crate) use install::{Means, SCRIPTS, Siblings, install};
+pub(crate) use install::{Means, Siblings, install};
 pub(crate) use making::{Needs, is_own};
 pub(crate) use outputs::{Built, keep};
 pub(crate) use siblings::{build_private, lay};

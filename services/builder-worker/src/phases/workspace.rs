@@ -11,6 +11,7 @@ use packline_recipe::{PUBLISH, Phase, RootBuild, RootTest, Step};
 use packline_workspace::Member;
 
 use crate::{
+    driver::{Driver, PREPARE},
     folder::BuildFolder,
     look::Look,
     npm::Npm,
@@ -23,8 +24,6 @@ use crate::{
 
 use super::{Fix, Phases, TEST, command};
 
-/// The last script of an install, and one of a publish.
-const PREPARE: &str = "prepare";
 /// The phase that builds.
 const BUILD: &str = "build";
 
@@ -44,9 +43,9 @@ impl<'a> Phases<'a> {
                 self.run_command(phase, &install, env, exit_code).await?;
             }
             Step::Prepare => {
-                let npm = self.npm()?;
-                for script in workspace::SCRIPTS.into_iter().filter(|script| self.manifest.has_script(script)) {
-                    self.run_command(phase, &npm.run(script), env, exit_code).await?;
+                let driver = self.driver()?;
+                for script in self.scripts_of_install(driver) {
+                    self.run_command(phase, &driver.run_of_install(script, false), env, exit_code).await?;
                     self.is_prepared |= script == PREPARE;
                 }
             }
@@ -58,6 +57,11 @@ impl<'a> Phases<'a> {
             }
         }
         Ok(true)
+    }
+
+    /// The scripts of the package that an install runs.
+    pub(super) fn scripts_of_install(&self, driver: &Driver) -> Vec<&'static str> {
+        driver.scripts_of_install(false, |script| self.manifest.has_script(script))
     }
 
     async fn run_command(
@@ -73,7 +77,11 @@ impl<'a> Phases<'a> {
     }
 
     fn npm(&self) -> Result<&'a Npm, Failure> {
-        self.npm.ok_or_else(|| Failure::infrastructure("this machine has no npm"))
+        self.npm.ok_or_else(no_npm)
+    }
+
+    fn driver(&self) -> Result<&'a Driver, Failure> {
+        self.driver.ok_or_else(no_npm)
     }
 
     /// Adds to the stack what the workspace's manager installs, and what siblings have published.
@@ -152,10 +160,11 @@ impl<'a> Phases<'a> {
         work: impl AsyncFnOnce(&mut Stack, &Means<'_>, &Needs<'_>, &mut Runner) -> Result<bool, Failure>,
     ) -> Result<bool, Failure> {
         let tried = Arc::clone(&self.ended.fix_attempts);
-        let Self { worker, settings, build, runner, folder, npm: Some(npm), stack: Some(stack), .. } = self else {
-            return Err(Failure::infrastructure("this machine has no npm"));
+        let Self { worker, settings, build, runner, folder, driver: Some(driver), stack: Some(stack), .. } = self
+        else {
+            return Err(no_npm());
         };
-        let place = Place { worker, settings, build, folder, npm, phase, env, tried: &tried };
+        let place = Place { worker, settings, build, folder, driver, phase, env, tried: &tried };
         let is_new = place.work(stack, runner, work).await?;
         stack.show(folder, runner).await?;
         Ok(is_new)
@@ -196,7 +205,7 @@ pub(super) struct Place<'a> {
     pub(super) settings: &'a Settings,
     pub(super) build: &'a Build,
     pub(super) folder: &'a BuildFolder,
-    pub(super) npm: &'a Npm,
+    pub(super) driver: &'a Driver,
     pub(super) phase: &'a Phase,
     pub(super) env: &'a BTreeMap<String, String>,
     /// The fixes of the build so far.
@@ -210,10 +219,10 @@ impl Place<'_> {
         runner: &mut Runner,
         work: impl AsyncFnOnce(&mut Stack, &Means<'_>, &Needs<'_>, &mut Runner) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let Self { worker, settings, build, folder, npm, phase, env, tried } = *self;
+        let Self { worker, settings, build, folder, driver, phase, env, tried } = *self;
         let toolchain = runner.toolchain(&worker.toolchain, &folder.beside()).await?;
-        let access = registry::access(&worker.config, settings, &npm.registry)?;
-        let means = Means { npm, access: &access, toolchain, phase, env };
+        let access = registry::access(&worker.config, settings, driver.registry())?;
+        let means = Means { driver, access: &access, node: toolchain.node_version(), phase, env };
         let store = stack.store.clone();
         let fix = Fix { phase, env, most: worker.recipe.max_fix_attempts(), tried };
         let needs = Needs { store: &store, worker, build, phase: &phase.name, fix: Some(&fix) };
@@ -259,6 +268,10 @@ impl Place<'_> {
         stack.show_to_pack(self.folder, runner).await?;
         Ok(Some(stack.look(self.folder, &self.build.order.package_path)))
     }
+}
+
+fn no_npm() -> Failure {
+    Failure::infrastructure("this machine has no npm")
 }
 
 fn is_root(member: &Member) -> bool {

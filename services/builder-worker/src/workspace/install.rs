@@ -14,11 +14,10 @@ use packline_recipe::Phase;
 use packline_workspace::{Installed, Kind, Member, MemberId, Workspace};
 
 use crate::{
+    driver::{self, Driver},
     guard::View,
-    npm::Npm,
     phase::{Command, Failure, Runner, verdict},
     publish::user_agent,
-    script::Toolchain,
 };
 
 use super::{
@@ -36,15 +35,13 @@ pub(super) const INSTALLED: &str = "installed";
 /// How many siblings that do not fit are named.
 const MISFITS: usize = 5;
 
-/// The scripts that `npm install` runs in the folder that it installs, in their order.
-pub(crate) const SCRIPTS: [&str; 5] = ["preinstall", "install", "postinstall", "prepublish", "prepare"];
-
 /// How a phase of one build runs commands.
 pub(crate) struct Means<'a> {
-    pub(crate) npm: &'a Npm,
-    /// To npm's registry.
+    pub(crate) driver: &'a Driver,
+    /// To the registry of the build.
     pub(crate) access: &'a Access,
-    pub(crate) toolchain: &'a Toolchain,
+    /// The version of Node that runs them.
+    pub(crate) node: &'a str,
     pub(crate) phase: &'a Phase,
     /// Beside that of the build.
     pub(crate) env: &'a BTreeMap<String, String>,
@@ -60,13 +57,13 @@ impl Means<'_> {
         folder: &Path,
     ) -> Result<(), Failure> {
         let limits = self.phase.limits.clone();
-        let npm = crate::npm::is_npm_itself(&argv);
+        let is_manager = driver::is_itself(&argv);
         let command = Command::new(&self.phase.name, limits.clone());
         let (mut env, cwd) = (self.env.clone(), below(&room.root, folder));
         env.insert("WORKSPACE_ROOT".to_owned(), room.root.display().to_string());
         let command = Command { argv, env: &env, cwd: Some(&cwd), view: room.view.clone(), ..command };
         let (end, printed) = runner.command(command).await?;
-        verdict(&end, &printed, &limits, npm)
+        verdict(&end, &printed, &limits, is_manager)
     }
 }
 
@@ -214,16 +211,18 @@ impl Unit {
             true => "the install of the workspace".to_owned(),
             false => format!("the install in {}", unit.folder.display()),
         };
+        let settings = means.driver.settings(stack.workspace.settings(), |name| skeleton.text(name));
+        let skeleton = Arc::new(skeleton.with_settings(settings));
         let found = needs.layer(&key, &what, runner, async |runner, draft| {
             let upper = loop {
                 let (room, upper) = lay_out(Arc::clone(&skeleton), draft, &stack.views).await?;
-                let argv = means.npm.install_workspace(skeleton.locked);
+                let argv = means.driver.install(skeleton.locked);
                 match means.run(runner, argv, &room, &unit.folder).await {
                     Ok(()) => break upper,
                     Err(failure) => needs.fix(failure, draft, runner).await?,
                 }
             };
-            harvest(upper, draft.path()).await?;
+            harvest(upper, draft.path(), means.driver.leaves()).await?;
             link(links, draft.path(), unit.folder.clone()).await
         });
         let found = found.await.map_err(|failure| explained(&stack.workspace, &unit.members, failure))?;
@@ -300,7 +299,7 @@ async fn skeleton(stack: &Stack, unit: &Unit) -> Result<Arc<Skeleton>, Failure> 
                     .filter(|member| !member.real_folder().as_os_str().is_empty())
                     .map(|member| Part { folder: member.real_folder(), manifest: member.manifest().fields() }),
             );
-            Skeleton::of(&sources, &folder, &parts, &links(workspace, &of_unit))
+            Skeleton::of(&sources, workspace.manager(), &folder, &parts, &links(workspace, &of_unit))
         })
     });
     read.await.map_err(io::Error::other).flatten().map_err(|error| machine(&error))
@@ -321,7 +320,8 @@ fn links(workspace: &Workspace, members: &[&Member]) -> Vec<(String, String)> {
 fn key(skeleton: &Skeleton, stack: &Stack, means: &Means<'_>) -> Result<Key, Failure> {
     let at = stack.views.place();
     let platform = [std::env::consts::OS, std::env::consts::ARCH].join("-");
-    let mut also = vec!["npm", means.toolchain.npm_version(), means.toolchain.node_version(), &platform, &at];
+    let (manager, version) = (means.driver.manager().name(), means.driver.version().to_string());
+    let mut also = vec![manager, &version, means.node, &platform, &at];
     let env = env::of_phase(&means.phase.env);
     also.extend(env.as_deref());
     Key::of(INSTALLED, [skeleton.digest(&also)]).map_err(|error| Failure::infrastructure(error.to_string()))
@@ -364,17 +364,25 @@ fn unlinked(link: &Link, error: &io::Error) -> Failure {
     }
 }
 
-/// Moves node_modules of the root and of members, and nothing else: manifests, lock files and stubs are the
-/// skeleton's.
-async fn harvest(upper: PathBuf, to: PathBuf) -> Result<(), Failure> {
-    let moved = tokio::task::spawn_blocking(move || harvest_folder(&upper, &to));
+/// Moves node_modules of the root and of members, and at the root of the install what else the manager `leaves`: manifests,
+/// lock files and stubs are the skeleton's.
+async fn harvest(upper: PathBuf, to: PathBuf, leaves: &'static [&'static str]) -> Result<(), Failure> {
+    let moved = tokio::task::spawn_blocking(move || {
+        harvest_folder(&upper, &to)?;
+        for path in leaves.iter().filter(|path| upper.join(path).symlink_metadata().is_ok()) {
+            let target = to.join(path);
+            fs::create_dir_all(target.parent().unwrap_or(&to))?;
+            fs::rename(upper.join(path), target)?;
+        }
+        Ok(())
+    });
     moved.await.map_err(io::Error::other).flatten().map_err(|error| machine(&error))
 }
 
 fn harvest_folder(from: &Path, to: &Path) -> io::Result<()> {
     for entry in fs::read_dir(from)? {
         let entry = entry?;
-        if !entry.file_type()?.is_dir() {
+        if !entry.file_type()?.is_dir() || entry.file_name() == ".yarn" {
             continue;
         }
         let target = to.join(entry.file_name());

@@ -15,8 +15,8 @@ use packline_layers::{Draft, Key, Layer, copy_tree};
 use packline_workspace::Kind;
 
 use crate::{
+    driver::OF_INSTALL,
     guard::View,
-    npm::Npm,
     phase::{Failure, Runner},
     view::Parts,
 };
@@ -26,7 +26,7 @@ use last::Like;
 
 use super::{
     env,
-    install::{INSTALLED, Means, SCRIPTS, Siblings, install_others},
+    install::{INSTALLED, Means, Siblings, install_others},
     making::{Found, Needs, is_own, machine},
     show::{Room, Views, in_copy},
     stack::Stack,
@@ -47,7 +47,7 @@ pub(crate) async fn install_scripts(
     runner: &mut Runner,
 ) -> Result<bool, Failure> {
     let root = stack.workspace.manifest();
-    let scripts: Vec<&str> = SCRIPTS.into_iter().filter(|script| root.script(script).is_some()).collect();
+    let scripts = means.driver.scripts_of_install(true, |script| root.script(script).is_some());
     // A single package's scripts are its own, and run in its build.
     if stack.has_scripts || scripts.is_empty() || stack.workspace.member_in(Path::new("")).is_some() {
         return Ok(false);
@@ -331,7 +331,10 @@ impl<'a> Base<'a> {
     /// Runs a script, which writes to the draft, to a good end.
     async fn script(&self, script: &str, draft: &Draft, means: &Means<'_>, runner: &mut Runner) -> Result<(), Failure> {
         let lower: Vec<PathBuf> = self.layers.iter().map(|layer| layer.path().to_owned()).collect();
-        let argv = means.npm.run_at_root(script);
+        let argv = match OF_INSTALL.contains(&script) {
+            true => means.driver.run_of_install(script, true),
+            false => means.driver.run_at_root(script),
+        };
         let run = async |runner: &mut Runner, room: &Room| means.run(runner, argv, room, Path::new("")).await;
         match &self.stack.views {
             Views::Overlays { at } => {
@@ -363,17 +366,4 @@ pub(super) fn empty(folder: &Path) -> io::Result<()> {
 async fn blocking(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> Result<(), Failure> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(io::Error::other).flatten().map_err(|error| machine(&error))
-}
-
-impl Npm {
-    /// Runs a script of the root, in its folder.
-    fn run_at_root(&self, script: &str) -> Vec<String> {
-        self.command(&["run", script])
-    }
-
-    /// Runs a script of a member, in its folder. npm need not find out that it is one: that takes longer with each
-    /// member, and one that npm does not understand would fail the scripts of all.
-    pub(crate) fn run(&self, script: &str) -> Vec<String> {
-        self.command(&["run", script, "--workspaces=false"])
-    }
 }

@@ -14,6 +14,7 @@ use packline_layers::remove_tree;
 use packline_workspace::Member;
 
 use crate::{
+    driver::OF_INSTALL,
     folder::BuildFolder,
     guard::View,
     isolated::WorkspaceError,
@@ -21,7 +22,7 @@ use crate::{
     view::{Copied, Merged, Parts},
 };
 
-use super::{install::SCRIPTS, making::machine, stack::Stack};
+use super::{making::machine, stack::Stack};
 
 /// Fields that name installed packages which are packed.
 const BUNDLED: [&str; 2] = ["bundleDependencies", "bundledDependencies"];
@@ -118,7 +119,7 @@ impl Stack {
         let changes = built.is_some_and(|fields| {
             let is_there = |field: &str| fields.get(field).is_some_and(|value| !value.is_null());
             let script = |name: &&str| fields.get("scripts").is_some_and(|scripts| scripts.get(name).is_some());
-            BUNDLED.into_iter().any(is_there) || SCRIPTS.iter().any(script)
+            BUNDLED.into_iter().any(is_there) || OF_INSTALL.iter().any(script)
         });
         let linked = if changes { 0 } else { self.installed.len() };
         Parts { left_out, whole, linked, copied: self.leading_back.clone() }
@@ -153,7 +154,7 @@ pub(super) async fn in_copy(
     });
     let created = created.await.map_err(io::Error::other).flatten().map_err(|error| failed(error.into()))?;
     // Patches are applied by scripts of an install.
-    let linked = if SCRIPTS.contains(&script) { 0 } else { parts.linked };
+    let linked = if OF_INSTALL.contains(&script) { 0 } else { parts.linked };
     let view = Merged::new(&at, [upper.clone()].into_iter().chain(lower.clone()));
     let copied = copy(created, view, Parts { linked, ..parts }, runner).await?;
     let done = run(runner, &Room { root: at.clone(), view: None }).await;

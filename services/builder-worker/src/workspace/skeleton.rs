@@ -11,13 +11,14 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use packline_workspace::Manager;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::linked::leave_out;
 
 /// What an install reads of a `package.json`.
-const READ: [&str; 24] = [
+const READ: [&str; 26] = [
     "name",
     "version",
     "private",
@@ -42,14 +43,36 @@ const READ: [&str; 24] = [
     "packageManager",
     "allowScripts",
     "installConfig",
+    "patchedDependencies",
+    "pnpm",
 ];
+/// What pnpm reads of `publishConfig`: which folder it links.
+const READ_OF_PUBLISH: [&str; 2] = ["directory", "linkDirectory"];
 
 /// Where a `package.json` names other packages.
 pub(crate) const DEPENDENCIES: [&str; 4] =
     ["dependencies", "devDependencies", "optionalDependencies", "peerDependencies"];
 
-/// npm takes the first that is there.
-const LOCKS: [&str; 2] = ["npm-shrinkwrap.json", "package-lock.json"];
+/// Lock files; the manager takes the first that is there.
+fn locks(manager: Manager) -> &'static [&'static str] {
+    match manager {
+        Manager::Npm => &["npm-shrinkwrap.json", "package-lock.json"],
+        Manager::Pnpm => &["pnpm-lock.yaml"],
+        Manager::YarnClassic | Manager::YarnBerry => &["yarn.lock"],
+    }
+}
+
+/// What else an install reads at the root: files, and folders with all that is in them.
+fn settings(manager: Manager) -> &'static [&'static str] {
+    match manager {
+        Manager::Npm => &[".npmrc"],
+        Manager::Pnpm => &[".npmrc", "pnpm-workspace.yaml", ".pnpmfile.cjs", ".pnpmfile.mjs", "pnpmfile.js", "patches"],
+        Manager::YarnClassic => &[".npmrc", ".yarnrc"],
+        Manager::YarnBerry => &[".yarnrc.yml", ".yarn/plugins", ".yarn/releases", ".yarn/patches", "patches"],
+    }
+}
+
+const PUBLISH_CONFIG: &str = "publishConfig";
 
 /// Stands for a program that is not built yet: managers link no program that is not there.
 const STUB: &[u8] = b"#!/usr/bin/env node\n";
@@ -62,6 +85,7 @@ const LONGEST: u64 = 256 * 1024 * 1024;
 pub struct Skeleton {
     files: BTreeMap<PathBuf, Vec<u8>>,
     programs: BTreeSet<PathBuf>,
+    manager: Manager,
     /// In which folder the manager is started.
     pub folder: PathBuf,
     /// Whether it installs what a lock file says.
@@ -91,27 +115,41 @@ pub struct Part<'a> {
 }
 
 impl Skeleton {
-    /// The skeleton for an install in `folder` of the workspace whose sources are at `sources`. `parts` are those that
-    /// this install is for, `links` what the manager links to what of them: who, whom. Blocks.
+    /// The skeleton for an install by `manager` in `folder` of the workspace whose sources are at `sources`. `parts` are
+    /// those that this install is for, `links` what the manager links to what of them: who, whom. Blocks.
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub fn of(sources: &Path, folder: &Path, parts: &[Part<'_>], links: &[(String, String)]) -> io::Result<Self> {
-        let mut skeleton = Self { folder: folder.to_owned(), ..Self::default() };
+    pub fn of(
+        sources: &Path,
+        manager: Manager,
+        folder: &Path,
+        parts: &[Part<'_>],
+        links: &[(String, String)],
+    ) -> io::Result<Self> {
+        let mut skeleton = Self { folder: folder.to_owned(), manager, ..Self::default() };
         for part in parts {
-            skeleton.add_part(sources, part)?;
+            skeleton.add_part(part)?;
+        }
+        for part in parts {
+            skeleton.add_targets(sources, part)?;
         }
         for (who, whom) in links {
             skeleton.key.add(who.as_bytes());
             skeleton.key.add(whom.as_bytes());
         }
-        for name in LOCKS {
+        for name in locks(manager) {
             if skeleton.add_file(sources, &folder.join(name))? {
                 skeleton.locked = true;
                 break;
             }
         }
-        skeleton.add_file(sources, &folder.join(".npmrc"))?;
+        for name in settings(manager) {
+            skeleton.add_tree(sources, &folder.join(name))?;
+        }
+        for path in parts.iter().flat_map(|part| patches(part.folder, part.manifest)) {
+            skeleton.add_file(sources, &path)?;
+        }
         Ok(skeleton)
     }
 
@@ -129,12 +167,13 @@ impl Skeleton {
 
     /// The lock file.
     pub fn lock(&self) -> Option<&[u8]> {
-        LOCKS.iter().find_map(|name| self.files.get(&self.folder.join(name))).map(Vec::as_slice)
+        locks(self.manager).iter().find_map(|name| self.files.get(&self.folder.join(name))).map(Vec::as_slice)
     }
 
     /// Installs by this lock file instead. `parts` say what else it then depends on.
     pub fn replace_lock(&mut self, contents: Vec<u8>, parts: &[&str]) {
-        let Some(name) = LOCKS.iter().find(|name| self.files.contains_key(&self.folder.join(name))) else { return };
+        let mut locks = locks(self.manager).iter();
+        let Some(name) = locks.find(|name| self.files.contains_key(&self.folder.join(name))) else { return };
         self.files.insert(self.folder.join(name), contents);
         for part in parts {
             self.key.add(part.as_bytes());
@@ -154,6 +193,19 @@ impl Skeleton {
         }
     }
 
+    /// A text file that it has at the root of the install.
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
+        self.files.get(&self.folder.join(name)).map(|contents| String::from_utf8_lossy(contents).into_owned())
+    }
+
+    /// The same install with these files at its root in place of its own. The layer does not depend on how they differ.
+    #[must_use]
+    pub(crate) fn with_settings(&self, files: BTreeMap<PathBuf, Vec<u8>>) -> Self {
+        let mut skeleton = self.clone();
+        skeleton.files.extend(files.into_iter().map(|(name, contents)| (self.folder.join(name), contents)));
+        skeleton
+    }
+
     /// Writes it to an empty folder. Blocks.
     ///
     /// # Errors
@@ -168,7 +220,7 @@ impl Skeleton {
         Ok(())
     }
 
-    fn add_part(&mut self, sources: &Path, part: &Part<'_>) -> io::Result<()> {
+    fn add_part(&mut self, part: &Part<'_>) -> io::Result<()> {
         let reduced = reduced(part.manifest);
         let mut of_key = reduced.clone();
         // A version that no range rejects changes nothing: which links there are is in the key.
@@ -182,20 +234,47 @@ impl Skeleton {
                 self.programs.insert(path);
             }
         }
-        for target in file_targets(part.manifest) {
+        Ok(())
+    }
+
+    /// Adds what a manifest takes from files and folders in the workspace.
+    fn add_targets(&mut self, sources: &Path, part: &Part<'_>) -> io::Result<()> {
+        for (target, is_copied) in file_targets(part.manifest) {
             let Some(path) = below(part.folder, &target) else { continue };
+            let manifest = path.join("package.json");
             match fs::symlink_metadata(sources.join(&path)) {
                 Ok(there) if there.is_file() => drop(self.add_file(sources, &path)?),
-                Ok(there) if there.is_dir() && !self.files.contains_key(&path.join("package.json")) => {
-                    self.add_file(sources, &path.join("package.json"))?;
+                // pnpm and Yarn copy such a folder, npm links it.
+                Ok(there) if there.is_dir() && is_copied && self.manager != Manager::Npm => {
+                    self.add_tree(sources, &path)?;
                 }
+                Ok(there) if there.is_dir() => drop(self.add_file(sources, &manifest)?),
                 _ => {}
             }
         }
         Ok(())
     }
 
+    /// Adds a file, or a folder with all that is in it but for what is installed there.
+    fn add_tree(&mut self, sources: &Path, path: &Path) -> io::Result<()> {
+        if self.add_file(sources, path)? || !fs::symlink_metadata(sources.join(path)).is_ok_and(|there| there.is_dir())
+        {
+            return Ok(());
+        }
+        let names = fs::read_dir(sources.join(path))?.map(|entry| Ok(entry?.file_name()));
+        let mut names = names.collect::<io::Result<Vec<_>>>()?;
+        names.sort();
+        for name in names.into_iter().filter(|name| name != "node_modules") {
+            self.add_tree(sources, &path.join(name))?;
+        }
+        Ok(())
+    }
+
+    /// Adds a file, unless it is there: manifests are, without what an install does not read.
     fn add_file(&mut self, sources: &Path, path: &Path) -> io::Result<bool> {
+        if self.files.contains_key(path) {
+            return Ok(true);
+        }
         let place = sources.join(path);
         match fs::symlink_metadata(&place) {
             Ok(there) if there.is_file() && there.len() <= LONGEST => {
@@ -213,11 +292,28 @@ impl Skeleton {
 }
 
 fn reduced(manifest: &Map<String, Value>) -> Map<String, Value> {
-    manifest
-        .iter()
-        .filter(|(key, _)| READ.contains(&key.as_str()))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
+    let only = |fields: &Map<String, Value>, read: &[&str]| {
+        let read = fields.iter().filter(|(key, _)| read.contains(&key.as_str()));
+        read.map(|(key, value)| (key.clone(), value.clone())).collect::<Map<_, _>>()
+    };
+    let mut reduced = only(manifest, &READ);
+    if let Some(Value::Object(publish)) = manifest.get(PUBLISH_CONFIG) {
+        let publish = only(publish, &READ_OF_PUBLISH);
+        if !publish.is_empty() {
+            reduced.insert(PUBLISH_CONFIG.to_owned(), publish.into());
+        }
+    }
+    reduced
+}
+
+/// The patches that a manifest names, but for those in folders that are read whole.
+fn patches(folder: &Path, manifest: &Map<String, Value>) -> Vec<PathBuf> {
+    let of = |value: Option<&Value>| {
+        let patches = value.and_then(Value::as_object).into_iter().flat_map(Map::values);
+        patches.filter_map(Value::as_str).filter_map(|path| below(folder, path)).collect::<Vec<_>>()
+    };
+    let of_pnpm = manifest.get("pnpm").and_then(|pnpm| pnpm.get("patchedDependencies"));
+    [of(manifest.get("patchedDependencies")), of(of_pnpm)].concat()
 }
 
 /// The files of its programs.
@@ -229,13 +325,15 @@ fn programs(manifest: &Map<String, Value>) -> Vec<String> {
     }
 }
 
-/// What it takes from files or folders in the workspace.
-fn file_targets(manifest: &Map<String, Value>) -> Vec<String> {
+/// What it takes from files or folders in the workspace, and whether by `file:`, which copies them.
+fn file_targets(manifest: &Map<String, Value>) -> Vec<(String, bool)> {
     let kinds = ["dependencies", "devDependencies", "optionalDependencies"];
     let specs = kinds.iter().filter_map(|kind| manifest.get(*kind)?.as_object()).flatten();
     let path = |spec: &str| {
         let is_path = ["./", "../"].iter().any(|start| spec.starts_with(start));
-        spec.strip_prefix("file:").or_else(|| is_path.then_some(spec)).map(str::to_owned)
+        let linked = ["link:", "portal:"].iter().find_map(|scheme| spec.strip_prefix(scheme));
+        let copied = || spec.strip_prefix("file:").or_else(|| is_path.then_some(spec));
+        linked.map(|path| (path.to_owned(), false)).or_else(|| Some((copied()?.to_owned(), true)))
     };
     specs.filter_map(|(_, spec)| path(spec.as_str()?)).collect()
 }
@@ -289,7 +387,7 @@ mod tests {
             Part { folder: Path::new(""), manifest: root.as_object().unwrap() },
             Part { folder: Path::new("packages/a"), manifest: member.as_object().unwrap() },
         ];
-        Skeleton::of(place.path(), Path::new(""), &parts, &links).unwrap()
+        Skeleton::of(place.path(), Manager::Npm, Path::new(""), &parts, &links).unwrap()
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 
 use packline_domain::{PackagePath, phase::Tests};
 use packline_layers::{Key, Layer, Store, sources::Sources};
-use packline_workspace::{Kind, MemberId, Workspace};
+use packline_workspace::{Kind, Manager, MemberId, Workspace};
 use serde_json::Value;
 
 use crate::{
@@ -98,7 +98,10 @@ impl Stack {
     /// The root's package.json with the package as its only member: npm looks at all that it names before it packs one.
     /// `None` where the name of the folder would say more than this folder.
     pub(crate) fn manifest_of_one(&self) -> Option<String> {
-        let member = self.workspace.member(self.member).filter(|_| self.workspace.kind() == Kind::Workspaces)?;
+        let member = self
+            .workspace
+            .member(self.member)
+            .filter(|_| self.is_of_npm() && self.workspace.kind() == Kind::Workspaces)?;
         let folder = member.folder().to_str().filter(|_| member.folder() == member.real_folder())?;
         if folder.is_empty() || folder.contains(['*', '?', '[', ']', '{', '}', '(', ')', '!', '\\']) {
             return None;
@@ -106,6 +109,10 @@ impl Stack {
         let mut fields = self.workspace.manifest().fields().clone();
         fields.insert("workspaces".to_owned(), vec![folder].into());
         Some(Value::Object(fields).to_string())
+    }
+
+    fn is_of_npm(&self) -> bool {
+        self.workspace.manager() == Manager::Npm
     }
 
     /// npm's list of what it has installed in a layer; see [`State::list`].

@@ -1,0 +1,284 @@
+//! How the package manager of a workspace is called: its commands, and what it is told.
+
+mod settings;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use packline_workspace::Manager;
+use semver::Version;
+
+use crate::npm::{self, Npm};
+
+/// The scripts that an install runs in a folder that it installs, in their order.
+pub(crate) const OF_INSTALL: [&str; 5] = ["preinstall", "install", "postinstall", "prepublish", PREPARE];
+/// The last script of an install, and one of a publish.
+pub(crate) const PREPARE: &str = "prepare";
+
+/// What Yarn knows of its install.
+const STATE: [&str; 2] = [".yarn/install-state.gz", ".yarn/build-state.yml"];
+/// The same where packages are loaded from archives.
+const PNP: [&str; 7] = [
+    ".yarn/install-state.gz",
+    ".yarn/build-state.yml",
+    ".yarn/cache",
+    ".yarn/unplugged",
+    ".pnp.cjs",
+    ".pnp.loader.mjs",
+    ".pnp.data.json",
+];
+
+/// The package manager of a workspace, in the version that builds are to use.
+#[derive(Clone, Debug)]
+pub(crate) struct Driver {
+    manager: Manager,
+    version: Version,
+    npm: Npm,
+    /// The names of the packages of the workspace itself.
+    own: Vec<String>,
+    /// Where Yarn writes that a package may be loaded from an archive.
+    is_pnp: bool,
+}
+
+/// The scripts of a publish.
+pub(crate) struct OfPublish {
+    /// Before the tarball is packed.
+    pub(crate) before: &'static [&'static str],
+    /// When it is packed.
+    pub(crate) after_pack: &'static [&'static str],
+    /// When the version is at the registry.
+    pub(crate) after: &'static [&'static str],
+}
+
+impl Driver {
+    /// `npm` has the registry and the folders of this build, `own` are the names of the workspace's packages.
+    pub(crate) fn new(manager: Manager, version: Version, npm: Npm, own: Vec<String>, is_pnp: bool) -> Self {
+        Self { manager, version, npm, own, is_pnp }
+    }
+
+    /// Which manager it is.
+    pub(crate) fn manager(&self) -> Manager {
+        self.manager
+    }
+
+    /// Its version.
+    pub(crate) fn version(&self) -> &Version {
+        &self.version
+    }
+
+    /// Where packages are installed from.
+    pub(crate) fn registry(&self) -> &str {
+        &self.npm.registry
+    }
+
+    /// Installs a workspace, or a member that has a lock file of its own. It only reads, and takes minutes, so the manager
+    /// itself tries again where an answer of the registry was cut off.
+    pub(crate) fn install(&self, is_locked: bool) -> Vec<String> {
+        let store = self.store();
+        match self.manager {
+            Manager::Npm => self.npm.install_workspace(is_locked),
+            Manager::Pnpm => {
+                let frozen = if is_locked { "--frozen-lockfile" } else { "--no-frozen-lockfile" };
+                words(&["pnpm", "install", frozen, "--reporter=append-only"])
+            }
+            Manager::YarnClassic => {
+                let mut command = words(&["yarn", "install", "--non-interactive", "--no-progress"]);
+                command.extend(is_locked.then(|| "--frozen-lockfile".to_owned()));
+                command.push(format!("--cache-folder={}", store.display()));
+                command
+            }
+            Manager::YarnBerry => words(&["yarn", "install", if is_locked { "--immutable" } else { "--no-immutable" }]),
+        }
+    }
+
+    /// Runs a script of a member, in its folder.
+    pub(crate) fn run(&self, script: &str) -> Vec<String> {
+        match self.manager {
+            // npm need not find out that it is a member: that takes longer with each one, and one that npm does not
+            // understand would fail the scripts of all.
+            Manager::Npm => self.npm.run(script),
+            _ => self.run_at_root(script),
+        }
+    }
+
+    /// Runs a script of the root, in its folder.
+    pub(crate) fn run_at_root(&self, script: &str) -> Vec<String> {
+        match self.manager {
+            Manager::Npm => self.npm.command(&["run", script]),
+            Manager::Pnpm | Manager::YarnClassic | Manager::YarnBerry => words(&[self.manager.name(), "run", script]),
+        }
+    }
+
+    /// Runs a script of a package, in its folder, and not those that `pre` and `post` before its name name.
+    pub(crate) fn run_only(&self, script: &str) -> Vec<String> {
+        match self.manager {
+            Manager::Pnpm => words(&["pnpm", "--config.enable-pre-post-scripts=false", "run", script]),
+            // Yarn runs them for no script, or for each one.
+            _ => self.run(script),
+        }
+    }
+
+    /// Packs the package in whose folder it is started; the tarball is the only file in the folder of `to` then. Scripts of
+    /// the package are not run, but for those that [`Self::scripts_of_publish`] leaves to the pack.
+    pub(crate) fn pack(&self, to: &Path) -> Vec<String> {
+        let shown = to.display().to_string();
+        let folder = to.parent().unwrap_or(Path::new("")).display().to_string();
+        match self.manager {
+            Manager::Npm => self.npm.command(&["pack", "--ignore-scripts", "--pack-destination", &folder]),
+            Manager::Pnpm => words(&["pnpm", "--config.ignore-scripts=true", "pack", "--pack-destination", &folder]),
+            Manager::YarnClassic => {
+                words(&["yarn", "pack", "--ignore-scripts", "--non-interactive", "--filename", &shown])
+            }
+            Manager::YarnBerry => words(&["yarn", "pack", "--out", &shown]),
+        }
+    }
+
+    /// Whether the manager packs by rules of its own.
+    pub(crate) fn packs(&self) -> bool {
+        self.manager != Manager::Npm
+    }
+
+    /// Whether it puts fields of `publishConfig` into the published `package.json`.
+    pub(crate) fn applies_publish_config(&self) -> bool {
+        matches!(self.manager, Manager::Pnpm | Manager::YarnBerry)
+    }
+
+    /// The scripts of a publish, in the order in which the manager runs them.
+    pub(crate) fn scripts_of_publish(&self) -> OfPublish {
+        match self.manager {
+            Manager::Npm | Manager::Pnpm => OfPublish {
+                before: &["prepublishOnly", "prepublish", "prepack", PREPARE],
+                after_pack: &["postpack"],
+                after: &["publish", "postpublish"],
+            },
+            Manager::YarnClassic => OfPublish {
+                before: &["prepublish", PREPARE, "prepublishOnly", "prepack"],
+                after_pack: &["postpack"],
+                after: &["publish", "postpublish"],
+            },
+            // Its pack cannot be kept from `prepack` and `postpack`.
+            Manager::YarnBerry => OfPublish { before: &["prepublish"], after_pack: &[], after: &[] },
+        }
+    }
+
+    /// Those of these scripts that an install runs in a folder that it installs, in their order. Run each by
+    /// [`Self::run_of_install`].
+    pub(crate) fn scripts_of_install(&self, is_root: bool, has: impl Fn(&str) -> bool) -> Vec<&'static str> {
+        let all: &[&str] = match (self.manager, is_root) {
+            (Manager::Npm, _) | (Manager::YarnClassic, true) => &OF_INSTALL,
+            (Manager::Pnpm, _) => &["preinstall", "install", "postinstall", "preprepare", PREPARE, "postprepare"],
+            (Manager::YarnClassic, false) | (Manager::YarnBerry, _) => &["preinstall", "install", "postinstall"],
+        };
+        // npm and the older Yarn run the first and the third around the second.
+        let is_run_by_another = |script: &str| {
+            matches!(self.manager, Manager::Npm | Manager::YarnClassic)
+                && matches!(script, "preinstall" | "postinstall")
+                && has("install")
+        };
+        all.iter().copied().filter(|script| has(script) && !is_run_by_another(script)).collect()
+    }
+
+    /// Runs such a script, in the folder of the root or of a member.
+    pub(crate) fn run_of_install(&self, script: &str, is_root: bool) -> Vec<String> {
+        match (self.manager, is_root) {
+            (Manager::Npm, true) => self.run_at_root(script),
+            _ => self.run_only(script),
+        }
+    }
+
+    /// What all commands of a build find in their environment for the manager.
+    pub(crate) fn env(&self) -> BTreeMap<String, String> {
+        let store = self.store().display().to_string();
+        let set: Vec<(&str, String)> = match self.manager {
+            Manager::Npm => Vec::new(),
+            Manager::Pnpm => {
+                let prefix = if self.version.major < 11 { "npm_config" } else { "pnpm_config" };
+                let settings =
+                    [("verify_deps_before_run", "false"), ("update_notifier", "false"), ("store_dir", &*store)];
+                return settings
+                    .iter()
+                    .map(|(name, value)| (format!("{prefix}_{name}"), (*value).to_owned()))
+                    .collect();
+            }
+            Manager::YarnClassic => {
+                vec![("YARN_CACHE_FOLDER", store), ("YARN_DISABLE_SELF_UPDATE_CHECK", "true".to_owned())]
+            }
+            Manager::YarnBerry => vec![
+                ("YARN_GLOBAL_FOLDER", store),
+                ("YARN_ENABLE_TELEMETRY", "false".to_owned()),
+                ("YARN_NPM_REGISTRY_SERVER", self.npm.registry.clone()),
+            ],
+        };
+        set.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    /// What an install leaves at the root beside `node_modules`.
+    pub(crate) fn leaves(&self) -> &'static [&'static str] {
+        match self.manager {
+            Manager::YarnBerry if self.is_pnp => &PNP,
+            Manager::YarnBerry => &STATE,
+            _ => &[],
+        }
+    }
+
+    /// What the manager keeps of what it has downloaded.
+    fn store(&self) -> PathBuf {
+        let name = match self.manager {
+            Manager::Npm => return self.npm.cache.clone(),
+            Manager::Pnpm => "pnpm",
+            Manager::YarnClassic => "yarn-classic",
+            Manager::YarnBerry => "yarn",
+        };
+        self.npm.cache.join(name)
+    }
+}
+
+/// Whether what a command prints about the manager is the manager's word, and not that of a script of the package.
+pub(crate) fn is_itself(argv: &[String]) -> bool {
+    let is_install = |command: &str| matches!(command, "install" | "pack");
+    match argv {
+        [manager, command, ..] if manager == "pnpm" || manager == "yarn" => is_install(command),
+        _ => npm::is_npm_itself(argv),
+    }
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn driver(manager: Manager, version: &str) -> Driver {
+        let npm = Npm {
+            registry: "http://127.0.0.1:4873".into(),
+            scopes: vec!["@acme".into()],
+            in_workspace: true,
+            ignore_scripts: false,
+            userconfig: "/s/npmrc".into(),
+            cache: "/s/cache".into(),
+        };
+        Driver::new(manager, version.parse().unwrap(), npm, vec!["@acme/core".into()], false)
+    }
+
+    #[test]
+    fn no_script_of_an_install_is_run_twice() {
+        let all = ["preinstall", "install", "postinstall", "prepublish", "prepare"];
+        let of =
+            |manager, has: &[&str]| driver(manager, "1.0.0").scripts_of_install(false, |script| has.contains(&script));
+        assert_eq!(of(Manager::Npm, &all), ["install", "prepublish", "prepare"]);
+        assert_eq!(of(Manager::Npm, &["preinstall", "postinstall"]), ["preinstall", "postinstall"]);
+        assert_eq!(of(Manager::Pnpm, &all), ["preinstall", "install", "postinstall", "prepare"]);
+        assert_eq!(of(Manager::YarnBerry, &all), ["preinstall", "install", "postinstall"]);
+        assert_eq!(of(Manager::YarnClassic, &all), ["install"]);
+        assert!(of(Manager::Pnpm, &["build"]).is_empty());
+        let run = driver(Manager::Pnpm, "10.0.0").run_of_install("install", false);
+        assert!(
+            run.contains(&"--config.enable-pre-post-scripts=false".to_owned()),
+            "pnpm runs each by itself: {run:?}"
+        );
+    }
+}

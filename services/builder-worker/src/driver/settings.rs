@@ -1,0 +1,165 @@
+//! The files of settings that an install reads, in place of those of the workspace: what they say, but for the registry
+//! to install from, where the manager keeps what it downloads, and what belongs to the workspace itself.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use packline_workspace::Manager;
+use serde_json::{Map, Value, json};
+
+use super::Driver;
+
+/// What a workspace says of these is for the machines of its authors.
+const OF_PNPM: [&str; 11] = [
+    "registry",
+    "registries",
+    "storeDir",
+    "cacheDir",
+    "virtualStoreType",
+    "useNodeVersion",
+    "executionEnv",
+    "managePackageManagerVersions",
+    "packageManagerStrict",
+    "packageManagerStrictVersion",
+    "pmOnFail",
+];
+/// The same.
+const OF_YARN: [&str; 8] = [
+    "npmRegistryServer",
+    "npmPublishRegistry",
+    "npmAuthToken",
+    "npmAuthIdent",
+    "npmAlwaysAuth",
+    "npmRegistries",
+    "globalFolder",
+    "enableTelemetry",
+];
+/// Hosts that Yarn before version 2 and the public registry write into lock files.
+const HOSTS: [&str; 4] = [
+    "https://registry.yarnpkg.com/",
+    "http://registry.yarnpkg.com/",
+    "https://registry.npmjs.org/",
+    "http://registry.npmjs.org/",
+];
+
+impl Driver {
+    /// The files that an install reads in place of those of the workspace, below its root. `settings` is what the
+    /// manager's own file says there, and `read` answers the text of another one.
+    pub(crate) fn settings(
+        &self,
+        settings: &Value,
+        read: impl Fn(&str) -> Option<String>,
+    ) -> BTreeMap<PathBuf, Vec<u8>> {
+        let settings = settings.as_object().cloned().unwrap_or_default();
+        let files: Vec<(&str, String)> = match self.manager {
+            Manager::Npm => Vec::new(),
+            Manager::Pnpm => vec![
+                ("pnpm-workspace.yaml", Value::Object(self.of_pnpm(settings)).to_string()),
+                (".npmrc", self.npmrc(&read(".npmrc").unwrap_or_default())),
+            ],
+            Manager::YarnClassic => {
+                let lock = read("yarn.lock").map(|lock| ("yarn.lock", self.with_own_hosts(&lock)));
+                let rc = self.yarnrc(&read(".yarnrc").unwrap_or_default());
+                let npmrc = self.npmrc(&read(".npmrc").unwrap_or_default());
+                [(".yarnrc", rc), (".npmrc", npmrc)].into_iter().chain(lock).collect()
+            }
+            Manager::YarnBerry => vec![(".yarnrc.yml", Value::Object(self.of_yarn(settings)).to_string())],
+        };
+        files.into_iter().map(|(file, text)| (PathBuf::from(file), text.into_bytes())).collect()
+    }
+
+    /// JSON is YAML.
+    fn of_pnpm(&self, mut settings: Map<String, Value>) -> Map<String, Value> {
+        settings.retain(|name, _| !OF_PNPM.contains(&name.as_str()));
+        settings.insert("enableGlobalVirtualStore".to_owned(), false.into());
+        settings.insert("packageImportMethod".to_owned(), "clone-or-copy".into());
+        for exempts in ["minimumReleaseAgeExclude", "trustPolicyExclude"] {
+            // Where the gate is off, an exemption is a setting that is not known to every version.
+            if self.version.major >= 11 || settings.contains_key(exempts.trim_end_matches("Exclude")) {
+                self.exempt(&mut settings, exempts);
+            }
+        }
+        settings
+    }
+
+    fn of_yarn(&self, mut settings: Map<String, Value>) -> Map<String, Value> {
+        settings.retain(|name, _| !OF_YARN.contains(&name.as_str()));
+        if let Some(Value::Object(scopes)) = settings.get_mut("npmScopes") {
+            for scope in scopes.values_mut().filter_map(Value::as_object_mut) {
+                scope.retain(|name, _| !OF_YARN.contains(&name.as_str()));
+            }
+        }
+        let registry = &self.npm.registry;
+        settings.insert("npmRegistryServer".to_owned(), registry.as_str().into());
+        if let Some(host) = registry.strip_prefix("http://").and_then(|rest| rest.split(['/', ':']).next()) {
+            let list = settings.entry("unsafeHttpWhitelist").or_insert_with(|| json!([]));
+            if let Value::Array(hosts) = list {
+                hosts.push(host.into());
+            }
+        }
+        if self.knows_age_gate() {
+            self.exempt(&mut settings, "npmPreapprovedPackages");
+        }
+        if self.is_pnp {
+            // What is loaded names the archives by their paths, so they belong to what is installed.
+            settings.insert("enableGlobalCache".to_owned(), false.into());
+            settings.insert("cacheFolder".to_owned(), "./.yarn/cache".into());
+        } else {
+            settings.insert("enableGlobalCache".to_owned(), true.into());
+            settings.remove("cacheFolder");
+        }
+        settings
+    }
+
+    /// From 4.10 on Yarn has one, which knows exemptions; before it is a setting that Yarn refuses.
+    fn knows_age_gate(&self) -> bool {
+        (self.version.major, self.version.minor) >= (4, 10)
+    }
+
+    /// Takes the packages of the workspace out of a rule for those of others: this pipeline has published them a moment
+    /// ago.
+    fn exempt(&self, settings: &mut Map<String, Value>, list: &str) {
+        if let Value::Array(names) = settings.entry(list).or_insert_with(|| json!([])) {
+            names.extend(self.own.iter().map(|name| Value::from(name.as_str())));
+        }
+    }
+
+    /// Settings as npm writes them, for managers that read them too.
+    fn npmrc(&self, theirs: &str) -> String {
+        let names_registry = |line: &&str| {
+            let key = line.split('=').next().unwrap_or_default().trim();
+            key == "registry" || key.ends_with(":registry") || key.starts_with("//") || is_own(key)
+        };
+        let mut text: String =
+            theirs.lines().filter(|line| !names_registry(line)).flat_map(|line| [line, "\n"]).collect();
+        let registry = &self.npm.registry;
+        text.push_str(&format!("registry={registry}/\n"));
+        text.extend(self.npm.scopes.iter().map(|scope| format!("{scope}:registry={registry}/\n")));
+        if self.manager == Manager::Pnpm && self.version.major < 11 {
+            text.push_str("package-import-method=clone-or-copy\nmanage-package-manager-versions=false\n");
+        }
+        text
+    }
+
+    fn yarnrc(&self, theirs: &str) -> String {
+        let is_read = |line: &&str| {
+            let key = line.split_whitespace().next().unwrap_or_default().trim_matches('"');
+            key != "registry" && key != "yarn-offline-mirror" && !key.ends_with(":registry")
+        };
+        let text: String = theirs.lines().filter(is_read).flat_map(|line| [line, "\n"]).collect();
+        text + &format!("registry \"{}\"\n", self.npm.registry)
+    }
+
+    /// Yarn before version 2 asks the hosts of the lock file, whatever its settings say.
+    fn with_own_hosts(&self, lock: &str) -> String {
+        let own = format!("{}/", self.npm.registry);
+        HOSTS.iter().fold(lock.to_owned(), |lock, host| {
+            lock.replace(&format!("resolved \"{host}"), &format!("resolved \"{own}"))
+        })
+    }
+}
+
+/// Settings of pnpm that are not the workspace's to choose.
+fn is_own(key: &str) -> bool {
+    ["store-dir", "package-import-method", "manage-package-manager-versions", "use-node-version", "cache-dir"]
+        .contains(&key)
+}
