@@ -5,7 +5,11 @@ use std::{
     path::Path,
 };
 
-use crate::{Edge, EdgeKind, Kind, Manifest, Member, MemberId, Misfit, range, spec::Spec};
+use crate::{
+    Edge, EdgeKind, Manifest, Member, MemberId, Misfit, range,
+    rules::{Resolved, Rules},
+    spec::Spec,
+};
 
 /// In the order in which npm reads them; of several values for one key it installs the last.
 const READ: [EdgeKind; 5] =
@@ -20,17 +24,17 @@ fn installed(manifest: &Manifest) -> BTreeMap<&str, &str> {
 pub(crate) struct Graph<'a> {
     /// Absolute, with all links followed.
     root: &'a Path,
-    kind: Kind,
+    rules: &'a Rules,
     members: &'a [Member],
     by_name: HashMap<String, MemberId>,
     by_folder: HashMap<&'a Path, MemberId>,
 }
 
 impl<'a> Graph<'a> {
-    pub(crate) fn new(root: &'a Path, kind: Kind, members: &'a [Member]) -> Self {
+    pub(crate) fn new(root: &'a Path, rules: &'a Rules, members: &'a [Member]) -> Self {
         let named = members.iter().filter_map(|member| Some((member.link_name()?, member.id())));
         let in_folder = members.iter().map(|member| (member.real_folder(), member.id()));
-        Self { root, kind, members, by_name: named.collect(), by_folder: in_folder.collect() }
+        Self { root, rules, members, by_name: named.collect(), by_folder: in_folder.collect() }
     }
 
     /// The edges of all members.
@@ -44,14 +48,30 @@ impl<'a> Graph<'a> {
 
     /// What a manifest asks for of members and gets from a registry, because their versions do not fit.
     pub(crate) fn misfits_of(&self, manifest: &Manifest) -> Vec<Misfit> {
-        let misfit = |(name, value)| match Spec::parse(name, value) {
-            Spec::Range { name, range } => {
-                let to = *self.by_name.get(name)?;
-                (!self.fits(to, range)).then(|| Misfit { to, range: range.to_owned() })
+        let misfit = |(name, value): (&str, &str)| {
+            let value = self.rules.plain(name, value)?;
+            match Spec::parse(name, &value) {
+                Spec::Range { name, range } => {
+                    let to = *self.by_name.get(name)?;
+                    (!self.fits(to, range)).then(|| Misfit { to, range: range.to_owned() })
+                }
+                Spec::Member { .. } | Spec::Folder(_) | Spec::Elsewhere => None,
             }
-            Spec::Member | Spec::Folder(_) | Spec::Elsewhere => None,
         };
         installed(manifest).into_iter().filter_map(misfit).collect()
+    }
+
+    /// What a manifest asks for and nobody can give: a member that there is not, or an entry that no catalog has.
+    pub(crate) fn unknown_of(&self, manifest: &Manifest, folder: &Path) -> Vec<String> {
+        let unknown = |(name, value): (&str, &str)| {
+            let Some(plain) = self.rules.plain(name, value) else {
+                return Some(format!("{name} as {value:?}, which no catalog has"));
+            };
+            let is_member = matches!(Spec::parse(name, &plain), Spec::Member { .. });
+            (is_member && self.target(name, &plain, folder).is_none())
+                .then(|| format!("{name} as {value:?}, and no member has that name"))
+        };
+        installed(manifest).into_iter().filter_map(unknown).collect()
     }
 
     fn fits(&self, member: MemberId, range: &str) -> bool {
@@ -78,20 +98,33 @@ impl<'a> Graph<'a> {
 
     /// The member that a dependency gets, and whether as a link.
     fn target(&self, name: &str, value: &str, folder: &Path) -> Option<(MemberId, bool)> {
-        match Spec::parse(name, value) {
+        let plain = self.rules.plain(name, value)?;
+        match Spec::parse(name, &plain) {
             Spec::Elsewhere => None,
-            Spec::Member => self.by_name.get(name).map(|id| (*id, true)),
-            Spec::Folder(path) => {
-                let folder = self.root.join(folder).join(path).canonicalize().ok()?;
-                self.by_folder.get(folder.strip_prefix(self.root).ok()?).map(|id| (*id, true))
+            Spec::Member { name, asked } => {
+                // Yarn's are relative to the root.
+                let in_folder = || self.by_folder.get(Path::new(asked.trim_start_matches("./")));
+                let named = self.by_name.get(name).or_else(in_folder).map(|id| (*id, true));
+                named.or_else(|| self.in_folder(folder, asked))
             }
+            Spec::Folder(path) => self.in_folder(folder, path),
             Spec::Range { name: asked, range } => {
                 let id = *self.by_name.get(asked)?;
-                // under another name it comes from a registry
-                let is_link = self.kind == Kind::Workspaces && asked == name;
-                self.fits(id, range).then_some((id, is_link))
+                let version = self.members.get(id.index())?.manifest().version();
+                match self.rules.resolved(folder, name) {
+                    // The lock file says what is installed.
+                    Some(Resolved::Link(to)) => self.by_folder.get(to.as_path()).map(|id| (*id, true)),
+                    Some(Resolved::Version(locked)) => (Some(locked.as_str()) == version).then_some((id, false)),
+                    // Under another name it comes from a registry.
+                    None => self.fits(id, range).then_some((id, self.rules.links_ranges() && asked == name)),
+                }
             }
         }
+    }
+
+    fn in_folder(&self, folder: &Path, path: &str) -> Option<(MemberId, bool)> {
+        let folder = self.root.join(folder).join(path).canonicalize().ok()?;
+        self.by_folder.get(folder.strip_prefix(self.root).ok()?).map(|id| (*id, true))
     }
 
     /// The members that the root gets as links.

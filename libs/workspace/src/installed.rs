@@ -107,8 +107,10 @@ impl<'a> Installed<'a> {
                 "" => format!("node_modules/{name}"),
                 folder => format!("{folder}/node_modules/{name}"),
             };
-            if !is_modules && self.packages.contains_key(&key) {
-                return Some(key);
+            if let Some(entry) = self.packages.get(&key).filter(|_| !is_modules) {
+                // Other managers link packages to each other.
+                let target = link(entry).filter(|target| is_of_registry(target));
+                return Some(target.map_or(key, str::to_owned));
             }
             if folder.is_empty() {
                 return None;

@@ -8,20 +8,26 @@ mod edge;
 mod find;
 mod graph;
 mod installed;
+mod locked;
 mod manager;
 mod manifest;
 mod member;
 mod pattern;
 mod range;
 mod read;
+mod rules;
 mod spec;
 mod tools;
+mod yaml;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
+
+use serde_json::Value;
 
 pub use edge::{Edge, EdgeKind, Misfit};
 pub use installed::Installed;
@@ -47,6 +53,9 @@ pub struct Workspace {
     root: PathBuf,
     kind: Kind,
     manager: Manager,
+    settings: Value,
+    /// That of pnpm or Yarn.
+    lock: Option<Arc<Value>>,
     manifest: Manifest,
     members: Vec<Member>,
     left_out: Vec<LeftOut>,
@@ -54,6 +63,7 @@ pub struct Workspace {
     edges: BTreeMap<MemberId, Vec<Edge>>,
     misfits: BTreeMap<MemberId, Vec<Misfit>>,
     linked_by_root: BTreeSet<MemberId>,
+    unknown: BTreeMap<MemberId, Vec<String>>,
 }
 
 /// Why a folder is no workspace.
@@ -115,9 +125,15 @@ impl Workspace {
         self.manager
     }
 
-    /// What the manager's own file of settings says at the root.
-    pub fn settings(&self) -> &serde_json::Value {
-        &serde_json::Value::Null
+    /// What pnpm-workspace.yaml or .yarnrc.yml says; null where there is none.
+    pub fn settings(&self) -> &Value {
+        &self.settings
+    }
+
+    /// Whether Yarn installs archives that are loaded without `node_modules`.
+    pub fn is_pnp(&self) -> bool {
+        let linker = self.settings.get("nodeLinker").and_then(Value::as_str);
+        self.manager == Manager::YarnBerry && linker.is_none_or(|linker| linker == "pnp")
     }
 
     /// The package.json of the root.
@@ -163,6 +179,12 @@ impl Workspace {
     /// What `member` names of other members and gets from a registry, because their versions do not fit.
     pub fn misfits(&self, member: MemberId) -> &[Misfit] {
         self.misfits.get(&member).map_or(&[], Vec::as_slice)
+    }
+
+    /// What `member` names and nobody can give it, one line each: a member that there is not, or an entry that no catalog
+    /// has.
+    pub fn unknown(&self, member: MemberId) -> &[String] {
+        self.unknown.get(&member).map_or(&[], Vec::as_slice)
     }
 
     /// The members that stand as links in what is installed for `member`, because it names them.

@@ -64,6 +64,24 @@ impl Patterns {
         Ok(Self { chosen: flat(chosen), refused: flat(refused) })
     }
 
+    /// Reads patterns of which the order means nothing: a negation takes away what any other one finds.
+    ///
+    /// # Errors
+    /// See [`Self::parse`].
+    pub(crate) fn unordered<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
+        let mut all = Self::default();
+        for text in texts {
+            let (list, bare) = match text.strip_prefix('!') {
+                Some(bare) => (&mut all.refused, bare),
+                None => (&mut all.chosen, text),
+            };
+            let patterns = Pattern::all(&from_root(bare))
+                .map_err(|problem| format!("has the pattern {text:?}, which is not understood: {problem}"))?;
+            list.extend(patterns);
+        }
+        Ok(all)
+    }
+
     /// Whether a negation takes this folder away. They see hidden folders, and folders by `a/` as well as by `a`.
     pub(crate) fn refuses(&self, folder: &[&str]) -> bool {
         self.refused.iter().any(|pattern| matches(&pattern.parts, folder, Hidden::Seen, End::Folder))

@@ -1,38 +1,131 @@
 //! Which kind of workspace a folder is, and who its members are.
 
 use std::{
-    collections::{BTreeSet, HashMap},
-    io,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde_json::Value;
 
 use crate::{
     Kind, LeftOut, Manager, Manifest, ManifestError, Member, MemberId, Workspace, WorkspaceError, find, graph::Graph,
-    pattern::Patterns, shown,
+    pattern::Patterns, rules::Rules, shown, yaml,
 };
 
 pub(crate) fn read(root: &Path) -> Result<Workspace, WorkspaceError> {
     let root = root.canonicalize().map_err(|source| WorkspaceError::Read { path: root.to_owned(), source })?;
     let file = root.join("package.json");
     let manifest = Manifest::read(&file).map_err(|error| refusal(&file, error))?;
-    let (kind, patterns) = kind(&root, &file, &manifest)?;
-    let (folders, mut notes) = match &patterns {
-        None => (BTreeSet::from([PathBuf::new()]), Vec::new()),
-        Some(patterns) => {
-            let folders = find::folders(&root, patterns);
-            (folders.found, folders.notes)
-        }
+    let manager = Manager::of(&root, &manifest);
+    let settings = settings(&root, manager)?;
+    let (kind, patterns) = kind(&root, &file, &manifest, manager, &settings)?;
+    let mut folders = match &patterns {
+        None => find::Folders { found: BTreeSet::from([PathBuf::new()]), notes: Vec::new() },
+        Some(patterns) => find::folders(&root, patterns),
     };
-    let (members, left_out) = members(&root, folders);
+    let is_ours = manager == Manager::Pnpm || manager == Manager::YarnBerry;
+    if is_ours && kind == Kind::Workspaces {
+        folders.found.remove(Path::new(""));
+        // For them the root is a package like others. A private one has nothing that a build of it would make.
+        if !manifest.is_private() && manifest.name().is_some() && manifest.version().is_some() {
+            folders.found.insert(PathBuf::new());
+        }
+    }
+    if manager == Manager::YarnBerry {
+        add_inner(&root, &mut folders);
+    }
+    let (members, left_out) = members(&root, folders.found);
+    let mut notes = folders.notes;
     notes.dedup();
-    let graph = Graph::new(&root, kind, &members);
+    let lock = lock(&root, manager).unwrap_or_else(|note| {
+        notes.push(note);
+        None
+    });
+    let rules = Rules::of(&root, kind, manager, &settings, lock.as_ref());
+    let graph = Graph::new(&root, &rules, &members);
     let edges = graph.edges();
     let misfits = members.iter().map(|member| (member.id(), graph.misfits_of(member.manifest()))).collect();
     let linked_by_root = if kind == Kind::Single { BTreeSet::new() } else { graph.linked_by(&manifest) };
-    let manager = Manager::of(&root, &manifest);
-    Ok(Workspace { root, kind, manager, manifest, members, left_out, notes, edges, misfits, linked_by_root })
+    let unknown: BTreeMap<MemberId, Vec<String>> = members
+        .iter()
+        .map(|member| (member.id(), graph.unknown_of(member.manifest(), member.real_folder())))
+        .filter(|(_, unknown)| !unknown.is_empty())
+        .collect();
+    for member in &members {
+        let unknown = unknown.get(&member.id()).into_iter().flatten();
+        notes.extend(unknown.map(|unknown| format!("{} names {unknown}", shown(member.folder()))));
+    }
+    let lock = lock.map(Arc::new);
+    Ok(Workspace {
+        unknown,
+        root,
+        kind,
+        manager,
+        settings,
+        lock,
+        manifest,
+        members,
+        left_out,
+        notes,
+        edges,
+        misfits,
+        linked_by_root,
+    })
+}
+
+/// What the manager's own file of settings says.
+fn settings(root: &Path, manager: Manager) -> Result<Value, WorkspaceError> {
+    let file = match manager {
+        Manager::Npm | Manager::YarnClassic => return Ok(Value::Null),
+        Manager::Pnpm => root.join("pnpm-workspace.yaml"),
+        Manager::YarnBerry => root.join(".yarnrc.yml"),
+    };
+    match fs::read_to_string(&file) {
+        Ok(text) => match yaml::parse(&text).map_err(|problem| no_workspace(&file, problem))? {
+            settings @ (Value::Object(_) | Value::Null) => Ok(settings),
+            _ => Err(no_workspace(&file, "is no list of settings, each a name and a value")),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Value::Null),
+        Err(source) => Err(WorkspaceError::Read { path: file, source }),
+    }
+}
+
+/// The lock file of pnpm or Yarn.
+///
+/// # Errors
+/// A note, where it cannot be read.
+fn lock(root: &Path, manager: Manager) -> Result<Option<Value>, String> {
+    let name = match manager {
+        // npm's is read where it is needed, and that of the older Yarn names no members.
+        Manager::Npm | Manager::YarnClassic => return Ok(None),
+        Manager::Pnpm => "pnpm-lock.yaml",
+        Manager::YarnBerry => "yarn.lock",
+    };
+    match fs::read_to_string(root.join(name)) {
+        Ok(text) => yaml::parse_last(&text).map(Some).map_err(|problem| format!("{name} {problem}")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("{name} cannot be read: {error}")),
+    }
+}
+
+/// A member of a workspace of Yarn may have members itself.
+fn add_inner(root: &Path, folders: &mut find::Folders) {
+    let mut open: Vec<PathBuf> =
+        folders.found.iter().filter(|folder| !folder.as_os_str().is_empty()).cloned().collect();
+    while let Some(folder) = open.pop() {
+        let Ok(manifest) = Manifest::read(&root.join(&folder).join("package.json")) else { continue };
+        let Some(workspaces) = manifest.get("workspaces") else { continue };
+        let Ok(patterns) = patterns(workspaces.get("packages").unwrap_or(workspaces)) else { continue };
+        let inner = find::folders(&root.join(&folder), &patterns);
+        folders.notes.extend(inner.notes);
+        for found in inner.found.into_iter().map(|found| folder.join(found)) {
+            if folders.found.insert(found.clone()) {
+                open.push(found);
+            }
+        }
+    }
 }
 
 fn refusal(path: &Path, error: ManifestError) -> WorkspaceError {
@@ -46,23 +139,31 @@ fn no_workspace(path: &Path, problem: impl Into<String>) -> WorkspaceError {
     WorkspaceError::NoWorkspace { path: path.to_owned(), problem: problem.into() }
 }
 
-fn kind(root: &Path, file: &Path, manifest: &Manifest) -> Result<(Kind, Option<Patterns>), WorkspaceError> {
-    if let Some(workspaces) = manifest.get("workspaces").filter(|value| !value.is_null()) {
-        let list = workspaces.get("packages").unwrap_or(workspaces);
-        let patterns = patterns(list).map_err(|problem| {
-            no_workspace(
-                file,
-                problem.unwrap_or("has `workspaces` that are not an array of folders like \"packages/*\"".into()),
-            )
+fn kind(
+    root: &Path,
+    file: &Path,
+    manifest: &Manifest,
+    manager: Manager,
+    settings: &Value,
+) -> Result<(Kind, Option<Patterns>), WorkspaceError> {
+    let (file_of_list, list) = match manager {
+        Manager::Pnpm => (root.join("pnpm-workspace.yaml"), settings.get("packages")),
+        _ => {
+            let workspaces = manifest.get("workspaces").filter(|value| !value.is_null());
+            (file.to_owned(), workspaces.map(|workspaces| workspaces.get("packages").unwrap_or(workspaces)))
+        }
+    };
+    let field = if manager == Manager::Pnpm { "packages" } else { "workspaces" };
+    if let Some(list) = list {
+        let patterns = match manager {
+            Manager::Pnpm => texts(list).ok_or(None).and_then(|texts| Patterns::unordered(texts).map_err(Some)),
+            _ => patterns(list),
+        };
+        let patterns = patterns.map_err(|problem| {
+            let unlike = || format!("has `{field}` that are not an array of folders like \"packages/*\"");
+            no_workspace(&file_of_list, problem.unwrap_or_else(unlike))
         })?;
         return Ok((Kind::Workspaces, Some(patterns)));
-    }
-    let pnpm = root.join("pnpm-workspace.yaml");
-    if pnpm.exists() {
-        return Err(no_workspace(
-            &pnpm,
-            "makes it a workspace of pnpm, which is not supported yet; npm workspaces, lerna.json and single packages are",
-        ));
     }
     let lerna = root.join("lerna.json");
     match Manifest::read(&lerna) {
@@ -96,8 +197,11 @@ fn kind(root: &Path, file: &Path, manifest: &Manifest) -> Result<(Kind, Option<P
 /// # Errors
 /// What is wrong with a pattern; `None` where it is no list of texts.
 fn patterns(list: &Value) -> Result<Patterns, Option<String>> {
-    let texts: Option<Vec<&str>> = list.as_array().and_then(|list| list.iter().map(Value::as_str).collect());
-    Patterns::parse(texts.ok_or(None)?).map_err(Some)
+    Patterns::parse(texts(list).ok_or(None)?).map_err(Some)
+}
+
+fn texts(list: &Value) -> Option<Vec<&str>> {
+    list.as_array().and_then(|list| list.iter().map(Value::as_str).collect())
 }
 
 /// Reads the members in `folders`; a folder without a package.json is none.

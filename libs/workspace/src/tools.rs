@@ -6,18 +6,20 @@ use std::{
     path::Path,
 };
 
-use crate::{Installed, Kind, Member, MemberId, Workspace};
+use serde_json::Value;
+
+use crate::{Installed, Kind, Manager, Member, MemberId, Workspace, locked};
 
 /// Lock files of npm at a root; it reads the first that is there.
 const LOCK_FILES: [&str; 2] = ["npm-shrinkwrap.json", "package-lock.json"];
 
 impl Workspace {
     /// For each member the others that installed tools lead to, of the root and of the member itself: its build may load
-    /// them without naming them. Reads the lock file at the root; without one that npm wrote, none are known.
+    /// them without naming them. Reads the lock file at the root; without one, none are known.
     pub fn needed_by_tools(&self) -> BTreeMap<MemberId, BTreeSet<MemberId>> {
         let mut for_all = BTreeSet::new();
         let mut by_member = vec![BTreeSet::new(); self.members().len()];
-        let lock = (self.kind() == Kind::Workspaces).then(|| self.lock()).flatten();
+        let lock = self.installed();
         if let Some(installed) = lock.as_ref().and_then(Installed::of) {
             let folders: HashMap<&Path, MemberId> =
                 self.members().iter().map(|member| (member.real_folder(), member.id())).collect();
@@ -38,8 +40,17 @@ impl Workspace {
         self.members().iter().zip(by_member).map(with_own).collect()
     }
 
-    fn lock(&self) -> Option<serde_json::Value> {
-        let read = LOCK_FILES.iter().find_map(|name| fs::read(self.root().join(name)).ok())?;
-        packline_json::parse(&read).ok()
+    /// What the lock file at the root installs, as a lock file of npm says it; see [`Installed::of`]. `None` where there is
+    /// none, or it does not know which members are linked.
+    pub fn installed(&self) -> Option<Value> {
+        match (self.kind(), self.manager()) {
+            (Kind::Workspaces, Manager::Npm) => {
+                let read = LOCK_FILES.iter().find_map(|name| fs::read(self.root().join(name)).ok())?;
+                packline_json::parse(&read).ok()
+            }
+            (_, Manager::Pnpm) => Some(locked::of_pnpm(self.lock.as_deref()?)),
+            (_, Manager::YarnBerry) => Some(locked::of_yarn(self.lock.as_deref()?)),
+            _ => None,
+        }
     }
 }

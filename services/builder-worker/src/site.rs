@@ -175,7 +175,13 @@ fn driver(stack: &Stack, npm: &Npm) -> Driver {
     let own = workspace.members().iter().filter_map(|member| member.manifest().name()).map(str::to_owned).collect();
     let named = workspace.manifest().get("packageManager").and_then(|field| field.as_str()?.split_once('@'));
     let version = named.and_then(|(_, version)| Version::parse(version.split('+').next()?).ok());
-    Driver::new(workspace.manager(), version.unwrap_or_else(|| Version::new(11, 0, 0)), npm.clone(), own, false)
+    Driver::new(
+        workspace.manager(),
+        version.unwrap_or_else(|| Version::new(11, 0, 0)),
+        npm.clone(),
+        own,
+        workspace.is_pnp(),
+    )
 }
 
 /// The rules of `package.json` hold where npm builds or publishes, and where there is one.

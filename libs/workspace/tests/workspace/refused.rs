@@ -67,18 +67,22 @@ fn a_folder_without_a_workspace_gets_one_line() {
 }
 
 #[test]
-fn a_workspace_of_pnpm_is_named_and_not_taken_for_a_single_package() {
+fn settings_of_pnpm_and_yarn_that_are_not_understood_are_named() {
     let root = TempDir::new().unwrap();
-    fs::write(root.path().join("pnpm-workspace.yaml"), "packages: ['packages/*']\n").unwrap();
-    fs::write(root.path().join("lerna.json"), "{\"npmClient\": \"pnpm\"}").unwrap();
     write(root.path(), &json!({"name": "single", "version": "1.0.0"}));
-    assert_eq!(
-        refusal(&root),
-        "DIR/pnpm-workspace.yaml makes it a workspace of pnpm, which is not supported yet; npm workspaces, lerna.json \
-         and single packages are"
-    );
-    write(root.path(), &json!({"name": "root", "workspaces": ["packages/*"]}));
-    assert!(Workspace::read(root.path()).is_ok(), "`workspaces` decides first");
+    for (text, line) in [
+        ("packages: packages/*\n", "has `packages` that are not an array of folders like \"packages/*\""),
+        ("packages: [1]\n", "has `packages` that are not an array of folders like \"packages/*\""),
+        ("- packages/*\n", "is no list of settings, each a name and a value"),
+    ] {
+        fs::write(root.path().join("pnpm-workspace.yaml"), text).unwrap();
+        assert_eq!(refusal(&root), format!("DIR/pnpm-workspace.yaml {line}"), "{text}");
+    }
+    fs::write(root.path().join("pnpm-workspace.yaml"), "packages: [").unwrap();
+    assert!(refusal(&root).starts_with("DIR/pnpm-workspace.yaml is not YAML: "));
+    fs::remove_file(root.path().join("pnpm-workspace.yaml")).unwrap();
+    fs::write(root.path().join(".yarnrc.yml"), "nodeLinker: [").unwrap();
+    assert!(refusal(&root).starts_with("DIR/.yarnrc.yml is not YAML: "));
 }
 
 #[test]

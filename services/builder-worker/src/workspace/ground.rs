@@ -31,6 +31,12 @@ use super::{
 /// The most bytes of a `package.json` that is looked into.
 const MANIFEST: u64 = 1024 * 1024;
 
+/// Files that say where members are.
+const MEMBERS: [&str; 2] = ["lerna.json", "pnpm-workspace.yaml"];
+
+/// Files of managers for which the root is a member like others.
+const WITH_ROOT: [&str; 2] = ["pnpm-workspace.yaml", ".yarnrc.yml"];
+
 /// What sources say, or why they are no workspace.
 type Understood = Result<Arc<State>, String>;
 
@@ -67,13 +73,15 @@ impl Ground {
     }
 
     /// Whether the package at `path` may be a member now: it is below a root that says where its members are, or it is
-    /// the root and has no members. Blocks.
+    /// the root, which is a member for pnpm and Yarn and where there are no others. Blocks.
     pub(crate) fn is_workspace(&self, path: &PackagePath) -> bool {
         let manifest = manifest::read_plain(&self.root.join("package.json"), MANIFEST).ok();
         let manifest = manifest.and_then(|text| packline_json::parse(&text).ok());
         let names_members = |manifest: &Value| manifest.get("workspaces").is_some_and(|value| !value.is_null());
-        let has_members = manifest.as_ref().is_some_and(names_members) || self.root.join("lerna.json").is_file();
-        if path.is_root() { manifest.is_some() && !has_members } else { has_members }
+        let has = |files: &[&str]| files.iter().any(|file| self.root.join(file).is_file());
+        let has_members = manifest.as_ref().is_some_and(names_members) || has(&MEMBERS);
+        let root_is_member = || !has_members || has(&WITH_ROOT);
+        if path.is_root() { manifest.is_some() && root_is_member() } else { has_members }
     }
 
     /// The folder of all layers.

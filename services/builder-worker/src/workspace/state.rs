@@ -8,7 +8,7 @@ use std::{
 };
 
 use packline_layers::sources::{File, Sources};
-use packline_workspace::Workspace;
+use packline_workspace::{Manager, Workspace};
 use serde_json::Value;
 
 use crate::manifest;
@@ -57,16 +57,22 @@ impl State {
         Ok(skeleton)
     }
 
-    /// npm's list of what it has installed in a layer; `None` where another manager has installed it, or nothing is there.
-    /// It has a line for each member. Blocks.
+    /// The list of what is installed in a layer, as npm writes it there; for other managers by the lock file of the
+    /// workspace. `None` where nobody knows it. It has a line for each member. Blocks.
     pub(crate) fn list(&self, layer: &Path) -> Option<Arc<Value>> {
         // Held while it is read: builds that wait would read the same.
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(list) = lists.get(layer) {
             return Some(Arc::clone(list));
         }
-        let text = manifest::read_plain(&layer.join("node_modules/.package-lock.json"), LIST).ok()?;
-        let list = Arc::new(serde_json::from_slice(&text).ok()?);
+        let list = match self.workspace.manager() {
+            Manager::Npm => {
+                let text = manifest::read_plain(&layer.join("node_modules/.package-lock.json"), LIST).ok()?;
+                serde_json::from_slice(&text).ok()?
+            }
+            _ => self.workspace.installed()?,
+        };
+        let list = Arc::new(list);
         lists.insert(layer.to_owned(), Arc::clone(&list));
         Some(list)
     }

@@ -227,11 +227,11 @@ fn a_folder_that_is_no_workspace_gets_one_line_and_exit_status_2() {
     write(plain.path(), &json!({"name": "plain", "version": null}));
     let pnpm = TempDir::new().unwrap();
     write(pnpm.path(), &json!({"name": "plain"}));
-    fs::write(pnpm.path().join("pnpm-workspace.yaml"), "").unwrap();
+    fs::write(pnpm.path().join("pnpm-workspace.yaml"), "packages: packages/*").unwrap();
     for (root, line) in [
         (&empty, "failed to read"),
         (&plain, "has no `workspaces`, an array of folders"),
-        (&pnpm, "makes it a workspace of pnpm, which is not supported yet"),
+        (&pnpm, "has `packages` that are not an array of folders"),
     ] {
         let output = run_scan(root.path(), &root.path().join("packages.db"));
         let stderr = String::from_utf8_lossy(&output.stderr);

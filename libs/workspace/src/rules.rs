@@ -1,0 +1,141 @@
+//! What the manager of a workspace makes of what its members ask for.
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    fs,
+    path::{Component, Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use crate::{Kind, Manager};
+
+/// What a lock file says that a dependency of a member is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Resolved {
+    /// A folder of the workspace, below its root.
+    Link(PathBuf),
+    /// A version from a registry.
+    Version(String),
+}
+
+/// The rules of one workspace.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    links_ranges: bool,
+    /// The catalog without a name and those with one.
+    catalog: Value,
+    catalogs: Value,
+    /// By the member's folder and the name that it gives.
+    resolved: HashMap<(PathBuf, String), Resolved>,
+}
+
+impl Rules {
+    /// `settings` is what the manager's own file says, `lock` its lock file.
+    pub(crate) fn of(root: &Path, kind: Kind, manager: Manager, settings: &Value, lock: Option<&Value>) -> Self {
+        let links_ranges = kind == Kind::Workspaces
+            && match manager {
+                Manager::Npm | Manager::YarnClassic => true,
+                Manager::YarnBerry => settings.get("enableTransparentWorkspaces") != Some(&Value::Bool(false)),
+                Manager::Pnpm => links_ranges(root, settings, lock),
+            };
+        let field = |name: &str| settings.get(name).cloned().unwrap_or_default();
+        let resolved = lock.filter(|_| manager == Manager::Pnpm).map(importers).unwrap_or_default();
+        Self { links_ranges, catalog: field("catalog"), catalogs: field("catalogs"), resolved }
+    }
+
+    /// Whether a range that a member satisfies gets that member.
+    pub(crate) fn links_ranges(&self) -> bool {
+        self.links_ranges
+    }
+
+    /// What a value asks for that stands at `name`, without catalogs and patches; `None` where no catalog has it.
+    pub(crate) fn plain<'v>(&'v self, name: &str, value: &'v str) -> Option<Cow<'v, str>> {
+        let value = value.trim();
+        if let Some(catalog) = value.strip_prefix("catalog:") {
+            let named = self.catalogs.get(if catalog.is_empty() { "default" } else { catalog });
+            let default = Some(&self.catalog).filter(|_| matches!(catalog, "" | "default"));
+            let entry = default.and_then(|catalog| catalog.get(name)).or_else(|| named?.get(name))?;
+            return entry.as_str().map(Cow::Borrowed);
+        }
+        match value.strip_prefix("patch:") {
+            // `patch:name@npm%3A1.0.0#the.patch`
+            Some(patched) => {
+                let patched = patched.split('#').next().unwrap_or_default();
+                let at = patched.char_indices().skip(1).find(|(_, c)| *c == '@');
+                let asked = at.and_then(|(at, _)| patched.get(at + 1..)).unwrap_or_default();
+                Some(Cow::Owned(asked.replace("%3A", ":").replace("%3a", ":").replace("%2F", "/")))
+            }
+            None => Some(Cow::Borrowed(value)),
+        }
+    }
+
+    /// What the lock file says of it; `None` where there is none, or it does not say.
+    pub(crate) fn resolved(&self, folder: &Path, name: &str) -> Option<&Resolved> {
+        self.resolved.get(&(folder.to_owned(), name.to_owned()))
+    }
+}
+
+/// From version 9 on pnpm links what `workspace:` asks for, unless its settings say more.
+fn links_ranges(root: &Path, settings: &Value, lock: Option<&Value>) -> bool {
+    let is_on = |value: &Value| value.as_bool() == Some(true) || value.as_str().is_some_and(|text| text != "false");
+    if let Some(value) = settings.get("linkWorkspacePackages") {
+        return is_on(value);
+    }
+    let npmrc = fs::read_to_string(root.join(".npmrc")).unwrap_or_default();
+    let set =
+        npmrc.lines().filter_map(|line| line.split_once('=')).find(|(key, _)| key.trim() == "link-workspace-packages");
+    if let Some((_, value)) = set {
+        return matches!(value.trim(), "true" | "deep");
+    }
+    let version = lock.and_then(|lock| lock.get("lockfileVersion"));
+    let version = version.and_then(|version| version.as_f64().or_else(|| version.as_str()?.parse().ok()));
+    version.is_some_and(|version| version < 9.0)
+}
+
+/// What a lock file of pnpm says of the dependencies of each member.
+fn importers(lock: &Value) -> HashMap<(PathBuf, String), Resolved> {
+    let mut found = HashMap::new();
+    let importers = lock.get("importers").and_then(Value::as_object).into_iter().flatten();
+    for (folder, importer) in importers {
+        let folder = if folder == "." { PathBuf::new() } else { PathBuf::from(folder) };
+        for kind in ["dependencies", "devDependencies", "optionalDependencies"] {
+            for (name, entry) in importer.get(kind).and_then(Value::as_object).into_iter().flatten() {
+                // Before version 6 it was the version alone.
+                let Some(version) = entry.get("version").unwrap_or(entry).as_str() else { continue };
+                let resolved = match version.strip_prefix("link:").or_else(|| version.strip_prefix("file:")) {
+                    Some(target) if version.starts_with("link:") => joined(&folder, target).map(Resolved::Link),
+                    // Relative to the root, with the peers that it got.
+                    Some(target) => joined(Path::new(""), plain(target)).map(Resolved::Link),
+                    None => Some(Resolved::Version(plain(version).to_owned())),
+                };
+                found.extend(resolved.map(|resolved| ((folder.clone(), name.clone()), resolved)));
+            }
+        }
+    }
+    found
+}
+
+/// A version or folder without the peers in parentheses or after `_`.
+fn plain(version: &str) -> &str {
+    version.split(['(', '_']).next().unwrap_or_default()
+}
+
+/// A path below the root; `None` where it leaves it.
+pub(crate) fn joined(folder: &Path, target: &str) -> Option<PathBuf> {
+    let mut path = folder.to_owned();
+    for component in Path::new(target).components() {
+        match component {
+            Component::Normal(name) => path.push(name),
+            Component::CurDir => {}
+            Component::ParentDir => {
+                if !path.pop() {
+                    return None;
+                }
+            }
+            Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    Some(path)
+}
