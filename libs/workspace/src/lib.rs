@@ -34,7 +34,7 @@ pub use installed::Installed;
 pub use manager::Manager;
 pub use manifest::{Manifest, ManifestError};
 pub use member::{LeftOut, Member, MemberId};
-pub use range::satisfies;
+pub use range::{is_range, satisfies};
 
 /// How the members of a workspace are found and installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ pub fn satisfies(version: Option<&str>, range: &str) -> bool {
 }
 
 /// Whether npm reads this as a range, and not as a tag.
-pub(crate) fn is_range(text: &str) -> bool {
+pub fn is_range(text: &str) -> bool {
     matches!(text.trim(), "" | "*") || Range::parse(plain(text.trim())).is_ok()
 }
 
