@@ -26,6 +26,8 @@ pub struct Version {
     pub tarball: Option<String>,
     /// Why it should not be used.
     pub deprecated: Option<String>,
+    /// The versions of Node that it says it runs on.
+    pub node: Option<String>,
 }
 
 impl Version {
@@ -66,10 +68,15 @@ impl<'de> Deserialize<'de> for Version {
             shasum: Option<Perhaps<String>>,
             tarball: Option<Perhaps<String>>,
         }
+        #[derive(Default, Deserialize)]
+        struct Engines {
+            node: Option<Perhaps<String>>,
+        }
         #[derive(Deserialize)]
         struct Said {
             dist: Option<Perhaps<Dist>>,
             deprecated: Option<Perhaps<String>>,
+            engines: Option<Perhaps<Engines>>,
         }
         let said = Said::deserialize(deserializer)?;
         let text = |perhaps: Option<Perhaps<String>>| perhaps?.known().filter(|text| !text.is_empty());
@@ -79,6 +86,7 @@ impl<'de> Deserialize<'de> for Version {
             shasum: text(dist.shasum),
             tarball: text(dist.tarball),
             deprecated: text(said.deprecated),
+            node: text(said.engines.and_then(Perhaps::known).unwrap_or_default().node),
         })
     }
 }
@@ -91,15 +99,15 @@ mod tests {
     fn junk_hides_nothing_that_is_well_formed() {
         let text = r#"{"name": 7, "dist-tags": {"latest": "1.0.0", "odd": 3}, "versions": {
             "1.0.0": {"dist": {"integrity": "sha512-a sha1-b", "shasum": "ff", "tarball": "http://h/t.tgz", "x": []},
-                      "deprecated": "old", "bin": "x"},
+                      "deprecated": "old", "bin": "x", "engines": {"node": ">=18", "npm": 1}},
             "1.0.1": {"dist": {"integrity": 3, "shasum": "ee"}, "deprecated": false},
-            "1.0.2": {"dist": "none", "deprecated": ""}, "1.0.3": null, "1.0.4": [1]}}"#;
+            "1.0.2": {"dist": "none", "deprecated": "", "engines": ["x"]}, "1.0.3": null, "1.0.4": [1]}}"#;
         let packument: Packument = serde_json::from_str(text).unwrap();
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(packument.tags, BTreeMap::from([("latest".to_owned(), "1.0.0".to_owned())]));
         let first = &packument.versions["1.0.0"];
         assert_eq!((first.shasum.clone(), first.deprecated.clone()), (some("ff"), some("old")));
-        assert_eq!(first.tarball, some("http://h/t.tgz"));
+        assert_eq!((first.tarball.clone(), first.node.clone()), (some("http://h/t.tgz"), some(">=18")));
         assert!(first.has_integrity("sha512-a") && !first.has_integrity("sha512"));
         assert_eq!(packument.versions["1.0.1"], Version { shasum: some("ee"), ..Version::default() });
         assert_eq!(packument.versions["1.0.2"], Version::default());

@@ -10,7 +10,10 @@ use std::{
 use packline_workspace::Manager;
 use semver::Version;
 
-use crate::npm::{self, Npm};
+use crate::{
+    npm::{self, Npm},
+    programs::Programs,
+};
 
 /// The scripts that an install runs in a folder that it installs, in their order.
 pub(crate) const OF_INSTALL: [&str; 5] = ["preinstall", "install", "postinstall", "prepublish", PREPARE];
@@ -35,6 +38,8 @@ const PNP: [&str; 7] = [
 pub(crate) struct Driver {
     manager: Manager,
     version: Version,
+    /// That of Node.
+    node: Version,
     npm: Npm,
     /// The names of the packages of the workspace itself.
     own: Vec<String>,
@@ -54,8 +59,8 @@ pub(crate) struct OfPublish {
 
 impl Driver {
     /// `npm` has the registry and the folders of this build, `own` are the names of the workspace's packages.
-    pub(crate) fn new(manager: Manager, version: Version, npm: Npm, own: Vec<String>, is_pnp: bool) -> Self {
-        Self { manager, version, npm, own, is_pnp }
+    pub(crate) fn new(manager: Manager, programs: &Programs, npm: Npm, own: Vec<String>, is_pnp: bool) -> Self {
+        Self { manager, version: programs.manager.clone(), node: programs.node.clone(), npm, own, is_pnp }
     }
 
     /// Which manager it is.
@@ -66,6 +71,11 @@ impl Driver {
     /// Its version.
     pub(crate) fn version(&self) -> &Version {
         &self.version
+    }
+
+    /// The version of Node that runs it.
+    pub(crate) fn node(&self) -> &Version {
+        &self.node
     }
 
     /// Where packages are installed from.
@@ -261,7 +271,8 @@ mod tests {
             userconfig: "/s/npmrc".into(),
             cache: "/s/cache".into(),
         };
-        Driver::new(manager, version.parse().unwrap(), npm, vec!["@acme/core".into()], false)
+        let node = Version::new(22, 0, 0);
+        Driver { manager, version: version.parse().unwrap(), node, npm, own: vec!["@acme/core".into()], is_pnp: false }
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub mod pack;
 mod permit;
 pub mod phase;
 mod phases;
+mod programs;
 pub mod publish;
 pub mod publish_config;
 pub mod put;

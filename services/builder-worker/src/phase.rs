@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     pin::pin,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,16 +14,13 @@ use packline_domain::{
     text::one_line,
 };
 use packline_recipe::Limits;
-use tokio::{
-    sync::{OnceCell, watch},
-    time::timeout,
-};
+use tokio::{sync::watch, time::timeout};
 
 use crate::{
     guard::{Guard, GuardLost, Input, PATIENCE, PhaseEnd, PhaseRun, Protected, View},
     log::{Output, Printed, Redactor, Sink},
     npm,
-    script::{Question, Toolchain},
+    script::{Question, Toolchain, Toolchains},
 };
 
 /// EX_TEMPFAIL: the machine is at fault.
@@ -190,14 +188,11 @@ impl Runner {
         Ok((end?, printed))
     }
 
-    /// Asks npm what it tells scripts, once for all builds of a worker, below the guard of this one.
-    pub(crate) async fn toolchain<'t>(
-        &mut self,
-        known: &'t OnceCell<Toolchain>,
-        scratch: &Path,
-    ) -> Result<&'t Toolchain, Failure> {
+    /// Asks the npm on PATH what it tells scripts, once for all builds of a worker, below the guard of this one.
+    pub(crate) async fn toolchain(&mut self, known: &Toolchains, scratch: &Path) -> Result<Arc<Toolchain>, Failure> {
+        let known = known.on(self.env.get("PATH").map_or("", String::as_str));
         if let Some(toolchain) = known.get() {
-            return Ok(toolchain);
+            return Ok(Arc::clone(toolchain));
         }
         let base = self.env.clone();
         let limits = Limits { timeout: ASKING, ..Limits::default() };
@@ -210,7 +205,7 @@ impl Runner {
             verdict(&end, &printed, &limits, true).map_err(|failure| failure.first_line().to_owned())
         });
         let toolchain = asked.await.map_err(Failure::infrastructure)?;
-        Ok(known.get_or_init(async || toolchain).await)
+        Ok(Arc::clone(known.get_or_init(async || Arc::new(toolchain)).await))
     }
 
     /// Waits for `work`; `None` where the build is to be killed first.

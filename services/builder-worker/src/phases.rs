@@ -291,7 +291,7 @@ impl Phases<'_> {
             publish_config: config.publish_config,
             access: &|registry| registry::access(config, settings, registry),
             users_registry: settings.registry(order.package_name.scope()),
-            toolchain: &worker.toolchain,
+            toolchains: &worker.toolchains,
             commit: folder.commit.clone(),
             earlier: &order.integrities,
         };

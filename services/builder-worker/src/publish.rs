@@ -16,7 +16,6 @@ use packline_npm::Access;
 use packline_recipe::{Limits, Phase};
 use semver::Version;
 use serde_json::{Map, Value};
-use tokio::sync::OnceCell;
 
 use crate::{
     driver::Driver,
@@ -26,7 +25,7 @@ use crate::{
     pack,
     phase::{Command, Failure, Runner},
     publish_config::{self, PublishConfig},
-    script::Toolchain,
+    script::Toolchains,
     tag,
     upload::{Request, Upload},
 };
@@ -83,7 +82,7 @@ pub struct Publish<'a> {
     /// The registry that the user of this worker installs from.
     pub users_registry: String,
     /// What npm tells scripts, asked once.
-    pub toolchain: &'a OnceCell<Toolchain>,
+    pub toolchains: &'a Toolchains,
     /// The commit of the workspace.
     pub commit: Option<String>,
     /// What earlier attempts may have published.

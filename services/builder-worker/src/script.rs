@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::npm::Npm;
 
 use package::{Package, Reading};
-pub use toolchain::{Question, Toolchain};
+pub use toolchain::{Question, Toolchain, Toolchains};
 
 /// The names of these scripts.
 pub const SCRIPTS: [&str; 6] = ["prepublishOnly", "prepack", "prepare", "postpack", "publish", "postpublish"];

@@ -11,6 +11,7 @@ use std::{
 
 use packline_npm::{Environment, Settings};
 use packline_recipe::LintFailure;
+use packline_versions::Own;
 use semver::Version;
 
 use crate::{
@@ -25,11 +26,12 @@ use crate::{
     npm::{self, Npm},
     phase::{Failure, Runner},
     phases::{Ended, Phases},
-    publish_config,
+    programs::{self, Programs},
+    publish_config, registry,
     script::SCRIPTS,
     table::Build,
     worker::Worker,
-    workspace::{Ground, Stack},
+    workspace::{Ground, Needs, Stack},
 };
 
 /// What all steps of one build know.
@@ -79,9 +81,17 @@ impl Site<'_> {
         if of_file.is_none() && stack.is_none() {
             dependency::check(&manifest).map_err(permanent)?;
         }
-        let own_path = runner.env.get("PATH").cloned();
-        let driver = stack.as_ref().zip(npm.as_ref()).map(|(stack, npm)| driver(stack, npm));
-        if let Some(driver) = &driver {
+        let own_path = runner.env.get("PATH").cloned().unwrap_or_default();
+        let programs = match &stack {
+            Some(stack) if npm.is_some() => Some(self.programs(stack, folder, runner).await.map_err(early)?),
+            _ => None,
+        };
+        let driver = match (&stack, &npm, &programs) {
+            (Some(stack), Some(npm), Some(programs)) => Some(driver(stack, npm, programs)),
+            _ => None,
+        };
+        if let (Some(programs), Some(driver)) = (&programs, &driver) {
+            runner.env.insert("PATH".to_owned(), programs.path(&own_path));
             runner.env.extend(driver.env());
         }
         let phases = match (of_file, &driver, &npm) {
@@ -91,7 +101,7 @@ impl Site<'_> {
         };
         if publishes && !manifest.private && SCRIPTS.iter().any(|script| manifest.has_script(script)) {
             // Before the phases: that of publishing starts npm once. What goes wrong is said when a script is to run.
-            let _ = runner.toolchain(&worker.toolchain, &folder.beside()).await;
+            let _ = runner.toolchain(&worker.toolchains, &folder.beside()).await;
         }
         if npm.as_ref().is_some_and(|npm| npm.ignore_scripts) {
             // For the scripts of publishing, which run without npm.
@@ -108,7 +118,7 @@ impl Site<'_> {
             manifest,
             npm,
             driver: driver.as_ref(),
-            own_path,
+            own_path: Some(own_path),
             settings,
             runner,
             journal,
@@ -145,6 +155,29 @@ impl Site<'_> {
         is_workspace.then_some(ground)
     }
 
+    /// The Node and the manager that the workspace asks for.
+    async fn programs(&self, stack: &Stack, folder: &BuildFolder, runner: &mut Runner) -> Result<Programs, Failure> {
+        let Self { worker, build, settings, .. } = *self;
+        let toolchain = runner.toolchain(&worker.toolchains, &folder.beside()).await?;
+        let version = |text: &str, what: &str| {
+            Version::parse(text).map_err(|_| Failure::infrastructure(format!("the version of {what} is {text:?}")))
+        };
+        let own =
+            Own { node: version(toolchain.node_version(), "Node")?, npm: version(toolchain.npm_version(), "npm")? };
+        let access = registry::access(&worker.config, settings, &settings.registry(None))?;
+        let chosen = stack
+            .state
+            .programs
+            .get_or_try_init(async || programs::choose_for(&stack.workspace, &own, &access, runner).await)
+            .await?;
+        let needs = Needs { store: &stack.store, worker, build, phase: "", fix: None };
+        let programs = chosen.install(stack.workspace.manager(), &access, &needs, runner).await?;
+        for line in &programs.told {
+            runner.say("", line);
+        }
+        Ok(programs)
+    }
+
     /// How npm is called. In workspace mode it sees the settings of the workspace, but those that name registries.
     async fn npm(&self, folder: &BuildFolder, in_workspace: bool) -> Result<Option<Npm>, Failure> {
         let Some(registry) = self.registry.clone() else { return Ok(None) };
@@ -170,18 +203,10 @@ impl Site<'_> {
 }
 
 /// The manager of a workspace.
-fn driver(stack: &Stack, npm: &Npm) -> Driver {
+fn driver(stack: &Stack, npm: &Npm, programs: &Programs) -> Driver {
     let workspace = &stack.workspace;
     let own = workspace.members().iter().filter_map(|member| member.manifest().name()).map(str::to_owned).collect();
-    let named = workspace.manifest().get("packageManager").and_then(|field| field.as_str()?.split_once('@'));
-    let version = named.and_then(|(_, version)| Version::parse(version.split('+').next()?).ok());
-    Driver::new(
-        workspace.manager(),
-        version.unwrap_or_else(|| Version::new(11, 0, 0)),
-        npm.clone(),
-        own,
-        workspace.is_pnp(),
-    )
+    Driver::new(workspace.manager(), programs, npm.clone(), own, workspace.is_pnp())
 }
 
 /// The rules of `package.json` hold where npm builds or publishes, and where there is one.

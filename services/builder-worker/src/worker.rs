@@ -8,7 +8,7 @@ use std::{
 
 use packline_broker::{Broker, Bucket, BucketName};
 use packline_domain::{Outcome, Timestamp};
-use tokio::sync::{Notify, OnceCell, OwnedSemaphorePermit, RwLock, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, RwLock, Semaphore, mpsc, watch};
 
 use crate::{
     Config,
@@ -17,7 +17,7 @@ use crate::{
     recipe::Recipe,
     rest::Rest,
     scratch::Scratch,
-    script::Toolchain,
+    script::Toolchains,
     table::{Build, Kill, Table, now},
     workspace::Ground,
 };
@@ -45,8 +45,8 @@ pub(crate) struct Worker {
     pub(crate) scratch: Option<Scratch>,
     /// `None` where builds are in isolated mode.
     pub(crate) ground: Option<Arc<Ground>>,
-    /// What npm tells scripts, asked when one is to be run.
-    pub(crate) toolchain: OnceCell<Toolchain>,
+    /// What each npm tells scripts, asked when one is to be run.
+    pub(crate) toolchains: Toolchains,
     pub(crate) results: mpsc::UnboundedSender<Outgoing>,
     /// Of orders that are over.
     pub(crate) acks: Acks,
@@ -79,7 +79,7 @@ impl Worker {
             workers: broker.bucket(BucketName::Workers),
             slots: Slots::new(config.slots),
             guard_program: crate::guard::OWN_PROGRAM.into(),
-            toolchain: OnceCell::new(),
+            toolchains: Toolchains::default(),
             since: now(),
             table: Table::default(),
             rest: Mutex::default(),

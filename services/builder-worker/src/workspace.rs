@@ -1,6 +1,7 @@
 //! Workspace mode: a build sees the whole workspace, with what its manager installed, as a stack of layers.
 
 mod env;
+pub(crate) mod fetch;
 mod ground;
 mod held;
 mod install;

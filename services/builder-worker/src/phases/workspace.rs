@@ -219,10 +219,9 @@ impl Place<'_> {
         runner: &mut Runner,
         work: impl AsyncFnOnce(&mut Stack, &Means<'_>, &Needs<'_>, &mut Runner) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let Self { worker, settings, build, folder, driver, phase, env, tried } = *self;
-        let toolchain = runner.toolchain(&worker.toolchain, &folder.beside()).await?;
+        let Self { worker, settings, build, driver, phase, env, tried, .. } = *self;
         let access = registry::access(&worker.config, settings, driver.registry())?;
-        let means = Means { driver, access: &access, node: toolchain.node_version(), phase, env };
+        let means = Means { driver, access: &access, phase, env };
         let store = stack.store.clone();
         let fix = Fix { phase, env, most: worker.recipe.max_fix_attempts(), tried };
         let needs = Needs { store: &store, worker, build, phase: &phase.name, fix: Some(&fix) };

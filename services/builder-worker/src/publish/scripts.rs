@@ -96,8 +96,8 @@ impl Publish<'_> {
         }
         let mut base = runner.env.clone();
         base.extend(self.phase.env.clone());
-        let toolchain = runner.toolchain(self.toolchain, &self.beside).await?;
-        let context = Context { folder: self.package, base: &base, npm: self.npm, toolchain };
+        let toolchain = runner.toolchain(self.toolchains, &self.beside).await?;
+        let context = Context { folder: self.package, base: &base, npm: self.npm, toolchain: &toolchain };
         let Some(script) = Script::new(manifest, event, &context) else { return Ok(()) };
         for line in script.banner.iter().filter(|line| !line.is_empty()) {
             runner.say(&self.phase.name, line);

@@ -1,13 +1,15 @@
 //! What npm tells every script: asked of npm itself, once, by a script that writes down its environment.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fs, io,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use serde::Deserialize;
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 use crate::{manifest, npm::Npm};
 
@@ -44,6 +46,18 @@ pub struct Toolchain {
     programs: String,
     node_version: String,
     finds_programs: bool,
+}
+
+/// What each npm on this machine tells every script, by the PATH on which it is found.
+#[derive(Debug, Default)]
+pub struct Toolchains(Mutex<HashMap<String, Arc<OnceCell<Arc<Toolchain>>>>>);
+
+impl Toolchains {
+    /// What the first npm on this PATH tells scripts, once somebody has asked it.
+    pub(crate) fn on(&self, path: &str) -> Arc<OnceCell<Arc<Toolchain>>> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(known.entry(path.to_owned()).or_default())
+    }
 }
 
 /// What the script wrote down.

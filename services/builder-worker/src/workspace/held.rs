@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::phase::{Failure, Runner};
 
-use super::siblings::look;
+use super::fetch::look;
 
 /// A member's own version in a lock file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -40,8 +40,6 @@ pub(crate) struct Means<'a> {
     pub(crate) driver: &'a Driver,
     /// To the registry of the build.
     pub(crate) access: &'a Access,
-    /// The version of Node that runs them.
-    pub(crate) node: &'a str,
     pub(crate) phase: &'a Phase,
     /// Beside that of the build.
     pub(crate) env: &'a BTreeMap<String, String>,
@@ -320,8 +318,9 @@ fn links(workspace: &Workspace, members: &[&Member]) -> Vec<(String, String)> {
 fn key(skeleton: &Skeleton, stack: &Stack, means: &Means<'_>) -> Result<Key, Failure> {
     let at = stack.views.place();
     let platform = [std::env::consts::OS, std::env::consts::ARCH].join("-");
-    let (manager, version) = (means.driver.manager().name(), means.driver.version().to_string());
-    let mut also = vec![manager, &version, means.node, &platform, &at];
+    let driver = means.driver;
+    let (version, node) = (driver.version().to_string(), driver.node().to_string());
+    let mut also = vec![driver.manager().name(), &version, &node, &platform, &at];
     let env = env::of_phase(&means.phase.env);
     also.extend(env.as_deref());
     Key::of(INSTALLED, [skeleton.digest(&also)]).map_err(|error| Failure::infrastructure(error.to_string()))

@@ -4,7 +4,6 @@ use std::{
     collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -14,12 +13,12 @@ use packline_workspace::{EdgeKind, Installed, Member, MemberId, Workspace};
 
 use crate::{
     folder::BuildFolder,
-    manifest,
     phase::{Failure, Runner},
     publish::user_agent,
 };
 
 use super::{
+    fetch::{Release, look},
     install::Means,
     making::{Needs, is_own, machine},
     outputs::{self, Built},
@@ -29,12 +28,6 @@ use super::{
 
 /// The script that builds a member.
 const BUILD: &str = "build";
-/// The longest answer of a registry.
-const WITHIN: Duration = Duration::from_secs(60);
-/// The largest tarball of a member, packed, in bytes.
-const LARGEST: u64 = 1024 * 1024 * 1024;
-/// The same, unpacked.
-const UNPACKED: u64 = 4 * 1024 * 1024 * 1024;
 /// Requests at a time.
 const AT_A_TIME: usize = 8;
 
@@ -92,15 +85,17 @@ pub(crate) async fn lay(
         let is_own = id == member.id();
         let chosen = found.as_ref().and_then(|found| Chosen::of(sibling, found, is_own));
         let Some(chosen) = chosen else { continue };
-        let layer = published(&client, &chosen, needs, runner).await?;
+        let layer = published(&client, &chosen.release, needs, runner).await?;
         if !chosen.is_current {
             let name = sibling.manifest().name().unwrap_or_default();
-            let says =
-                format!("{name} is not published yet; what its sources lack comes from version {}", chosen.version);
+            let says = format!(
+                "{name} is not published yet; what its sources lack comes from version {}",
+                chosen.release.version
+            );
             runner.say(needs.phase, &says);
         }
         if chosen.is_current {
-            let Chosen { name, version, integrity, .. } = &chosen;
+            let Release { name, version, integrity, .. } = &chosen.release;
             let output = outputs::find(needs.store, &Built::Published { name, version, integrity }).await?;
             laid.extend(output.map(|layer| Laid {
                 folder: sibling.real_folder().to_owned(),
@@ -233,17 +228,9 @@ pub(super) fn declared(workspace: &Workspace, member: MemberId) -> BTreeSet<Memb
     found
 }
 
-pub(super) async fn look(client: &Client, name: &str) -> Result<Option<Packument>, Failure> {
-    let looked = client.look(name, WITHIN).await;
-    looked.map_err(|refusal| Failure::infrastructure(format!("failed to look {name} up: {}", refusal.message)))
-}
-
 /// A version of a member at the registry.
 struct Chosen {
-    name: String,
-    version: String,
-    integrity: String,
-    tarball: String,
+    release: Release,
     is_current: bool,
 }
 
@@ -252,10 +239,8 @@ impl Chosen {
     fn of(sibling: &Member, found: &Packument, is_own: bool) -> Option<Self> {
         let (name, current) = (sibling.manifest().name()?, sibling.manifest().version()?);
         let of = |version: &str| {
-            let there = found.versions.get(version)?;
-            let (integrity, tarball) = (there.integrity.clone()?, there.tarball.clone()?);
-            let (name, version) = (name.to_owned(), version.to_owned());
-            Some(Self { name, is_current: version == current, version, integrity, tarball })
+            let release = Release::of(name, version, found)?;
+            Some(Self { is_current: version == current, release })
         };
         let latest = || of(found.tags.get("latest")?).filter(|latest| !latest.is_current);
         if is_own { latest() } else { of(current).or_else(latest) }
@@ -263,25 +248,18 @@ impl Chosen {
 }
 
 /// The unpacked tarball.
-async fn published(client: &Client, chosen: &Chosen, needs: &Needs<'_>, runner: &mut Runner) -> Result<Layer, Failure> {
-    let Chosen { name, version, integrity, tarball, .. } = chosen;
+async fn published(
+    client: &Client,
+    release: &Release,
+    needs: &Needs<'_>,
+    runner: &mut Runner,
+) -> Result<Layer, Failure> {
+    let Release { name, version, integrity, .. } = release;
     let key =
         Key::of("published", [name, version, integrity]).map_err(|error| Failure::infrastructure(error.to_string()))?;
     let what = format!("the published {name}@{version}");
     let found = needs.layer(&key, &what, runner, async |runner, draft| {
-        let file = draft.work().join("package.tgz");
-        let download = runner.unless_stopped(client.download(tarball, &file, LARGEST, WITHIN)).await;
-        let failed = |why: String| Failure::infrastructure(format!("failed to fetch {name}@{version}: {why}"));
-        download.ok_or_else(Failure::killed)?.map_err(|refusal| failed(refusal.message))?;
-        let (to, integrity) = (draft.path(), integrity.clone());
-        let unpacked = tokio::task::spawn_blocking(move || {
-            let is = manifest::integrity(&file)?;
-            if is != integrity {
-                return Err(io::Error::other(format!("its integrity is {is}, not {integrity}")));
-            }
-            packline_layers::unpack(fs::File::open(&file)?, &to, UNPACKED).map_err(io::Error::other)
-        });
-        unpacked.await.map_err(io::Error::other).flatten().map(drop).map_err(|error| failed(error.to_string()))
+        release.unpack(client, &draft.work(), draft.path(), None, runner).await
     });
     Ok(found.await?.layer)
 }

@@ -11,7 +11,7 @@ use packline_layers::sources::{File, Sources};
 use packline_workspace::{Manager, Workspace};
 use serde_json::Value;
 
-use crate::manifest;
+use crate::{manifest, programs::Chosen};
 
 use super::skeleton::Skeleton;
 
@@ -24,6 +24,8 @@ pub(crate) struct State {
     /// By the folder of the install.
     skeletons: Mutex<HashMap<PathBuf, Arc<Skeleton>>>,
     files: OnceLock<Vec<File>>,
+    /// Which Node and manager it gets, once somebody has asked.
+    pub(crate) programs: tokio::sync::OnceCell<Chosen>,
     /// What npm says that it installed, by the folder of the layer.
     lists: Mutex<HashMap<PathBuf, Arc<Value>>>,
 }
@@ -34,6 +36,7 @@ impl State {
             workspace: Arc::new(workspace),
             skeletons: Mutex::default(),
             files: OnceLock::new(),
+            programs: tokio::sync::OnceCell::new(),
             lists: Mutex::default(),
         }
     }
