@@ -16,9 +16,14 @@ export async function clone(workspace, folder, { env, log }) {
 
 /** The folders to put first on the PATH for `{ node, npm }` of an entry; installed once below `work`. */
 export async function programs(wanted = {}, work) {
-  const packages = Object.entries(wanted).map(([name, version]) =>
-    name === 'node' ? `node-${process.platform}-${process.arch}@${version}` : `${name}@${version}`,
-  );
+  const machine = `${process.platform}-${process.arch}`;
+  const packageOf = (name, version) => {
+    if (name === 'node') return `node-${machine}`;
+    if (name === 'yarn' && !version.startsWith('1.')) return '@yarnpkg/cli-dist';
+    // From version 12 on it is a native program.
+    return name === 'pnpm' && Number.parseInt(version) >= 12 ? `@pnpm/exe.${machine}` : name;
+  };
+  const packages = Object.entries(wanted).map(([name, version]) => `${packageOf(name, version)}@${version}`);
   if (packages.length === 0) return [];
   const home = resolve(work, 'programs', packages.join('+').replaceAll('/', '_'));
   const bin = join(home, 'node_modules/.bin');

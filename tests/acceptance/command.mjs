@@ -14,8 +14,17 @@ export function environment(folder, { programs = [], cache } = {}) {
   const own = { HOME: `${folder}/home`, TMPDIR: `${folder}/tmp` };
   for (const each of Object.values(own)) mkdirSync(each, { recursive: true });
   const path = [...programs, env.PATH].join(':');
-  return { ...env, ...own, PATH: path, CI: 'true', TERM: 'dumb', ...(cache && { npm_config_cache: cache }) };
+  return { ...env, ...own, PATH: path, CI: 'true', TERM: 'dumb', ...(cache && caches(cache)) };
 }
+
+/** Where each manager keeps what it downloads. */
+const caches = (folder) => ({
+  npm_config_cache: folder,
+  npm_config_store_dir: `${folder}/pnpm`,
+  pnpm_config_store_dir: `${folder}/pnpm`,
+  YARN_GLOBAL_FOLDER: `${folder}/yarn`,
+  YARN_CACHE_FOLDER: `${folder}/yarn-cache`,
+});
 
 /**
  * Runs a command and answers `{ ok, status, seconds, last }`: `last` has the last lines where it failed.

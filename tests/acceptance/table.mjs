@@ -70,7 +70,7 @@ function halves(all) {
 function details({ controls, packline, packages }) {
   const lines = [`## ${controls.name}`, ''];
   const [run] = controls.runs;
-  lines.push(`Commit ${controls.commit.slice(0, 12)}, Node ${run.tools.node.slice(1)}, npm ${run.tools.npm}.`);
+  lines.push(`Commit ${controls.commit.slice(0, 12)}, Node ${run.tools.node.slice(1)}, ${tools(run.tools)}.`);
   if (controls.note) lines.push(controls.note);
   if (!run.install.ok) lines.push(`- the install fails: ${reason(run.install)}`);
   if (run.build) lines.push(`- root build: \`${run.build.script}\`, ${run.build.ok ? `${run.build.seconds} s` : reason(run.build)}`);
@@ -109,4 +109,9 @@ function reason({ status, last = '' }) {
   const told = lines.find((line) => TELLS.test(line) && !SAYS_NOTHING.test(line)) ?? lines.at(-1) ?? '';
   const ended = typeof status === 'number' ? `status ${status}` : status;
   return `${ended}, \`${told.slice(0, 200).replaceAll('`', "'")}\``;
+}
+
+/** The manager with its version. */
+function tools({ node: _node, ...others }) {
+  return Object.entries(others).map(([name, version]) => `${name} ${version}`).join(', ');
 }

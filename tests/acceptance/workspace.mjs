@@ -11,13 +11,9 @@ export const manifest = (folder) =>
 export const isLerna = (root) => existsSync(join(root, 'lerna.json')) && !manifest(root).workspaces;
 
 /** Members with name and version, siblings first: `{ name, version, path, private, scripts, needs }`. */
-export async function members(root, options) {
-  const words = isLerna(root)
-    ? ['npx', '--no-install', 'lerna', 'list', '--all', '--json']
-    : ['npm', 'query', '.workspace'];
-  const { out } = await must(words, { ...options, cwd: root, stdout: true });
-  const found = JSON.parse(out).map(({ location, path }) => {
-    const folder = isLerna(root) ? location : (path ?? join(root, location));
+export async function members(root, manager, options) {
+  const { out } = await must(manager.members(root), { ...options, cwd: root, stdout: true });
+  const found = manager.folders(root, out).map((folder) => {
     const { name, version, private: hidden, scripts = {}, ...rest } = manifest(folder);
     const needs = ['dependencies', 'optionalDependencies', 'devDependencies'].flatMap((kind) => Object.keys(rest[kind] ?? {}));
     return { name, version, folder, path: folder.slice(root.length + 1), private: Boolean(hidden), scripts, needs };
