@@ -10,6 +10,7 @@ mod graph;
 mod install;
 mod layout;
 mod made;
+mod managers;
 mod released;
 #[cfg(test)]
 mod tests;
@@ -17,10 +18,16 @@ mod tests;
 pub use case::{Case, Member, Outcome};
 pub use made::Made;
 pub use released::Released;
+pub(crate) use released::put;
 
 /// All cases; their names differ.
 pub fn all() -> Vec<Case> {
     [layout::cases(), build::cases(), graph::cases(), install::cases()].concat()
+}
+
+/// The same for other package managers than npm, and for other versions of npm than that of the machine.
+pub fn of_managers() -> Vec<Case> {
+    managers::cases()
 }
 
 /// The case of this name.
@@ -28,5 +35,9 @@ pub fn all() -> Vec<Case> {
 /// # Panics
 /// When there is none.
 pub fn case(name: &str) -> Case {
-    all().into_iter().find(|case| case.name == name).unwrap_or_else(|| panic!("no workspace {name}"))
+    all()
+        .into_iter()
+        .chain(of_managers())
+        .find(|case| case.name == name)
+        .unwrap_or_else(|| panic!("no workspace {name}"))
 }

@@ -20,12 +20,13 @@ pub(crate) const OF_INSTALL: [&str; 5] = ["preinstall", "install", "postinstall"
 /// The last script of an install, and one of a publish.
 pub(crate) const PREPARE: &str = "prepare";
 
-/// What Yarn knows of its install.
-const STATE: [&str; 2] = [".yarn/install-state.gz", ".yarn/build-state.yml"];
+/// What Yarn knows of its install. Where the workspace has no lock file, it is the one that Yarn has written.
+const STATE: [&str; 3] = [".yarn/install-state.gz", ".yarn/build-state.yml", "yarn.lock"];
 /// The same where packages are loaded from archives.
-const PNP: [&str; 7] = [
+const PNP: [&str; 8] = [
     ".yarn/install-state.gz",
     ".yarn/build-state.yml",
+    "yarn.lock",
     ".yarn/cache",
     ".yarn/unplugged",
     ".pnp.cjs",
@@ -204,13 +205,18 @@ impl Driver {
         let set: Vec<(&str, String)> = match self.manager {
             Manager::Npm => Vec::new(),
             Manager::Pnpm => {
-                let prefix = if self.version.major < 11 { "npm_config" } else { "pnpm_config" };
-                let settings =
+                // It starts no install, and no other version of itself or of Node.
+                let of_all =
                     [("verify_deps_before_run", "false"), ("update_notifier", "false"), ("store_dir", &*store)];
-                return settings
-                    .iter()
-                    .map(|(name, value)| (format!("{prefix}_{name}"), (*value).to_owned()))
-                    .collect();
+                let (prefix, of_version) = match self.version.major {
+                    ..11 => (
+                        "npm_config",
+                        [("manage_package_manager_versions", "false"), ("package_manager_strict", "false")],
+                    ),
+                    _ => ("pnpm_config", [("pm_on_fail", "ignore"), ("runtime_on_fail", "ignore")]),
+                };
+                let all = of_all.into_iter().chain(of_version);
+                return all.map(|(name, value)| (format!("{prefix}_{name}"), value.to_owned())).collect();
             }
             Manager::YarnClassic => {
                 vec![("YARN_CACHE_FOLDER", store), ("YARN_DISABLE_SELF_UPDATE_CHECK", "true".to_owned())]
@@ -273,6 +279,23 @@ mod tests {
         };
         let node = Version::new(22, 0, 0);
         Driver { manager, version: version.parse().unwrap(), node, npm, own: vec!["@acme/core".into()], is_pnp: false }
+    }
+
+    #[test]
+    fn pnpm_is_told_by_the_names_that_its_version_reads() {
+        let env = |version: &str| driver(Manager::Pnpm, version).env();
+        assert_eq!(env("10.34.9").get("npm_config_manage_package_manager_versions").map(String::as_str), Some("false"));
+        assert_eq!(env("11.28.0").get("pnpm_config_pm_on_fail").map(String::as_str), Some("ignore"));
+        for (version, prefix) in [
+            ("9.15.0", "npm_config_"),
+            ("10.0.0", "npm_config_"),
+            ("11.0.0", "pnpm_config_"),
+            ("12.0.0", "pnpm_config_"),
+        ] {
+            let env = env(version);
+            assert!(env.keys().all(|name| name.starts_with(prefix)), "{version}: {env:?}");
+            assert_eq!(env.get(&format!("{prefix}verify_deps_before_run")).map(String::as_str), Some("false"));
+        }
     }
 
     #[test]

@@ -163,6 +163,7 @@ impl Store {
         let versions = put.remove("versions").unwrap_or_default();
         let tags = put.remove("dist-tags").unwrap_or_default();
         let attachments = put.remove("_attachments").unwrap_or_default();
+        let said = put.remove("time").unwrap_or_default();
         put.remove("access");
         let (Value::Object(versions), Value::Object(tags)) = (versions, tags) else {
             return Answer::error(400, "`versions` and `dist-tags` are objects");
@@ -183,7 +184,10 @@ impl Store {
             };
         }
         package.late = None;
-        for (key, new) in [("versions", versions), ("dist-tags", tags)] {
+        let now = Value::from(format!("{:.3}", jiff::Timestamp::now()));
+        let published = |version: &String| (version.clone(), said.get(version).unwrap_or(&now).clone());
+        let times = versions.keys().map(published).collect();
+        for (key, new) in [("versions", versions), ("dist-tags", tags), ("time", times)] {
             match package.document.get_mut(key).and_then(Value::as_object_mut) {
                 Some(old) => old.extend(new),
                 None => drop(package.document.insert(key.to_owned(), Value::Object(new))),

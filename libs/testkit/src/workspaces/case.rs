@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
-use crate::process::command;
+use crate::{process::command, tools::Release};
 
 use super::Released;
 
@@ -37,6 +37,8 @@ pub struct Case {
     pub members: Vec<Member>,
     /// The root's script that builds, where the members' own do not.
     pub root_build: Option<&'static str>,
+    /// The Node and the package managers that it asks for, in the registry beforehand.
+    pub programs: Vec<Release>,
     /// Whether it is a git checkout, at the tag v1.0.0.
     pub git: bool,
     /// Whether npm alone makes the same of a fresh checkout: install, builds in the order of the members, pack.
@@ -81,6 +83,7 @@ impl Case {
             released: Vec::new(),
             members: Vec::new(),
             root_build: None,
+            programs: Vec::new(),
             git: false,
             by_npm: true,
             root: json!({"name": "own", "private": true, "workspaces": ["packages/*"]}),
@@ -139,10 +142,26 @@ impl Case {
         self
     }
 
+    /// More fields of a member.
+    #[must_use]
+    pub(super) fn member_has(mut self, path: &str, fields: Value) -> Self {
+        for member in self.members.iter_mut().filter(|member| member.path == path) {
+            merge(&mut member.manifest, fields.clone());
+        }
+        self
+    }
+
     /// The root's script that builds.
     #[must_use]
     pub(super) fn built_by(mut self, script: &'static str) -> Self {
         self.root_build = Some(script);
+        self
+    }
+
+    /// A Node or a package manager that it asks for.
+    #[must_use]
+    pub(super) fn runs_by(mut self, programs: impl IntoIterator<Item = Release>) -> Self {
+        self.programs.extend(programs);
         self
     }
 
@@ -202,6 +221,9 @@ impl Case {
     pub async fn release(&self, registry: &str) -> anyhow::Result<()> {
         for released in &self.released {
             released.put(registry).await?;
+        }
+        for program in &self.programs {
+            program.put(registry).await?;
         }
         Ok(())
     }

@@ -33,6 +33,10 @@ impl Made {
         let mut files = BTreeMap::new();
         for entry in archive.entries()? {
             let mut entry = entry?;
+            // Yarn packs the folders as well.
+            if entry.header().entry_type().is_dir() {
+                continue;
+            }
             let path = entry.path()?.to_string_lossy().into_owned();
             let (_, path) = path.split_once('/').context("a file stands beside the folder `package`")?;
             let (path, mut bytes) = (path.to_owned(), Vec::new());

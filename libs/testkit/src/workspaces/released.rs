@@ -10,6 +10,8 @@ use sha2::{Digest, Sha512};
 
 use crate::http::stranger;
 
+const LONG_AGO: &str = "2020-01-01T00:00:00.000Z";
+
 /// One version of a package, with the same tarball each time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Released {
@@ -87,28 +89,7 @@ impl Released {
     /// # Errors
     /// When the registry does not take it.
     pub async fn put(&self, registry: &str) -> anyhow::Result<()> {
-        let tarball = self.tarball()?;
-        let file = format!("{}-{}.tgz", self.name.rsplit('/').next().unwrap_or_default(), self.version);
-        let mut version = self.manifest();
-        version.insert(
-            "dist".into(),
-            json!({"integrity": self.integrity()?, "tarball": format!("{registry}/{}/-/{file}", self.name)}),
-        );
-        let body = json!({
-            "_id": self.name, "name": self.name, "dist-tags": {"latest": self.version},
-            "versions": {self.version.as_str(): version},
-            "_attachments": {format!("{}-{}.tgz", self.name, self.version): {
-                "content_type": "application/octet-stream", "data": BASE64_STANDARD.encode(&tarball),
-                "length": tarball.len(),
-            }},
-        });
-        let url = format!("{registry}/{}", self.name.replace('/', "%2f"));
-        let put = stranger().put(&url).header("content-type", "application/json").body(body.to_string());
-        let answer = put.send().await.with_context(|| format!("failed to put {}", self.name))?;
-        if !answer.status().is_success() {
-            bail!("{url} answers {}", answer.status());
-        }
-        Ok(())
+        put(registry, self.manifest(), &self.tarball()?).await
     }
 
     fn manifest(&self) -> Map<String, Value> {
@@ -120,6 +101,35 @@ impl Released {
         manifest.extend(self.manifest.clone());
         manifest
     }
+}
+
+/// Puts a version into a registry, as if it had been published years ago.
+///
+/// # Errors
+/// When the registry does not take it.
+pub(crate) async fn put(registry: &str, mut manifest: Map<String, Value>, tarball: &[u8]) -> anyhow::Result<()> {
+    let text = |field: &str| manifest.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (name, version) = (text("name"), text("version"));
+    let file = format!("{}-{version}.tgz", name.rsplit('/').next().unwrap_or_default());
+    let integrity = format!("sha512-{}", BASE64_STANDARD.encode(Sha512::digest(tarball)));
+    let dist = json!({"integrity": integrity, "tarball": format!("{registry}/{name}/-/{file}")});
+    manifest.insert("dist".to_owned(), dist);
+    let body = json!({
+        "_id": name, "name": name, "dist-tags": {"latest": version},
+        "versions": {version.as_str(): manifest},
+        "time": {version.as_str(): LONG_AGO},
+        "_attachments": {format!("{name}-{version}.tgz"): {
+            "content_type": "application/octet-stream", "data": BASE64_STANDARD.encode(tarball),
+            "length": tarball.len(),
+        }},
+    });
+    let url = format!("{registry}/{}", name.replace('/', "%2f"));
+    let put = stranger().put(&url).header("content-type", "application/json").body(body.to_string());
+    let answer = put.send().await.with_context(|| format!("failed to put {name}"))?;
+    if !answer.status().is_success() {
+        bail!("{url} answers {}", answer.status());
+    }
+    Ok(())
 }
 
 /// A compiler: it copies `src` to `dist`.

@@ -297,7 +297,14 @@ async fn skeleton(stack: &Stack, unit: &Unit) -> Result<Arc<Skeleton>, Failure> 
                     .filter(|member| !member.real_folder().as_os_str().is_empty())
                     .map(|member| Part { folder: member.real_folder(), manifest: member.manifest().fields() }),
             );
-            Skeleton::of(&sources, workspace.manager(), &folder, &parts, &links(workspace, &of_unit))
+            Skeleton::of(
+                &sources,
+                workspace.manager(),
+                workspace.settings(),
+                &folder,
+                &parts,
+                &links(workspace, &of_unit),
+            )
         })
     });
     read.await.map_err(io::Error::other).flatten().map_err(|error| machine(&error))

@@ -116,13 +116,15 @@ pub struct Part<'a> {
 
 impl Skeleton {
     /// The skeleton for an install by `manager` in `folder` of the workspace whose sources are at `sources`. `parts` are
-    /// those that this install is for, `links` what the manager links to what of them: who, whom. Blocks.
+    /// those that this install is for, `links` what the manager links to what of them: who, whom, and `of_manager` what the
+    /// manager's own file of settings says. Blocks.
     ///
     /// # Errors
     /// When a file cannot be read.
     pub fn of(
         sources: &Path,
         manager: Manager,
+        of_manager: &Value,
         folder: &Path,
         parts: &[Part<'_>],
         links: &[(String, String)],
@@ -147,7 +149,9 @@ impl Skeleton {
         for name in settings(manager) {
             skeleton.add_tree(sources, &folder.join(name))?;
         }
-        for path in parts.iter().flat_map(|part| patches(part.folder, part.manifest)) {
+        let of_parts = parts.iter().flat_map(|part| patches(part.folder, part.manifest));
+        let of_settings = of_manager.as_object().map(|settings| patches(folder, settings)).unwrap_or_default();
+        for path in of_parts.chain(of_settings) {
             skeleton.add_file(sources, &path)?;
         }
         Ok(skeleton)
@@ -221,12 +225,17 @@ impl Skeleton {
     }
 
     fn add_part(&mut self, part: &Part<'_>) -> io::Result<()> {
-        let reduced = reduced(part.manifest);
+        let mut reduced = reduced(part.manifest);
         let mut of_key = reduced.clone();
         // A version that no range rejects changes nothing: which links there are is in the key.
         of_key.remove("version");
         self.key.add(part.folder.as_os_str().as_encoded_bytes());
         self.key.add(Value::Object(of_key).to_string().as_bytes());
+        if self.manager != Manager::Npm {
+            // It is chosen already, and pnpm would look for all that the pinned one consists of.
+            reduced.remove("packageManager");
+            reduced.remove("devEngines");
+        }
         let text = serde_json::to_vec_pretty(&Value::Object(reduced))?;
         self.files.insert(part.folder.join("package.json"), text);
         for program in programs(part.manifest) {
@@ -387,7 +396,7 @@ mod tests {
             Part { folder: Path::new(""), manifest: root.as_object().unwrap() },
             Part { folder: Path::new("packages/a"), manifest: member.as_object().unwrap() },
         ];
-        Skeleton::of(place.path(), Manager::Npm, Path::new(""), &parts, &links).unwrap()
+        Skeleton::of(place.path(), Manager::Npm, &Value::Null, Path::new(""), &parts, &links).unwrap()
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod lifecycle;
 mod like_npm;
 mod links;
 mod log;
+mod managers;
 mod merged;
 mod modes;
 mod no_test;

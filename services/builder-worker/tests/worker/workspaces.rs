@@ -47,7 +47,14 @@ impl Bench {
         let recipe = recipe.map_or_else(|| "npm".to_owned(), |text| foreman.recipe(text));
         let path = tools::npm11().await.unwrap().path();
         let path = path.to_str().unwrap();
-        let settings = [("NPM_REGISTRY", url.as_str()), ("NPM_TOKEN", "t"), ("RECIPE", &recipe), ("PATH", path)];
+        let settings = [
+            ("NPM_REGISTRY", url.as_str()),
+            ("NPM_TOKEN", "t"),
+            ("RECIPE", &recipe),
+            ("PATH", path),
+            // Where Node and managers come from.
+            ("npm_config_registry", &url),
+        ];
         let worker = foreman.worker_by(worker, "worker", &settings);
         Self { foreman, registry, worker }
     }
