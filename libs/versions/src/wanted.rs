@@ -60,20 +60,16 @@ impl Wanted {
         wanted
     }
 
-    /// What a workspace asks for, in one line for people.
-    pub fn told(&self, manager: Manager) -> String {
-        let told = |what: &str, wants: &[Want]| match wants {
-            [] => format!("{what}: any version"),
-            wants => {
-                let all: Vec<String> = wants.iter().map(|want| format!("{} ({})", want.range, want.source)).collect();
-                format!("{what}: {}", all.join(", "))
-            }
+    /// Which versions a workspace gets and why, one line each for people; none where it asks for nothing.
+    pub fn told(&self, manager: Manager) -> Vec<String> {
+        let told = |what: &str, wants: &[Want], whose: &str| {
+            let all: Vec<String> = wants.iter().map(|want| format!("{} ({})", want.range, want.source)).collect();
+            (!all.is_empty()).then(|| format!("{what} {}: {whose}", all.join(" and ")))
         };
-        format!(
-            "{}; {}; a worker's own where it will do, else the newest that does from the registry",
-            told("Node", &self.node),
-            told(manager.name(), &self.manager)
-        )
+        let own_first = "a worker's own where it will do, else the newest that does, from the registry";
+        let of_manager = if manager == Manager::Npm { own_first } else { "the newest that will do, from the registry" };
+        let named = told("Node", &self.node, own_first).into_iter();
+        named.chain(told(manager.name(), &self.manager, of_manager)).chain(self.notes.clone()).collect()
     }
 
     fn read_node(&mut self, workspace: &Workspace) {
@@ -266,7 +262,10 @@ mod tests {
         let odd = wanted(json!({"engines": {"node": "a lot"}}), &[]);
         assert_eq!((odd.node.len(), odd.notes.len()), (0, 1), "{odd:?}");
         let told = wanted(json!({"engines": {"node": ">=20"}}), &[]).told(Manager::Npm);
-        assert!(told.starts_with("Node: >=20 (engines.node of package.json); npm: any version; "), "{told}");
+        let line = "Node >=20 (engines.node of package.json): a worker's own where it will do, else the newest that does, \
+                    from the registry";
+        assert_eq!(told, [line]);
+        assert!(wanted(json!({}), &[]).told(Manager::Npm).is_empty());
     }
 
     #[test]

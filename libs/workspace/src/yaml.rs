@@ -20,6 +20,14 @@ pub(crate) fn parse(text: &str) -> Result<Value, String> {
         .map_err(|error| format!("is not YAML: {}", error.to_string().lines().next().unwrap_or_default()))
 }
 
+/// Writes a document, each list and each map in lines of its own: pnpm edits no other.
+///
+/// # Errors
+/// One line that says what cannot be written.
+pub fn to_yaml(value: &Value) -> Result<String, String> {
+    serde_saphyr::to_string(value).map_err(|error| error.to_string())
+}
+
 /// Reads the last document of a file: pnpm writes what it needs itself into one before it.
 ///
 /// # Errors
@@ -54,6 +62,17 @@ mod tests {
         let error = parse(&bomb).unwrap_err();
         assert!(error.starts_with("is not YAML: ") && !error.contains('\n'), "{error}");
         assert!(parse("a: [").unwrap_err().starts_with("is not YAML: "));
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_and_is_in_lines() {
+        let value = json!({
+            "packages": ["packages/*", "!**/test/**", "@a/b"], "a": {"b": "yes", "c": true, "d": 1}, "e": [], "f": "1.0",
+            "g": "x: y # z", "h": {},
+        });
+        let text = to_yaml(&value).unwrap();
+        assert_eq!(parse(&text).unwrap(), value, "{text}");
+        assert!(text.contains("packages:\n"), "{text}");
     }
 
     #[test]

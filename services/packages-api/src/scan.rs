@@ -8,6 +8,7 @@ use std::{
 };
 
 use packline_domain::{Package, PackageName, PackagePath};
+use packline_versions::Wanted;
 use packline_workspace::{Member, MemberId, Workspace, WorkspaceError, shown};
 use serde_json::{Value, json};
 
@@ -34,6 +35,7 @@ pub struct Found {
 pub fn scan(root: &Path) -> Result<Found, WorkspaceError> {
     let workspace = Workspace::read(root)?;
     let mut found = Found { notes: workspace.notes().to_vec(), ..Found::default() };
+    found.notes.extend(Wanted::read(&workspace).told(workspace.manager()));
     for left in workspace.left_out() {
         found.leave_out(&left.folder, &left.problem, left.is_private);
     }

@@ -100,7 +100,7 @@ impl Release {
         let release = *self;
         let tarball = aside(move || release.find()).await.map_err(|missing| anyhow!("{missing}"))?;
         let manifest = manifest(&tarball).with_context(|| format!("{}@{}", self.name, self.version))?;
-        put(registry, manifest, &tarball).await
+        put(registry, manifest, &tarball, false).await
     }
 
     fn find(&self) -> Result<Vec<u8>, Missing> {

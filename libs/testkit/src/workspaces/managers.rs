@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    Case, Released,
-    case::{holding, package},
+    Case, Outcome, Released,
+    case::{holding, package, published},
     released::{compile, dependency},
 };
 use crate::tools::{NODE22, NPM10, NPM12, PNPM10, PNPM12, PNPM12_NATIVE, Release, YARN1, YARN4};
@@ -197,6 +197,56 @@ fn ways() -> Vec<Case> {
     ]
 }
 
+/// Packages that are younger than a day, by managers that refuse such.
+fn young() -> Vec<Case> {
+    let own = Released::new("@acme/core", "0.9.0").young();
+    let needs = |name: &str| {
+        package(
+            "@acme/a",
+            "1.0.0",
+            json!({
+                "dependencies": {name: "0.9.0"},
+                "scripts": {"build": format!("mkdir -p dist && node -p \"require('{name}')\" > dist/index.js")},
+            }),
+        )
+    };
+    let core = || package("@acme/core", "1.0.0", json!({"files": null, "main": null}));
+    let of = |case: Case, name| {
+        let mut case = case;
+        case.name = name;
+        case.members.clear();
+        case.with([own.clone(), Released::new("tiny-young", "0.9.0").young()]).member(
+            "packages/core",
+            core(),
+            published(&["src/index.js"]),
+        )
+    };
+    let refuses = |case: Case, says| {
+        let mut case = case.member("packages/a", needs("tiny-young"), Outcome::Fails("install", says));
+        // One install is for all.
+        case.members.iter_mut().for_each(|member| member.outcome = Outcome::Fails("install", says));
+        case
+    };
+    vec![
+        of(pnpm12("", "an older version of a member is younger than pnpm takes it from others"), "pnpm-own-young")
+            .member("packages/a", needs("@acme/core"), holding(&[("dist/index.js", "0.9.0\n")])),
+        refuses(
+            of(pnpm12("", "a version of somebody else is younger than pnpm takes it"), "pnpm-young")
+                .file("pnpm-workspace.yaml", "packages: [packages/*]\nminimumReleaseAgeStrict: true\n"),
+            "tiny-young",
+        ),
+        of(
+            yarn("", "an older version of a member is younger than Yarn takes it from others", MODULES, "node"),
+            "yarn-own-young",
+        )
+        .member("packages/a", needs("@acme/core"), holding(&[("dist/index.js", "0.9.0\n")])),
+        refuses(
+            of(yarn("", "a version of somebody else is younger than Yarn takes it", MODULES, "node"), "yarn-young"),
+            "tiny-young",
+        ),
+    ]
+}
+
 pub(super) fn cases() -> Vec<Case> {
-    [managers(), ways()].concat()
+    [managers(), ways(), young()].concat()
 }

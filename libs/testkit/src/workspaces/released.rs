@@ -19,13 +19,20 @@ pub struct Released {
     version: String,
     manifest: Map<String, Value>,
     files: BTreeMap<String, String>,
+    is_young: bool,
 }
 
 impl Released {
     /// A package whose `index.js` exports its version.
     pub fn new(name: &str, version: &str) -> Self {
         let index = ("index.js".to_owned(), format!("module.exports = '{version}';\n"));
-        Self { name: name.to_owned(), version: version.to_owned(), manifest: Map::new(), files: [index].into() }
+        Self {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            manifest: Map::new(),
+            files: [index].into(),
+            is_young: false,
+        }
     }
 
     /// A program of the package's own name.
@@ -40,6 +47,12 @@ impl Released {
     pub fn field(mut self, name: &str, value: Value) -> Self {
         self.manifest.insert(name.to_owned(), value);
         self
+    }
+
+    /// It is published when it is put into a registry, and not years ago.
+    #[must_use]
+    pub fn young(self) -> Self {
+        Self { is_young: true, ..self }
     }
 
     /// A file.
@@ -89,7 +102,7 @@ impl Released {
     /// # Errors
     /// When the registry does not take it.
     pub async fn put(&self, registry: &str) -> anyhow::Result<()> {
-        put(registry, self.manifest(), &self.tarball()?).await
+        put(registry, self.manifest(), &self.tarball()?, self.is_young).await
     }
 
     fn manifest(&self) -> Map<String, Value> {
@@ -103,11 +116,16 @@ impl Released {
     }
 }
 
-/// Puts a version into a registry, as if it had been published years ago.
+/// Puts a version into a registry, as if it had been published years ago unless it is young.
 ///
 /// # Errors
 /// When the registry does not take it.
-pub(crate) async fn put(registry: &str, mut manifest: Map<String, Value>, tarball: &[u8]) -> anyhow::Result<()> {
+pub(crate) async fn put(
+    registry: &str,
+    mut manifest: Map<String, Value>,
+    tarball: &[u8],
+    is_young: bool,
+) -> anyhow::Result<()> {
     let text = |field: &str| manifest.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (name, version) = (text("name"), text("version"));
     let file = format!("{}-{version}.tgz", name.rsplit('/').next().unwrap_or_default());
@@ -117,7 +135,7 @@ pub(crate) async fn put(registry: &str, mut manifest: Map<String, Value>, tarbal
     let body = json!({
         "_id": name, "name": name, "dist-tags": {"latest": version},
         "versions": {version.as_str(): manifest},
-        "time": {version.as_str(): LONG_AGO},
+        "time": if is_young { json!({}) } else { json!({version.as_str(): LONG_AGO}) },
         "_attachments": {format!("{name}-{version}.tgz"): {
             "content_type": "application/octet-stream", "data": BASE64_STANDARD.encode(tarball),
             "length": tarball.len(),

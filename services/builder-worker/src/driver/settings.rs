@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use packline_workspace::Manager;
+use packline_workspace::{Manager, to_yaml};
 use serde_json::{Map, Value, json};
 
 use super::Driver;
@@ -53,7 +53,7 @@ impl Driver {
         let files: Vec<(&str, String)> = match self.manager {
             Manager::Npm => Vec::new(),
             Manager::Pnpm => vec![
-                ("pnpm-workspace.yaml", Value::Object(self.of_pnpm(settings)).to_string()),
+                ("pnpm-workspace.yaml", yaml(self.of_pnpm(settings))),
                 (".npmrc", self.npmrc(&read(".npmrc").unwrap_or_default())),
             ],
             Manager::YarnClassic => {
@@ -62,12 +62,11 @@ impl Driver {
                 let npmrc = self.npmrc(&read(".npmrc").unwrap_or_default());
                 [(".yarnrc", rc), (".npmrc", npmrc)].into_iter().chain(lock).collect()
             }
-            Manager::YarnBerry => vec![(".yarnrc.yml", Value::Object(self.of_yarn(settings)).to_string())],
+            Manager::YarnBerry => vec![(".yarnrc.yml", yaml(self.of_yarn(settings)))],
         };
         files.into_iter().map(|(file, text)| (PathBuf::from(file), text.into_bytes())).collect()
     }
 
-    /// JSON is YAML.
     fn of_pnpm(&self, mut settings: Map<String, Value>) -> Map<String, Value> {
         settings.retain(|name, _| !OF_PNPM.contains(&name.as_str()));
         settings.insert("enableGlobalVirtualStore".to_owned(), false.into());
@@ -156,6 +155,12 @@ impl Driver {
             lock.replace(&format!("resolved \"{host}"), &format!("resolved \"{own}"))
         })
     }
+}
+
+fn yaml(settings: Map<String, Value>) -> String {
+    let settings = Value::Object(settings);
+    // JSON is YAML, too.
+    to_yaml(&settings).unwrap_or_else(|_| settings.to_string())
 }
 
 /// Settings of pnpm that are not the workspace's to choose.

@@ -11,7 +11,7 @@ use packline_domain::Outcome;
 use packline_layers::{Draft, Key, Layer};
 use packline_npm::{Access, Client};
 use packline_recipe::Phase;
-use packline_workspace::{Installed, Kind, Member, MemberId, Workspace};
+use packline_workspace::{Installed, Kind, Manager, Member, MemberId, Workspace};
 
 use crate::{
     driver::{self, Driver},
@@ -242,7 +242,9 @@ fn explained(workspace: &Workspace, members: &BTreeSet<MemberId>, failure: Failu
         })
     });
     let misfits: Vec<String> = misfits.take(MISFITS).collect();
-    if misfits.is_empty() || failure.outcome != Outcome::Failed || failure.killed {
+    // Others ask the registry on purpose.
+    let links_ranges = matches!(workspace.manager(), Manager::Npm | Manager::YarnClassic);
+    if !links_ranges || misfits.is_empty() || failure.outcome != Outcome::Failed || failure.killed {
         return failure;
     }
     Failure { error: format!("{}; {}", misfits.join("; "), failure.error), ..failure }

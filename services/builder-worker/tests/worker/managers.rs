@@ -1,6 +1,10 @@
 //! Workspaces of other package managers, and of other versions of npm and Node than those of the machine.
 
-use packline_testkit::workspaces;
+use std::fs;
+
+use packline_domain::Outcome;
+use packline_testkit::workspaces::{self, Made};
+use serde_json::{Value, json};
 
 use crate::workspaces::{Bench, build};
 
@@ -22,6 +26,7 @@ managers! {
     fn what_pnpm_reads() { "pnpm-patch", "pnpm-hooks", "pnpm-catalog", "pnpm-scripts" }
     fn what_pnpm_packs() { "pnpm-publish-config", "pnpm-directory", "pnpm-nested-run" }
     fn what_yarn_reads() { "yarn-patch", "yarn-portal" }
+    fn what_is_too_young() { "pnpm-own-young", "pnpm-young", "yarn-own-young", "yarn-young" }
 }
 
 #[test]
@@ -31,4 +36,53 @@ fn every_workspace_of_a_manager_is_built() {
     let mut all: Vec<&str> = workspaces::of_managers().iter().map(|case| case.name).collect();
     all.sort_unstable();
     assert_eq!(built, all);
+}
+
+/// The package.json of what is published of a member.
+fn packed(bench: &Bench, name: &str, version: &str) -> Value {
+    let tarball = bench.registry.tarball(name, version).unwrap();
+    let Made::Packed(files) = Made::packed(&tarball).unwrap() else { panic!("a tarball") };
+    serde_json::from_str(&files["package.json"]).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_packed_names_versions_and_has_what_publish_config_says() {
+    for (name, pinned) in [("pnpm-10", "pnpm"), ("yarn-4", "@yarnpkg%2fcli-dist")] {
+        let case = workspaces::case(name);
+        let mut bench = Bench::start(&case).await;
+        for member in &case.members {
+            assert_eq!(bench.problem(member).await, None, "{name}");
+        }
+        let dependencies = packed(&bench, "@acme/app", "1.0.0")["dependencies"].clone();
+        assert_eq!(dependencies, json!({"@acme/core": "^1.2.3", "tiny-dep": "^1.0.0"}), "{name}");
+        let is_fetched = |path: &str| {
+            path.to_lowercase().starts_with(&format!("/{pinned}/-/")) || path.starts_with("/@yarnpkg/cli-dist/-/")
+        };
+        let fetched = bench.registry.requests().iter().filter(|request| is_fetched(&request.path)).count();
+        assert_eq!(fetched, 1, "{name}: one layer for both builds");
+    }
+    let case = workspaces::case("pnpm-publish-config");
+    let mut bench = Bench::start(&case).await;
+    assert_eq!(bench.problem(&case.members[0]).await, None);
+    let packed = packed(&bench, "@acme/a", "1.0.0");
+    assert_eq!((&packed["main"], &packed["types"]), (&json!("dist/index.js"), &json!("dist/index.d.ts")));
+    assert_eq!(packed["scripts"], json!({}), "as pnpm packs it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_nobody_has_or_that_is_another_one_is_refused_in_one_line() {
+    for (pin, outcome, says) in [
+        ("npm@99.0.0", Outcome::Failed, "the registry has no npm 99.0.0 (packageManager of package.json)"),
+        ("npm@10.9.9+sha512.00ff", Outcome::Infrastructure, "packageManager names the sha512 00ff, and it is "),
+    ] {
+        let case = workspaces::case("npm-10");
+        let mut bench = Bench::start(&case).await;
+        let file = bench.foreman.workspace().join("package.json");
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, text.replace("npm@10.9.9", pin)).unwrap();
+        let result = bench.build(&case.members[0]).await;
+        let error = result.error.unwrap_or_default();
+        assert_eq!((result.outcome, error.lines().count()), (outcome, 1), "{error}");
+        assert!(error.contains(says), "{error}");
+    }
 }

@@ -59,7 +59,7 @@ impl Bench {
         Self { foreman, registry, worker }
     }
 
-    async fn build(&mut self, member: &Member) -> BuildResult {
+    pub(crate) async fn build(&mut self, member: &Member) -> BuildResult {
         let mut order = self.foreman.grant(0, member.name()).await;
         order.package_path = member.path.parse().unwrap();
         self.foreman.send(&order).await;
