@@ -53,4 +53,26 @@ impl Workspace {
             _ => None,
         }
     }
+
+    /// The public members whose version the lock file of pnpm or Yarn takes from a registry, although it stands here: name
+    /// and version.
+    pub fn locked_elsewhere(&self) -> Vec<(&str, &str)> {
+        let Some(lock) = self.lock.as_deref() else { return Vec::new() };
+        let keys = |field: &str| lock.get(field).and_then(Value::as_object).into_iter().flatten().map(|(key, _)| key);
+        let installed: BTreeSet<&str> = match self.manager() {
+            Manager::Pnpm => keys("packages")
+                .chain(keys("snapshots"))
+                .filter_map(|key| key.trim_start_matches('/').split('(').next())
+                .collect(),
+            Manager::YarnBerry => {
+                let entries = lock.as_object().into_iter().flatten();
+                entries.filter_map(|(_, entry)| entry.get("resolution")?.as_str()).collect()
+            }
+            Manager::Npm | Manager::YarnClassic => return Vec::new(),
+        };
+        let between = if self.manager() == Manager::Pnpm { "@" } else { "@npm:" };
+        let public = self.members().iter().map(Member::manifest).filter(|manifest| !manifest.is_private());
+        let named = public.filter_map(|manifest| Some((manifest.name()?, manifest.version()?)));
+        named.filter(|(name, version)| installed.contains([*name, between, *version].concat().as_str())).collect()
+    }
 }

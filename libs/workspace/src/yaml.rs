@@ -32,7 +32,7 @@ pub fn to_yaml(value: &Value) -> Result<String, String> {
 ///
 /// # Errors
 /// As [`parse`].
-pub(crate) fn parse_last(text: &str) -> Result<Value, String> {
+pub fn parse_last(text: &str) -> Result<Value, String> {
     let start = text.rfind("\n---\n").map_or(0, |at| at + "\n---\n".len());
     parse(text.get(start..).unwrap_or_default())
 }

@@ -1,5 +1,6 @@
 //! How the package manager of a workspace is called: its commands, and what it is told.
 
+mod lock;
 mod settings;
 
 use std::{
@@ -84,23 +85,23 @@ impl Driver {
         &self.npm.registry
     }
 
-    /// Installs a workspace, or a member that has a lock file of its own. It only reads, and takes minutes, so the manager
-    /// itself tries again where an answer of the registry was cut off.
-    pub(crate) fn install(&self, is_locked: bool) -> Vec<String> {
+    /// Installs a workspace, or a member that has a lock file of its own: just what that says where it is frozen. It only
+    /// reads, and takes minutes, so the manager itself tries again where an answer of the registry was cut off.
+    pub(crate) fn install(&self, is_frozen: bool) -> Vec<String> {
         let store = self.store();
         match self.manager {
-            Manager::Npm => self.npm.install_workspace(is_locked),
+            Manager::Npm => self.npm.install_workspace(is_frozen),
             Manager::Pnpm => {
-                let frozen = if is_locked { "--frozen-lockfile" } else { "--no-frozen-lockfile" };
+                let frozen = if is_frozen { "--frozen-lockfile" } else { "--no-frozen-lockfile" };
                 words(&["pnpm", "install", frozen, "--reporter=append-only"])
             }
             Manager::YarnClassic => {
                 let mut command = words(&["yarn", "install", "--non-interactive", "--no-progress"]);
-                command.extend(is_locked.then(|| "--frozen-lockfile".to_owned()));
+                command.extend(is_frozen.then(|| "--frozen-lockfile".to_owned()));
                 command.push(format!("--cache-folder={}", store.display()));
                 command
             }
-            Manager::YarnBerry => words(&["yarn", "install", if is_locked { "--immutable" } else { "--no-immutable" }]),
+            Manager::YarnBerry => words(&["yarn", "install", if is_frozen { "--immutable" } else { "--no-immutable" }]),
         }
     }
 

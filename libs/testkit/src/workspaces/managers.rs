@@ -90,6 +90,74 @@ fn managers() -> Vec<Case> {
     ]
 }
 
+/// A lock file as Yarn writes it, but for checksums.
+const YARN_LOCK: &str = r#"__metadata:
+  version: 10
+
+"@acme/app@workspace:packages/app":
+  version: 0.0.0-use.local
+  resolution: "@acme/app@workspace:packages/app"
+  dependencies:
+    "@acme/core": "npm:^1.0.0"
+    tiny-dep: "npm:^1.0.0"
+  languageName: unknown
+  linkType: soft
+
+"@acme/core@npm:^1.0.0":
+  version: 1.2.3
+  resolution: "@acme/core@npm:1.2.3"
+  languageName: node
+  linkType: hard
+
+"@acme/core@workspace:packages/core":
+  version: 0.0.0-use.local
+  resolution: "@acme/core@workspace:packages/core"
+  dependencies:
+    tiny-compile: "npm:1.0.0"
+  languageName: unknown
+  linkType: soft
+
+"own@workspace:.":
+  version: 0.0.0-use.local
+  resolution: "own@workspace:."
+  dependencies:
+    tiny-compile: "npm:1.0.0"
+  languageName: unknown
+  linkType: soft
+
+"tiny-compile@npm:1.0.0":
+  version: 1.0.0
+  resolution: "tiny-compile@npm:1.0.0"
+  bin:
+    tiny-compile: cli.js
+  languageName: node
+  linkType: hard
+
+"tiny-dep@npm:^1.0.0":
+  version: 1.1.0
+  resolution: "tiny-dep@npm:1.1.0"
+  languageName: node
+  linkType: hard
+"#;
+
+/// As far as pnpm needs it: the rest it adds.
+const PNPM_LOCK: &str = "lockfileVersion: '9.0'
+
+importers:
+  packages/app:
+    dependencies:
+      '@acme/core':
+        specifier: ^1.0.0
+        version: 1.2.3
+
+packages:
+  '@acme/core@1.2.3':
+    resolution: {integrity: sha512-AAAA}
+
+snapshots:
+  '@acme/core@1.2.3': {}
+";
+
 /// One for each way of its own.
 fn ways() -> Vec<Case> {
     let patched = "diff --git a/index.js b/index.js\n--- a/index.js\n+++ b/index.js\n@@ -1 +1 @@\n-module.exports = '1.1.0';\n+module.exports = 'patched';\n";
@@ -183,6 +251,17 @@ fn ways() -> Vec<Case> {
         of_yarn("yarn-patch", "Yarn patches a dependency")
             .file(".yarn/patches/tiny-dep.patch", patched)
             .member("packages/a", asks("patch:tiny-dep@npm%3A1.1.0#~/.yarn/patches/tiny-dep.patch"), found),
+        with_own_tool(pair("yarn-locked-member", "the lock file takes a version from a registry that the workspace holds", YARN4_PIN, "^1.0.0", "node"))
+            .runs_by([YARN4])
+            .file(".yarnrc.yml", "nodeLinker: node-modules\nenableTransparentWorkspaces: false\n")
+            .file("yarn.lock", YARN_LOCK),
+        of_pnpm("pnpm-locked-member", "the lock file takes a version from a registry that the workspace holds", "")
+            .with([compile()])
+            .root(json!({"devDependencies": {"tiny-compile": "1.0.0"}}))
+            .file("pnpm-lock.yaml", PNPM_LOCK)
+            .file("packages/core/src/index.js", "module.exports = 'core';\n")
+            .member("packages/core", core(json!({})), holding(&[("dist/index.js", "module.exports = 'core';\n")]))
+            .member("packages/app", app("^1.0.0", "node"), holding(&[("dist/index.js", r#"["core","1.1.0"]"#)])),
         of_yarn("yarn-portal", "Yarn links a folder that is no member")
             .file("vendor/tool/package.json", r#"{"name": "tool", "version": "0.0.0", "main": "tool.js"}"#)
             .file("vendor/tool/tool.js", "module.exports = 'vendored';\n")

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use packline_workspace::{Manager, to_yaml};
 use serde_json::{Map, Value, json};
 
-use super::Driver;
+use super::{Driver, lock};
 
 /// What a workspace says of these is for the machines of its authors.
 const OF_PNPM: [&str; 11] = [
@@ -43,26 +43,42 @@ const HOSTS: [&str; 4] = [
 
 impl Driver {
     /// The files that an install reads in place of those of the workspace, below its root. `settings` is what the
-    /// manager's own file says there, and `read` answers the text of another one.
+    /// manager's own file says there, and `read` answers the text of another one. `linked` are versions of members that the
+    /// lock file takes from a registry: where there are some, members are linked wherever their versions fit.
     pub(crate) fn settings(
         &self,
         settings: &Value,
+        linked: &[(&str, &str)],
         read: impl Fn(&str) -> Option<String>,
     ) -> BTreeMap<PathBuf, Vec<u8>> {
-        let settings = settings.as_object().cloned().unwrap_or_default();
+        let mut settings = settings.as_object().cloned().unwrap_or_default();
+        if !linked.is_empty() {
+            let name =
+                if self.manager == Manager::Pnpm { "linkWorkspacePackages" } else { "enableTransparentWorkspaces" };
+            settings.insert(name.to_owned(), true.into());
+        }
         let files: Vec<(&str, String)> = match self.manager {
             Manager::Npm => Vec::new(),
-            Manager::Pnpm => vec![
-                ("pnpm-workspace.yaml", yaml(self.of_pnpm(settings))),
-                (".npmrc", self.npmrc(&read(".npmrc").unwrap_or_default())),
-            ],
+            Manager::Pnpm => {
+                let files = [
+                    ("pnpm-workspace.yaml", yaml(self.of_pnpm(settings))),
+                    (".npmrc", self.npmrc(&read(".npmrc").unwrap_or_default())),
+                ];
+                let lock = read("pnpm-lock.yaml").filter(|_| !linked.is_empty());
+                let lock = lock.and_then(|lock| Some(("pnpm-lock.yaml", lock::without_of_pnpm(&lock, linked)?)));
+                files.into_iter().chain(lock).collect()
+            }
             Manager::YarnClassic => {
                 let lock = read("yarn.lock").map(|lock| ("yarn.lock", self.with_own_hosts(&lock)));
                 let rc = self.yarnrc(&read(".yarnrc").unwrap_or_default());
                 let npmrc = self.npmrc(&read(".npmrc").unwrap_or_default());
                 [(".yarnrc", rc), (".npmrc", npmrc)].into_iter().chain(lock).collect()
             }
-            Manager::YarnBerry => vec![(".yarnrc.yml", yaml(self.of_yarn(settings)))],
+            Manager::YarnBerry => {
+                let lock = read("yarn.lock").filter(|_| !linked.is_empty());
+                let lock = lock.map(|lock| ("yarn.lock", lock::without_of_yarn(&lock, linked)));
+                [(".yarnrc.yml", yaml(self.of_yarn(settings)))].into_iter().chain(lock).collect()
+            }
         };
         files.into_iter().map(|(file, text)| (PathBuf::from(file), text.into_bytes())).collect()
     }

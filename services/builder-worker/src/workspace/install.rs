@@ -209,12 +209,14 @@ impl Unit {
             true => "the install of the workspace".to_owned(),
             false => format!("the install in {}", unit.folder.display()),
         };
-        let settings = means.driver.settings(stack.workspace.settings(), |name| skeleton.text(name));
+        // The registry of the build does not have them yet, and no other one may be asked.
+        let linked = stack.workspace.locked_elsewhere();
+        let settings = means.driver.settings(stack.workspace.settings(), &linked, |name| skeleton.text(name));
         let skeleton = Arc::new(skeleton.with_settings(settings));
         let found = needs.layer(&key, &what, runner, async |runner, draft| {
             let upper = loop {
                 let (room, upper) = lay_out(Arc::clone(&skeleton), draft, &stack.views).await?;
-                let argv = means.driver.install(skeleton.locked);
+                let argv = means.driver.install(skeleton.locked && linked.is_empty());
                 match means.run(runner, argv, &room, &unit.folder).await {
                     Ok(()) => break upper,
                     Err(failure) => needs.fix(failure, draft, runner).await?,
@@ -321,7 +323,9 @@ fn links(workspace: &Workspace, members: &[&Member]) -> Vec<(String, String)> {
         linked.into_iter().map(|id| (shown(member), id))
     });
     let all = of_root.chain(of_members);
-    all.filter_map(|(who, id)| Some((who, shown(workspace.member(id)?)))).collect()
+    let linked = all.filter_map(|(who, id)| Some((who, shown(workspace.member(id)?))));
+    let elsewhere = workspace.locked_elsewhere().into_iter();
+    linked.chain(elsewhere.map(|(name, version)| (name.to_owned(), version.to_owned()))).collect()
 }
 
 fn key(skeleton: &Skeleton, stack: &Stack, means: &Means<'_>) -> Result<Key, Failure> {

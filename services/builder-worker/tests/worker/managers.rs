@@ -26,6 +26,7 @@ managers! {
     fn what_pnpm_reads() { "pnpm-patch", "pnpm-hooks", "pnpm-catalog", "pnpm-scripts" }
     fn what_pnpm_packs() { "pnpm-publish-config", "pnpm-directory", "pnpm-nested-run" }
     fn what_yarn_reads() { "yarn-patch", "yarn-portal" }
+    fn what_a_lock_file_takes_from_elsewhere() { "yarn-locked-member", "pnpm-locked-member" }
     fn what_is_too_young() { "pnpm-own-young", "pnpm-young", "yarn-own-young", "yarn-young" }
 }
 
