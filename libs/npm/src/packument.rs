@@ -68,15 +68,11 @@ impl<'de> Deserialize<'de> for Version {
             shasum: Option<Perhaps<String>>,
             tarball: Option<Perhaps<String>>,
         }
-        #[derive(Default, Deserialize)]
-        struct Engines {
-            node: Option<Perhaps<String>>,
-        }
         #[derive(Deserialize)]
         struct Said {
             dist: Option<Perhaps<Dist>>,
             deprecated: Option<Perhaps<String>>,
-            engines: Option<Perhaps<Engines>>,
+            engines: Option<Perhaps<BTreeMap<String, Perhaps<String>>>>,
         }
         let said = Said::deserialize(deserializer)?;
         let text = |perhaps: Option<Perhaps<String>>| perhaps?.known().filter(|text| !text.is_empty());
@@ -86,7 +82,7 @@ impl<'de> Deserialize<'de> for Version {
             shasum: text(dist.shasum),
             tarball: text(dist.tarball),
             deprecated: text(said.deprecated),
-            node: text(said.engines.and_then(Perhaps::known).unwrap_or_default().node),
+            node: text(said.engines.and_then(Perhaps::known).unwrap_or_default().remove("node")),
         })
     }
 }

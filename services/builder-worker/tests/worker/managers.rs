@@ -39,11 +39,16 @@ fn every_workspace_of_a_manager_is_built() {
     assert_eq!(built, all);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_overlay_works_they_are_built_in_copies() {
+    build(&["pnpm-10", "yarn-4", "yarn-4-pnp"], Bench::without_overlays).await;
+}
+
 /// The package.json of what is published of a member.
 fn packed(bench: &Bench, name: &str, version: &str) -> Value {
     let tarball = bench.registry.tarball(name, version).unwrap();
     let Made::Packed(files) = Made::packed(&tarball).unwrap() else { panic!("a tarball") };
-    serde_json::from_str(&files["package.json"]).unwrap()
+    serde_json::from_str(files.get("package.json").unwrap()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
