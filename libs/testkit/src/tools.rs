@@ -14,5 +14,5 @@ pub use compose::compose;
 pub use nats_cli::nats_cli;
 pub use npm::{Npm, npm11, npm12};
 pub use python::{OLDEST_PYTHON, Python, python};
-pub use release::{NODE22, NPM10, NPM12, PNPM10, PNPM12, PNPM12_NATIVE, Release, YARN1, YARN4};
+pub use release::{NODE22, NPM10, NPM12, PNPM10, PNPM12, PNPM12_NATIVE, Pinned, YARN1, YARN4};
 pub use typescript::{TypeScript, typescript};

@@ -25,7 +25,7 @@ pub struct Offer {
 
 /// A version, and why it is this one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chosen {
+pub struct Selected {
     /// Which one.
     pub version: Version,
     /// Whether the machine has it; otherwise the registry does.
@@ -38,9 +38,9 @@ pub struct Chosen {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
     /// Of Node.
-    pub node: Chosen,
+    pub node: Selected,
     /// Of its package manager.
-    pub manager: Chosen,
+    pub manager: Selected,
     /// What it asks for and does not get, one line each.
     pub notes: Vec<String>,
 }
@@ -98,8 +98,8 @@ pub fn choose(
             kept => asks(kept),
         };
         return Ok(Choice {
-            node: Chosen { version: node.clone(), is_own, why },
-            manager: Chosen { version: found.version.clone(), is_own: found.is_own, why: asks(&wanted.manager) },
+            node: Selected { version: node.clone(), is_own, why },
+            manager: Selected { version: found.version.clone(), is_own: found.is_own, why: asks(&wanted.manager) },
             notes: notes.collect(),
         });
     }
@@ -190,7 +190,7 @@ mod tests {
             _ => offers(&[("1.22.22", ">=4"), ("4.18.1", ">=18.12")]),
         };
         let choice = choose(&wanted, manager, &own, &nodes, &managers)?;
-        let told = |chosen: &Chosen| format!("{}{}", chosen.version, if chosen.is_own { " own" } else { "" });
+        let told = |chosen: &Selected| format!("{}{}", chosen.version, if chosen.is_own { " own" } else { "" });
         Ok((told(&choice.node), told(&choice.manager)))
     }
 

@@ -6,5 +6,5 @@
 mod choice;
 mod wanted;
 
-pub use choice::{Choice, Chosen, Offer, Own, choose, own_will_do};
+pub use choice::{Choice, Offer, Own, Selected, choose, own_will_do};
 pub use wanted::{Want, Wanted};

@@ -18,12 +18,12 @@ use tempfile::TempDir;
 use packline_npm::Settings;
 
 use crate::{
-    driver::Driver,
     folder::BuildFolder,
     log::Journal,
     look::Look,
     manifest::Manifest,
     npm::{self, Npm},
+    package_manager::PackageManager,
     permit::{self, Noted},
     phase::{self, Command, Failure, Runner},
     publish::Publish,
@@ -75,7 +75,7 @@ pub(crate) struct Phases<'a> {
     /// `None` where this machine has no npm and nobody named a registry.
     pub(crate) npm: Option<&'a Npm>,
     /// The manager of the workspace; `None` in isolated mode, and where there is no npm.
-    pub(crate) driver: Option<&'a Driver>,
+    pub(crate) package_manager: Option<&'a PackageManager>,
     /// PATH as it is without what the workspace asks for.
     pub(crate) own_path: Option<String>,
     /// npm's own settings, for the user that runs this worker.
@@ -166,7 +166,11 @@ impl Phases<'_> {
             (_, Step::Prepare) if self.npm.is_some_and(|npm| npm.ignore_scripts) => {
                 Some("the settings of the workspace say ignore-scripts".to_owned())
             }
-            (_, Step::Prepare) if self.driver.is_none_or(|driver| self.scripts_of_install(driver).is_empty()) => {
+            (_, Step::Prepare)
+                if self
+                    .package_manager
+                    .is_none_or(|package_manager| self.scripts_of_install(package_manager).is_empty()) =>
+            {
                 Some("package.json has no scripts of an install".to_owned())
             }
             _ => None,
@@ -263,7 +267,7 @@ impl Phases<'_> {
             stack,
             manifest,
             npm: Some(npm),
-            driver,
+            package_manager,
             own_path,
             settings,
             runner,
@@ -277,7 +281,7 @@ impl Phases<'_> {
         let publish = Publish {
             name: &order.package_name,
             npm,
-            driver: driver.filter(|driver| driver.packs()),
+            package_manager: package_manager.filter(|package_manager| package_manager.packs()),
             path: own_path.as_deref(),
             phase,
             beside: folder.beside(),
@@ -297,9 +301,9 @@ impl Phases<'_> {
         };
         let noted = Noted { worker, build, integrity: OnceLock::new() };
         let tried = Arc::clone(&ended.fix_attempts);
-        let by_root = async |runner: &mut Runner| match (stack, driver) {
-            (Some(stack), Some(driver)) => {
-                let place = Place { worker, settings, build, folder, driver, phase, env, tried: &tried };
+        let by_root = async |runner: &mut Runner| match (stack, package_manager) {
+            (Some(stack), Some(package_manager)) => {
+                let place = Place { worker, settings, build, folder, package_manager, phase, env, tried: &tried };
                 place.build_by_root_at_last(stack, runner).await
             }
             _ => Ok(None),

@@ -49,7 +49,7 @@ fn package(manager: Manager) -> &'static str {
 
 /// What a workspace gets, with what the registry says of it.
 #[derive(Debug)]
-pub(crate) struct Chosen {
+pub(crate) struct Selection {
     choice: Choice,
     wanted: Wanted,
     node: Option<Packument>,
@@ -65,11 +65,11 @@ pub(crate) async fn choose_for(
     own: &Own,
     access: &Access,
     runner: &mut Runner,
-) -> Result<Chosen, Failure> {
+) -> Result<Selection, Failure> {
     let (wanted, manager) = (Wanted::read(workspace), workspace.manager());
     if own_will_do(&wanted, manager, own) {
         let choice = choose(&wanted, manager, own, &[], &[]).map_err(Failure::permanent)?;
-        return Ok(Chosen { choice, wanted, node: None, manager: None });
+        return Ok(Selection { choice, wanted, node: None, manager: None });
     }
     let client =
         Client::new(access, &user_agent()).map_err(|unusable| Failure::infrastructure(unusable.to_string()))?;
@@ -86,10 +86,10 @@ pub(crate) async fn choose_for(
     });
     let nodes = node.as_ref().map(parsed).unwrap_or_default();
     let choice = choose(&wanted, manager, own, &nodes, &offers).map_err(Failure::permanent)?;
-    Ok(Chosen { choice, wanted, node, manager: found })
+    Ok(Selection { choice, wanted, node, manager: found })
 }
 
-impl Chosen {
+impl Selection {
     /// Makes what this machine lacks of it.
     ///
     /// # Errors

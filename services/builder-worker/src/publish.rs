@@ -18,11 +18,11 @@ use semver::Version;
 use serde_json::{Map, Value};
 
 use crate::{
-    driver::Driver,
     look::Look,
     manifest::Manifest,
     npm::Npm,
     pack,
+    package_manager::PackageManager,
     phase::{Command, Failure, Runner},
     publish_config::{self, PublishConfig},
     script::Toolchains,
@@ -56,7 +56,7 @@ pub struct Publish<'a> {
     /// How to call npm.
     pub npm: &'a Npm,
     /// The manager of the workspace, where that packs by its own rules.
-    pub(crate) driver: Option<&'a Driver>,
+    pub(crate) package_manager: Option<&'a PackageManager>,
     /// Where the npm of this worker and its Node are found: PATH, in which a workspace may have others.
     pub path: Option<&'a str>,
     /// The phase that this is.
@@ -129,7 +129,7 @@ impl Publish<'_> {
         self.scripts_after_pack(runner, integrity, &to_pack, started).await?;
         let (tarball, version) = (Arc::clone(&packed.tarball), packed.document.version().to_owned());
         let mut config = self.config(&tarball.manifest);
-        if self.driver.is_some_and(Driver::applies_publish_config) {
+        if self.package_manager.is_some_and(PackageManager::applies_publish_config) {
             publish_config::remove_applied(&mut config);
         }
         let registry = self.publish_config.check(&config, &self.npm.registry, warnings)?;

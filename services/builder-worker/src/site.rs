@@ -15,15 +15,14 @@ use packline_versions::Own;
 use semver::Version;
 
 use crate::{
-    dependency,
-    driver::Driver,
-    environment,
+    dependency, environment,
     folder::BuildFolder,
     isolated::{self, WorkspaceError},
     log::Journal,
     look::Look,
     manifest::Manifest,
     npm::{self, Npm},
+    package_manager::PackageManager,
     phase::{Failure, Runner},
     phases::{Ended, Phases},
     programs::{self, Programs},
@@ -86,17 +85,17 @@ impl Site<'_> {
             Some(stack) if npm.is_some() => Some(self.programs(stack, folder, runner).await.map_err(early)?),
             _ => None,
         };
-        let driver = match (&stack, &npm, &programs) {
-            (Some(stack), Some(npm), Some(programs)) => Some(driver(stack, npm, programs)),
+        let package_manager = match (&stack, &npm, &programs) {
+            (Some(stack), Some(npm), Some(programs)) => Some(package_manager(stack, npm, programs)),
             _ => None,
         };
-        if let (Some(programs), Some(driver)) = (&programs, &driver) {
+        if let (Some(programs), Some(package_manager)) = (&programs, &package_manager) {
             runner.env.insert("PATH".to_owned(), programs.path(&own_path));
-            runner.env.extend(driver.env());
+            runner.env.extend(package_manager.env());
         }
-        let phases = match (of_file, &driver, &npm) {
+        let phases = match (of_file, &package_manager, &npm) {
             (Some(phases), ..) => phases.to_vec(),
-            (None, Some(driver), _) => npm::workspace_phases(|script| driver.run(script)),
+            (None, Some(package_manager), _) => npm::workspace_phases(|script| package_manager.run(script)),
             (None, None, npm) => npm.as_ref().map(Npm::phases).unwrap_or_default(),
         };
         if publishes && !manifest.private && SCRIPTS.iter().any(|script| manifest.has_script(script)) {
@@ -117,7 +116,7 @@ impl Site<'_> {
             stack,
             manifest,
             npm,
-            driver: driver.as_ref(),
+            package_manager: package_manager.as_ref(),
             own_path: Some(own_path),
             settings,
             runner,
@@ -203,10 +202,10 @@ impl Site<'_> {
 }
 
 /// The manager of a workspace.
-fn driver(stack: &Stack, npm: &Npm, programs: &Programs) -> Driver {
+fn package_manager(stack: &Stack, npm: &Npm, programs: &Programs) -> PackageManager {
     let workspace = &stack.workspace;
     let own = workspace.members().iter().filter_map(|member| member.manifest().name()).map(str::to_owned).collect();
-    Driver::new(workspace.manager(), programs, npm.clone(), own, workspace.is_pnp())
+    PackageManager::new(workspace.manager(), programs, npm.clone(), own, workspace.is_pnp())
 }
 
 /// The rules of `package.json` hold where npm builds or publishes, and where there is one.

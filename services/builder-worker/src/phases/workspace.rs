@@ -11,10 +11,10 @@ use packline_recipe::{PUBLISH, Phase, RootBuild, RootTest, Step};
 use packline_workspace::Member;
 
 use crate::{
-    driver::{Driver, PREPARE},
     folder::BuildFolder,
     look::Look,
     npm::Npm,
+    package_manager::{PREPARE, PackageManager},
     phase::{Failure, Runner},
     registry,
     table::Build,
@@ -43,9 +43,9 @@ impl<'a> Phases<'a> {
                 self.run_command(phase, &install, env, exit_code).await?;
             }
             Step::Prepare => {
-                let driver = self.driver()?;
-                for script in self.scripts_of_install(driver) {
-                    self.run_command(phase, &driver.run_of_install(script, false), env, exit_code).await?;
+                let package_manager = self.package_manager()?;
+                for script in self.scripts_of_install(package_manager) {
+                    self.run_command(phase, &package_manager.run_of_install(script, false), env, exit_code).await?;
                     self.is_prepared |= script == PREPARE;
                 }
             }
@@ -60,8 +60,8 @@ impl<'a> Phases<'a> {
     }
 
     /// The scripts of the package that an install runs.
-    pub(super) fn scripts_of_install(&self, driver: &Driver) -> Vec<&'static str> {
-        driver.scripts_of_install(false, |script| self.manifest.has_script(script))
+    pub(super) fn scripts_of_install(&self, package_manager: &PackageManager) -> Vec<&'static str> {
+        package_manager.scripts_of_install(false, |script| self.manifest.has_script(script))
     }
 
     async fn run_command(
@@ -80,8 +80,8 @@ impl<'a> Phases<'a> {
         self.npm.ok_or_else(no_npm)
     }
 
-    fn driver(&self) -> Result<&'a Driver, Failure> {
-        self.driver.ok_or_else(no_npm)
+    fn package_manager(&self) -> Result<&'a PackageManager, Failure> {
+        self.package_manager.ok_or_else(no_npm)
     }
 
     /// Adds to the stack what the workspace's manager installs, and what siblings have published.
@@ -160,11 +160,20 @@ impl<'a> Phases<'a> {
         work: impl AsyncFnOnce(&mut Stack, &Means<'_>, &Needs<'_>, &mut Runner) -> Result<bool, Failure>,
     ) -> Result<bool, Failure> {
         let tried = Arc::clone(&self.ended.fix_attempts);
-        let Self { worker, settings, build, runner, folder, driver: Some(driver), stack: Some(stack), .. } = self
+        let Self {
+            worker,
+            settings,
+            build,
+            runner,
+            folder,
+            package_manager: Some(package_manager),
+            stack: Some(stack),
+            ..
+        } = self
         else {
             return Err(no_npm());
         };
-        let place = Place { worker, settings, build, folder, driver, phase, env, tried: &tried };
+        let place = Place { worker, settings, build, folder, package_manager, phase, env, tried: &tried };
         let is_new = place.work(stack, runner, work).await?;
         stack.show(folder, runner).await?;
         Ok(is_new)
@@ -205,7 +214,7 @@ pub(super) struct Place<'a> {
     pub(super) settings: &'a Settings,
     pub(super) build: &'a Build,
     pub(super) folder: &'a BuildFolder,
-    pub(super) driver: &'a Driver,
+    pub(super) package_manager: &'a PackageManager,
     pub(super) phase: &'a Phase,
     pub(super) env: &'a BTreeMap<String, String>,
     /// The fixes of the build so far.
@@ -219,9 +228,9 @@ impl Place<'_> {
         runner: &mut Runner,
         work: impl AsyncFnOnce(&mut Stack, &Means<'_>, &Needs<'_>, &mut Runner) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let Self { worker, settings, build, driver, phase, env, tried, .. } = *self;
-        let access = registry::access(&worker.config, settings, driver.registry())?;
-        let means = Means { driver, access: &access, phase, env };
+        let Self { worker, settings, build, package_manager, phase, env, tried, .. } = *self;
+        let access = registry::access(&worker.config, settings, package_manager.registry())?;
+        let means = Means { package_manager, access: &access, phase, env };
         let store = stack.store.clone();
         let fix = Fix { phase, env, most: worker.recipe.max_fix_attempts(), tried };
         let needs = Needs { store: &store, worker, build, phase: &phase.name, fix: Some(&fix) };

@@ -13,11 +13,11 @@ use tempfile::TempDir;
 
 use crate::{
     document::Document,
-    driver::Driver,
     guard::{Input, View},
     manifest::{self, Manifest, Tarball},
     npm::Npm,
     pack,
+    package_manager::PackageManager,
     phase::{Command, Failure, Runner, verdict},
 };
 
@@ -49,8 +49,8 @@ impl Publish<'_> {
         for link in blocking(move || Ok(look.not_packed(&looked))).await? {
             runner.say(&self.phase.name, &link);
         }
-        let of_manager = match self.driver {
-            Some(driver) => Some(self.pack_by(driver, folder.path(), runner, started).await?),
+        let of_manager = match self.package_manager {
+            Some(package_manager) => Some(self.pack_by(package_manager, folder.path(), runner, started).await?),
             None => None,
         };
         // In its folder npm knows that a package is a member of a workspace, whose ignore files then count.
@@ -117,14 +117,14 @@ impl Publish<'_> {
     /// Has the manager pack the package into an empty folder; the tarball. What is in it, nobody else says.
     async fn pack_by(
         &self,
-        driver: &Driver,
+        package_manager: &PackageManager,
         place: &Path,
         runner: &mut Runner,
         started: Instant,
     ) -> Result<PathBuf, Failure> {
         let empty = place.join("packed");
         fs::create_dir(&empty).map_err(|error| unmade(&error))?;
-        let command = Command { argv: driver.pack(&empty.join(pack::TARBALL)), ..self.bare(started) };
+        let command = Command { argv: package_manager.pack(&empty.join(pack::TARBALL)), ..self.bare(started) };
         let (end, printed) = runner.command(command).await?;
         verdict(&end, &printed, &self.phase.limits, true)?;
         blocking(move || {

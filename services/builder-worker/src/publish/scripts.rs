@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::{
-    driver::{Driver, PREPARE},
+    package_manager::{PREPARE, PackageManager},
     phase::{Command, Failure, Runner, verdict},
     script::{Context, Event, Script},
 };
@@ -15,10 +15,10 @@ use super::Publish;
 impl Publish<'_> {
     /// The scripts before the pack; `package.json` as npm reads it before `prepack`.
     pub(super) async fn scripts_before_pack(&self, runner: &mut Runner, started: Instant) -> Result<Value, Failure> {
-        if let Some(driver) = self.driver {
-            let before = driver.scripts_of_publish().before.iter();
+        if let Some(package_manager) = self.package_manager {
+            let before = package_manager.scripts_of_publish().before.iter();
             self.scripts_of_manager(
-                driver,
+                package_manager,
                 before.filter(|script| **script != PREPARE || !self.is_prepared),
                 runner,
                 started,
@@ -44,9 +44,15 @@ impl Publish<'_> {
         to_pack: &Value,
         started: Instant,
     ) -> Result<(), Failure> {
-        match self.driver {
-            Some(driver) => {
-                self.scripts_of_manager(driver, driver.scripts_of_publish().after_pack.iter(), runner, started).await
+        match self.package_manager {
+            Some(package_manager) => {
+                self.scripts_of_manager(
+                    package_manager,
+                    package_manager.scripts_of_publish().after_pack.iter(),
+                    runner,
+                    started,
+                )
+                .await
             }
             None => self.script(runner, Event::Postpack { integrity }, to_pack, started).await,
         }
@@ -54,8 +60,10 @@ impl Publish<'_> {
 
     /// The scripts for a version that is published. Whatever comes of them, it is.
     pub(super) async fn scripts_after_publish(&self, runner: &mut Runner, started: Instant) -> Result<(), Failure> {
-        if let Some(driver) = self.driver {
-            return self.scripts_of_manager(driver, driver.scripts_of_publish().after.iter(), runner, started).await;
+        if let Some(package_manager) = self.package_manager {
+            return self
+                .scripts_of_manager(package_manager, package_manager.scripts_of_publish().after.iter(), runner, started)
+                .await;
         }
         let manifest = self.read()?;
         self.script(runner, Event::Publish, &manifest, started).await?;
@@ -65,7 +73,7 @@ impl Publish<'_> {
     /// Scripts that the manager runs itself, where the package has them; they see no token.
     async fn scripts_of_manager(
         &self,
-        driver: &Driver,
+        package_manager: &PackageManager,
         scripts: impl Iterator<Item = &&'static str>,
         runner: &mut Runner,
         started: Instant,
@@ -74,7 +82,7 @@ impl Publish<'_> {
             if self.npm.ignore_scripts || !has_script(&self.read()?, script) {
                 continue;
             }
-            let command = Command { argv: driver.run_only(script), ..self.bare(started) };
+            let command = Command { argv: package_manager.run_only(script), ..self.bare(started) };
             let (end, printed) = runner.command(command).await?;
             verdict(&end, &printed, &self.phase.limits, false)
                 .map_err(|failure| Failure { error: format!("{script}: {}", failure.error), ..failure })?;

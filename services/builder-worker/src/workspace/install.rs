@@ -14,8 +14,8 @@ use packline_recipe::Phase;
 use packline_workspace::{Installed, Kind, Manager, Member, MemberId, Workspace};
 
 use crate::{
-    driver::{self, Driver},
     guard::View,
+    package_manager::{self, PackageManager},
     phase::{Command, Failure, Runner, verdict},
     publish::user_agent,
 };
@@ -37,7 +37,7 @@ const MISFITS: usize = 5;
 
 /// How a phase of one build runs commands.
 pub(crate) struct Means<'a> {
-    pub(crate) driver: &'a Driver,
+    pub(crate) package_manager: &'a PackageManager,
     /// To the registry of the build.
     pub(crate) access: &'a Access,
     pub(crate) phase: &'a Phase,
@@ -55,7 +55,7 @@ impl Means<'_> {
         folder: &Path,
     ) -> Result<(), Failure> {
         let limits = self.phase.limits.clone();
-        let is_manager = driver::is_itself(&argv);
+        let is_manager = package_manager::is_itself(&argv);
         let command = Command::new(&self.phase.name, limits.clone());
         let (mut env, cwd) = (self.env.clone(), below(&room.root, folder));
         env.insert("WORKSPACE_ROOT".to_owned(), room.root.display().to_string());
@@ -211,18 +211,18 @@ impl Unit {
         };
         // The registry of the build does not have them yet, and no other one may be asked.
         let linked = stack.workspace.locked_elsewhere();
-        let settings = means.driver.settings(stack.workspace.settings(), &linked, |name| skeleton.text(name));
+        let settings = means.package_manager.settings(stack.workspace.settings(), &linked, |name| skeleton.text(name));
         let skeleton = Arc::new(skeleton.with_settings(settings));
         let found = needs.layer(&key, &what, runner, async |runner, draft| {
             let upper = loop {
                 let (room, upper) = lay_out(Arc::clone(&skeleton), draft, &stack.views).await?;
-                let argv = means.driver.install(skeleton.locked && linked.is_empty());
+                let argv = means.package_manager.install(skeleton.locked && linked.is_empty());
                 match means.run(runner, argv, &room, &unit.folder).await {
                     Ok(()) => break upper,
                     Err(failure) => needs.fix(failure, draft, runner).await?,
                 }
             };
-            harvest(upper, draft.path(), means.driver.leaves()).await?;
+            harvest(upper, draft.path(), means.package_manager.leaves()).await?;
             link(links, draft.path(), unit.folder.clone()).await
         });
         let found = found.await.map_err(|failure| explained(&stack.workspace, &unit.members, failure))?;
@@ -331,9 +331,9 @@ fn links(workspace: &Workspace, members: &[&Member]) -> Vec<(String, String)> {
 fn key(skeleton: &Skeleton, stack: &Stack, means: &Means<'_>) -> Result<Key, Failure> {
     let at = stack.views.place();
     let platform = [std::env::consts::OS, std::env::consts::ARCH].join("-");
-    let driver = means.driver;
-    let (version, node) = (driver.version().to_string(), driver.node().to_string());
-    let mut also = vec![driver.manager().name(), &version, &node, &platform, &at];
+    let package_manager = means.package_manager;
+    let (version, node) = (package_manager.version().to_string(), package_manager.node().to_string());
+    let mut also = vec![package_manager.manager().name(), &version, &node, &platform, &at];
     let env = env::of_phase(&means.phase.env);
     also.extend(env.as_deref());
     Key::of(INSTALLED, [skeleton.digest(&also)]).map_err(|error| Failure::infrastructure(error.to_string()))

@@ -15,8 +15,8 @@ use packline_layers::{Draft, Key, Layer, copy_tree};
 use packline_workspace::Kind;
 
 use crate::{
-    driver::OF_INSTALL,
     guard::View,
+    package_manager::OF_INSTALL,
     phase::{Failure, Runner},
     view::Parts,
 };
@@ -47,7 +47,7 @@ pub(crate) async fn install_scripts(
     runner: &mut Runner,
 ) -> Result<bool, Failure> {
     let root = stack.workspace.manifest();
-    let scripts = means.driver.scripts_of_install(true, |script| root.script(script).is_some());
+    let scripts = means.package_manager.scripts_of_install(true, |script| root.script(script).is_some());
     // A single package's scripts are its own, and run in its build.
     if stack.has_scripts || scripts.is_empty() || stack.workspace.member_in(Path::new("")).is_some() {
         return Ok(false);
@@ -332,8 +332,8 @@ impl<'a> Base<'a> {
     async fn script(&self, script: &str, draft: &Draft, means: &Means<'_>, runner: &mut Runner) -> Result<(), Failure> {
         let lower: Vec<PathBuf> = self.layers.iter().map(|layer| layer.path().to_owned()).collect();
         let argv = match OF_INSTALL.contains(&script) {
-            true => means.driver.run_of_install(script, true),
-            false => means.driver.run_at_root(script),
+            true => means.package_manager.run_of_install(script, true),
+            false => means.package_manager.run_at_root(script),
         };
         let run = async |runner: &mut Runner, room: &Room| means.run(runner, argv, room, Path::new("")).await;
         match &self.stack.views {

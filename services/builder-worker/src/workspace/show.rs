@@ -14,10 +14,10 @@ use packline_layers::remove_tree;
 use packline_workspace::Member;
 
 use crate::{
-    driver::OF_INSTALL,
     folder::BuildFolder,
     guard::View,
     isolated::WorkspaceError,
+    package_manager::OF_INSTALL,
     phase::{Failure, Runner},
     view::{Copied, Merged, Parts},
 };

@@ -156,7 +156,7 @@ pub(crate) async fn build_private(
     let phase = &means.phase.name;
     runner.say(phase, &format!("building {name}, which is private and not built on this machine"));
     let room = Room { root: stack.at.clone(), view: runner.view.clone() };
-    match means.run(runner, means.driver.run(BUILD), &room, sibling.real_folder()).await {
+    match means.run(runner, means.package_manager.run(BUILD), &room, sibling.real_folder()).await {
         Err(failure) if is_own(&failure) => {
             runner.say(phase, &format!("warning: the build of {name} {}", failure.first_line()));
             Ok(())

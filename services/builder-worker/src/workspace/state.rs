@@ -11,7 +11,7 @@ use packline_layers::sources::{File, Sources};
 use packline_workspace::{Manager, Workspace};
 use serde_json::Value;
 
-use crate::{manifest, programs::Chosen};
+use crate::{manifest, programs::Selection};
 
 use super::skeleton::Skeleton;
 
@@ -25,7 +25,7 @@ pub(crate) struct State {
     skeletons: Mutex<HashMap<PathBuf, Arc<Skeleton>>>,
     files: OnceLock<Vec<File>>,
     /// Which Node and manager it gets, once somebody has asked.
-    pub(crate) programs: tokio::sync::OnceCell<Chosen>,
+    pub(crate) programs: tokio::sync::OnceCell<Selection>,
     /// What npm says that it installed, by the folder of the layer.
     lists: Mutex<HashMap<PathBuf, Arc<Value>>>,
 }

@@ -37,7 +37,7 @@ const PNP: [&str; 8] = [
 
 /// The package manager of a workspace, in the version that builds are to use.
 #[derive(Clone, Debug)]
-pub(crate) struct Driver {
+pub(crate) struct PackageManager {
     manager: Manager,
     version: Version,
     /// That of Node.
@@ -59,7 +59,7 @@ pub(crate) struct OfPublish {
     pub(crate) after: &'static [&'static str],
 }
 
-impl Driver {
+impl PackageManager {
     /// `npm` has the registry and the folders of this build, `own` are the names of the workspace's packages.
     pub(crate) fn new(manager: Manager, programs: &Programs, npm: Npm, own: Vec<String>, is_pnp: bool) -> Self {
         Self { manager, version: programs.manager.clone(), node: programs.node.clone(), npm, own, is_pnp }
@@ -269,7 +269,7 @@ fn words(words: &[&str]) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn driver(manager: Manager, version: &str) -> Driver {
+    pub(super) fn package_manager(manager: Manager, version: &str) -> PackageManager {
         let npm = Npm {
             registry: "http://127.0.0.1:4873".into(),
             scopes: vec!["@acme".into()],
@@ -279,12 +279,19 @@ mod tests {
             cache: "/s/cache".into(),
         };
         let node = Version::new(22, 0, 0);
-        Driver { manager, version: version.parse().unwrap(), node, npm, own: vec!["@acme/core".into()], is_pnp: false }
+        PackageManager {
+            manager,
+            version: version.parse().unwrap(),
+            node,
+            npm,
+            own: vec!["@acme/core".into()],
+            is_pnp: false,
+        }
     }
 
     #[test]
     fn pnpm_is_told_by_the_names_that_its_version_reads() {
-        let env = |version: &str| driver(Manager::Pnpm, version).env();
+        let env = |version: &str| package_manager(Manager::Pnpm, version).env();
         assert_eq!(env("10.34.9").get("npm_config_manage_package_manager_versions").map(String::as_str), Some("false"));
         assert_eq!(env("11.28.0").get("pnpm_config_pm_on_fail").map(String::as_str), Some("ignore"));
         for (version, prefix) in [
@@ -302,15 +309,16 @@ mod tests {
     #[test]
     fn no_script_of_an_install_is_run_twice() {
         let all = ["preinstall", "install", "postinstall", "prepublish", "prepare"];
-        let of =
-            |manager, has: &[&str]| driver(manager, "1.0.0").scripts_of_install(false, |script| has.contains(&script));
+        let of = |manager, has: &[&str]| {
+            package_manager(manager, "1.0.0").scripts_of_install(false, |script| has.contains(&script))
+        };
         assert_eq!(of(Manager::Npm, &all), ["install", "prepublish", "prepare"]);
         assert_eq!(of(Manager::Npm, &["preinstall", "postinstall"]), ["preinstall", "postinstall"]);
         assert_eq!(of(Manager::Pnpm, &all), ["preinstall", "install", "postinstall", "prepare"]);
         assert_eq!(of(Manager::YarnBerry, &all), ["preinstall", "install", "postinstall"]);
         assert_eq!(of(Manager::YarnClassic, &all), ["install"]);
         assert!(of(Manager::Pnpm, &["build"]).is_empty());
-        let run = driver(Manager::Pnpm, "10.0.0").run_of_install("install", false);
+        let run = package_manager(Manager::Pnpm, "10.0.0").run_of_install("install", false);
         assert!(
             run.contains(&"--config.enable-pre-post-scripts=false".to_owned()),
             "pnpm runs each by itself: {run:?}"

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use packline_workspace::{Manager, to_yaml};
 use serde_json::{Map, Value, json};
 
-use super::{Driver, lock};
+use super::{PackageManager, lock};
 
 /// What a workspace says of these is for the machines of its authors.
 const OF_PNPM: [&str; 11] = [
@@ -33,15 +33,7 @@ const OF_YARN: [&str; 8] = [
     "globalFolder",
     "enableTelemetry",
 ];
-/// Hosts that Yarn before version 2 and the public registry write into lock files.
-const HOSTS: [&str; 4] = [
-    "https://registry.yarnpkg.com/",
-    "http://registry.yarnpkg.com/",
-    "https://registry.npmjs.org/",
-    "http://registry.npmjs.org/",
-];
-
-impl Driver {
+impl PackageManager {
     /// The files that an install reads in place of those of the workspace, below its root. `settings` is what the
     /// manager's own file says there, and `read` answers the text of another one. `linked` are versions of members that the
     /// lock file takes from a registry: where there are some, members are linked wherever their versions fit.
@@ -166,10 +158,17 @@ impl Driver {
 
     /// Yarn before version 2 asks the hosts of the lock file, whatever its settings say.
     fn with_own_hosts(&self, lock: &str) -> String {
-        let own = format!("{}/", self.npm.registry);
-        HOSTS.iter().fold(lock.to_owned(), |lock, host| {
-            lock.replace(&format!("resolved \"{host}"), &format!("resolved \"{own}"))
-        })
+        let own = |line: &str| {
+            let address = line.strip_prefix("  resolved \"")?;
+            let (before, file) = address.split_once("/-/")?;
+            // What is no package of a registry has another form.
+            let mut parts = before.rsplitn(3, '/');
+            let (name, scope) = (parts.next()?, parts.next()?);
+            let scope = if scope.starts_with('@') { format!("{scope}/") } else { String::new() };
+            Some(format!("  resolved \"{}/{scope}{name}/-/{file}", self.npm.registry))
+        };
+        let lines = lock.lines().map(|line| own(line).unwrap_or_else(|| line.to_owned()) + "\n");
+        lines.collect()
     }
 }
 
@@ -183,4 +182,59 @@ fn yaml(settings: Map<String, Value>) -> String {
 fn is_own(key: &str) -> bool {
     ["store-dir", "package-import-method", "manage-package-manager-versions", "use-node-version", "cache-dir"]
         .contains(&key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::package_manager::tests::package_manager;
+
+    #[test]
+    fn a_lock_file_of_the_older_yarn_names_the_registry_of_the_build() {
+        let yarn = package_manager(Manager::YarnClassic, "1.22.22");
+        let lock = |one: &str, two: &str| {
+            format!(
+                "a@1:\n  resolved \"{one}a/-/a-1.0.0.tgz#f0\"\nb@1:\n  resolved \"{two}@s/b/-/b-1.0.0.tgz#f1\"\nc:\n  resolved \"git+https://x.example/c.git#1\"\n"
+            )
+        };
+        let theirs = lock("https://one.example/", "http://two.example/npm/");
+        let own = "http://127.0.0.1:4873/";
+        assert_eq!(yarn.with_own_hosts(&theirs), lock(own, own));
+    }
+
+    #[test]
+    fn settings_stay_but_for_registries_and_the_packages_of_the_workspace_have_any_age() {
+        let of = |manager, version: &str, settings: Value| {
+            let files = package_manager(manager, version).settings(&settings, &[], |_| {
+                Some("registry=https://x.example/\n@y:registry=https://x.example/\nhoist=false\n".to_owned())
+            });
+            files
+                .into_iter()
+                .map(|(name, text)| (name.display().to_string(), String::from_utf8(text).unwrap()))
+                .collect::<BTreeMap<_, _>>()
+        };
+        let pnpm = of(
+            Manager::Pnpm,
+            "12.0.0",
+            json!({"packages": ["a"], "storeDir": "/x", "minimumReleaseAgeExclude": ["b"], "hoist": true}),
+        );
+        let read = packline_workspace::parse_yaml(&pnpm["pnpm-workspace.yaml"]).unwrap();
+        assert_eq!(read["minimumReleaseAgeExclude"], json!(["b", "@acme/core"]));
+        assert_eq!((&read["packages"], &read["hoist"], read.get("storeDir")), (&json!(["a"]), &json!(true), None));
+        assert!(!pnpm[".npmrc"].contains("x.example") && pnpm[".npmrc"].contains("hoist=false\n"), "{pnpm:?}");
+        let older = of(Manager::Pnpm, "10.0.0", json!({"packages": ["a"]}));
+        assert!(!older["pnpm-workspace.yaml"].contains("minimumReleaseAgeExclude"), "pnpm 10 has no gate by itself");
+        let yarn = of(
+            Manager::YarnBerry,
+            "4.18.0",
+            json!({"npmRegistryServer": "https://x.example", "npmScopes": {"y": {"npmRegistryServer": "https://x.example"}}}),
+        );
+        let read = packline_workspace::parse_yaml(&yarn[".yarnrc.yml"]).unwrap();
+        assert_eq!(read["npmPreapprovedPackages"], json!(["@acme/core"]));
+        assert_eq!(
+            (&read["npmRegistryServer"], &read["unsafeHttpWhitelist"]),
+            (&json!("http://127.0.0.1:4873"), &json!(["127.0.0.1"]))
+        );
+        assert_eq!(read["npmScopes"], json!({"y": {}}));
+    }
 }
