@@ -59,7 +59,7 @@ impl Walk<'_> {
             Some(Part::Literal(name)) => {
                 let below = folder.join(name);
                 // npm finds nothing by a `.` in the middle
-                if name != MODULES && name != "." && self.root.join(&below).is_dir() {
+                if !self.is_skipped(name) && name != "." && self.root.join(&below).is_dir() {
                     self.step(&below, pattern, at + 1);
                 }
             }
@@ -74,17 +74,35 @@ impl Walk<'_> {
                 if !self.seen.insert((folder.to_owned(), at)) {
                     return;
                 }
-                self.step(folder, pattern, at + 1);
+                let is_below = self.patterns.ends_below && at + 1 == pattern.parts.len();
+                if !is_below {
+                    self.step(folder, pattern, at + 1);
+                }
                 for child in self.children(folder).into_iter().filter(|child| !child.name.starts_with('.')) {
-                    if !child.is_link {
+                    if !child.is_link || self.patterns.follows_links && !self.leads_back(&child.path) {
+                        if is_below {
+                            self.take(&child.path);
+                        }
                         self.step(&child.path, pattern, at);
-                    } else if at > 0 {
+                    } else if at > 0 && !self.patterns.follows_links {
                         // a link ends it, and at the start of a pattern none is followed
                         self.step(&child.path, pattern, at + 1);
                     }
                 }
             }
         }
+    }
+
+    fn is_skipped(&self, name: &str) -> bool {
+        self.patterns.skipped.contains(&name)
+    }
+
+    /// Whether a link leads to a folder that it is in itself.
+    fn leads_back(&self, link: &Path) -> bool {
+        let link = self.root.join(link);
+        let here = link.parent().and_then(|folder| folder.canonicalize().ok());
+        let there = link.canonicalize().ok();
+        here.zip(there).is_none_or(|(here, there)| here.starts_with(there))
     }
 
     fn take(&mut self, folder: &Path) {
@@ -112,14 +130,9 @@ impl Walk<'_> {
             let kind = item.file_type().ok()?;
             let is_folder = kind.is_dir() || kind.is_symlink() && item.path().is_dir();
             let path = folder.join(&name);
-            (is_folder && name != MODULES).then(|| Child {
-                name: name.to_string_lossy().into_owned(),
-                path,
-                is_link: kind.is_symlink(),
-            })
+            let name = name.to_string_lossy().into_owned();
+            (is_folder && !self.is_skipped(&name)).then(|| Child { name, path, is_link: kind.is_symlink() })
         };
         items.into_iter().filter_map(child).collect()
     }
 }
-
-const MODULES: &str = "node_modules";

@@ -1,13 +1,15 @@
 //! Which members need which, and get them from the workspace.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashMap},
     path::Path,
 };
 
 use crate::{
-    Edge, EdgeKind, Manifest, Member, MemberId, Misfit, range,
-    rules::{Resolved, Rules},
+    Edge, EdgeKind, Manager, Manifest, Member, MemberId, Misfit, range,
+    rules::{Resolved, Rules, joined},
+    shown,
     spec::Spec,
 };
 
@@ -49,7 +51,7 @@ impl<'a> Graph<'a> {
     /// What a manifest asks for of members and gets from a registry, because their versions do not fit.
     pub(crate) fn misfits_of(&self, manifest: &Manifest) -> Vec<Misfit> {
         let misfit = |(name, value): (&str, &str)| {
-            let value = self.rules.plain(name, value)?;
+            let (value, _) = self.asked(name, value, Path::new(""))?;
             match Spec::parse(name, &value) {
                 Spec::Range { name, range } => {
                     let to = *self.by_name.get(name)?;
@@ -64,14 +66,29 @@ impl<'a> Graph<'a> {
     /// What a manifest asks for and nobody can give: a member that there is not, or an entry that no catalog has.
     pub(crate) fn unknown_of(&self, manifest: &Manifest, folder: &Path) -> Vec<String> {
         let unknown = |(name, value): (&str, &str)| {
-            let Some(plain) = self.rules.plain(name, value) else {
+            let Some((plain, _)) = self.asked(name, value, folder) else {
                 return Some(format!("{name} as {value:?}, which no catalog has"));
             };
-            let is_member = matches!(Spec::parse(name, &plain), Spec::Member { .. });
-            (is_member && self.target(name, &plain, folder).is_none())
-                .then(|| format!("{name} as {value:?}, and no member has that name"))
+            let Spec::Member { name: asked, .. } = Spec::parse(name, &plain) else { return None };
+            if self.target(name, value, folder).is_some() {
+                return None;
+            }
+            let member = self.by_name.get(asked).and_then(|id| self.members.get(id.index()));
+            Some(match member.and_then(|member| Some((member.folder(), member.manifest().version()?))) {
+                Some((place, version)) => format!("{name} as {value:?}, and {} has version {version}", shown(place)),
+                None => format!("{name} as {value:?}, and no member has that name"),
+            })
         };
         installed(manifest).into_iter().filter_map(unknown).collect()
+    }
+
+    /// What is asked for in the end, and from which folder.
+    fn asked<'v>(&'v self, name: &str, value: &'v str, folder: &'v Path) -> Option<(Cow<'v, str>, &'v Path)> {
+        let (value, folder) = match self.rules.overridden(name) {
+            Some(value) => (value, Path::new("")),
+            None => (value, folder),
+        };
+        Some((self.rules.plain(name, value)?, folder))
     }
 
     fn fits(&self, member: MemberId, range: &str) -> bool {
@@ -98,33 +115,47 @@ impl<'a> Graph<'a> {
 
     /// The member that a dependency gets, and whether as a link.
     fn target(&self, name: &str, value: &str, folder: &Path) -> Option<(MemberId, bool)> {
-        let plain = self.rules.plain(name, value)?;
+        let (plain, from) = self.asked(name, value, folder)?;
+        let resolved = self.rules.resolved(folder, name);
+        if let Some(Resolved::Link(to)) = resolved {
+            // The lock file says what is installed.
+            return self.by_folder.get(to.as_path()).map(|id| (*id, true));
+        }
         match Spec::parse(name, &plain) {
             Spec::Elsewhere => None,
-            Spec::Member { name, asked } => {
-                // Yarn's are relative to the root.
-                let in_folder = || self.by_folder.get(Path::new(asked.trim_start_matches("./")));
-                let named = self.by_name.get(name).or_else(in_folder).map(|id| (*id, true));
-                named.or_else(|| self.in_folder(folder, asked))
-            }
-            Spec::Folder(path) => self.in_folder(folder, path),
+            Spec::Member { name, asked } => self.of_workspace(name, asked, from).map(|id| (id, true)),
+            Spec::Folder(path) => self.in_folder(from, path).map(|id| (id, true)),
             Spec::Range { name: asked, range } => {
                 let id = *self.by_name.get(asked)?;
                 let version = self.members.get(id.index())?.manifest().version();
-                match self.rules.resolved(folder, name) {
-                    // The lock file says what is installed.
-                    Some(Resolved::Link(to)) => self.by_folder.get(to.as_path()).map(|id| (*id, true)),
+                match resolved {
                     Some(Resolved::Version(locked)) => (Some(locked.as_str()) == version).then_some((id, false)),
                     // Under another name it comes from a registry.
-                    None => self.fits(id, range).then_some((id, self.rules.links_ranges() && asked == name)),
+                    _ => self.fits(id, range).then_some((id, self.rules.links_ranges() && asked == name)),
                 }
             }
         }
     }
 
-    fn in_folder(&self, folder: &Path, path: &str) -> Option<(MemberId, bool)> {
+    /// The member that `workspace:` asks for.
+    fn of_workspace(&self, name: &str, asked: &str, folder: &Path) -> Option<MemberId> {
+        if asked.starts_with(['.', '/']) && self.rules.manager() == Manager::Pnpm {
+            return self.in_folder(folder, asked);
+        }
+        let range = asked.strip_prefix(name).and_then(|range| range.strip_prefix('@')).unwrap_or(asked);
+        let takes = |id: &MemberId| {
+            let version = self.members.get(id.index()).and_then(|member| member.manifest().version());
+            self.rules.takes(version, range)
+        };
+        // Yarn's folders are relative to the root.
+        let in_folder = || self.by_folder.get(joined(Path::new(""), asked)?.as_path()).copied();
+        let named = self.by_name.get(name).copied().filter(takes);
+        named.or_else(in_folder).or_else(|| self.in_folder(folder, asked))
+    }
+
+    fn in_folder(&self, folder: &Path, path: &str) -> Option<MemberId> {
         let folder = self.root.join(folder).join(path).canonicalize().ok()?;
-        self.by_folder.get(folder.strip_prefix(self.root).ok()?).map(|id| (*id, true))
+        self.by_folder.get(folder.strip_prefix(self.root).ok()?).copied()
     }
 
     /// The members that the root gets as links.

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use crate::Manifest;
+use crate::{Manager, Manifest};
 
 /// A member within its workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +23,7 @@ pub struct Member {
     pub(crate) folder: PathBuf,
     pub(crate) real_folder: PathBuf,
     pub(crate) manifest: Manifest,
+    pub(crate) link_name: Option<String>,
 }
 
 impl Member {
@@ -46,10 +47,16 @@ impl Member {
         &self.manifest
     }
 
-    /// What it is called in `node_modules`: its name, else that of its folder.
+    /// What it is called in `node_modules`: its name, else for npm that of its folder.
     pub fn link_name(&self) -> Option<String> {
-        self.manifest.name().map(str::to_owned).or_else(|| of_folder(&self.folder))
+        self.link_name.clone()
     }
+}
+
+/// What a package is called in `node_modules`. The others link none that has no name.
+pub(crate) fn link_name(manager: Manager, folder: &Path, manifest: &Manifest) -> Option<String> {
+    let of_folder = || if manager == Manager::Npm { of_folder(folder) } else { None };
+    manifest.name().map(str::to_owned).or_else(of_folder)
 }
 
 /// The name that npm gives a package that has none.

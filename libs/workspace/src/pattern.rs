@@ -1,14 +1,22 @@
-//! The patterns of `workspaces`, as npm's own reader of them understands them.
+//! The patterns that name members, as the manager's own reader of them understands them.
 
 use globset::{GlobBuilder, GlobMatcher};
 
-use crate::brace;
+use crate::{Manager, brace};
+
+const MODULES: &str = "node_modules";
 
 /// Patterns that choose folders, and those that take some of them away again.
 #[derive(Debug, Default)]
 pub(crate) struct Patterns {
     pub(crate) chosen: Vec<Pattern>,
     pub(crate) refused: Vec<Pattern>,
+    /// Folders in which nothing is found.
+    pub(crate) skipped: &'static [&'static str],
+    /// Whether `**` goes on behind links, except back to where it came from.
+    pub(crate) follows_links: bool,
+    /// Whether `a/**` means what is below `a`, and not `a` as well.
+    pub(crate) ends_below: bool,
 }
 
 /// One pattern without braces, part by part.
@@ -33,11 +41,24 @@ pub(crate) enum Part {
 }
 
 impl Patterns {
-    /// Reads the patterns in their order. A pattern takes back the earlier negations that match it.
+    /// Reads the patterns as `manager` does.
     ///
     /// # Errors
     /// What is wrong with one of them, as it follows the name of its file.
-    pub(crate) fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
+    pub(crate) fn parse<'a>(manager: Manager, texts: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
+        let skipped: &[&str] = if manager == Manager::Pnpm { &[MODULES, "bower_components"] } else { &[MODULES] };
+        let read = match manager {
+            Manager::Npm => Self::ordered(texts)?,
+            Manager::Pnpm => Self { follows_links: true, ..Self::unordered(texts)? },
+            Manager::YarnBerry => Self { follows_links: true, ends_below: true, ..Self::unordered(texts)? },
+            // It knows no negations.
+            Manager::YarnClassic => Self::unordered(texts.into_iter().filter(|text| !text.starts_with('!')))?,
+        };
+        Ok(Self { skipped, ..read })
+    }
+
+    /// Reads the patterns in their order. A pattern takes back the earlier negations that match it.
+    fn ordered<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
         let (mut chosen, mut refused) = (Vec::new(), Vec::<(Vec<Pattern>, String)>::new());
         for text in texts {
             let bare = text.trim_start_matches('!');
@@ -61,14 +82,11 @@ impl Patterns {
         }
         chosen.retain(|(_, text)| !refused.iter().any(|(negated, _)| negated.iter().any(|one| one.matches_text(text))));
         let flat = |all: Vec<(Vec<Pattern>, String)>| all.into_iter().flat_map(|(patterns, _)| patterns).collect();
-        Ok(Self { chosen: flat(chosen), refused: flat(refused) })
+        Ok(Self { chosen: flat(chosen), refused: flat(refused), ..Self::default() })
     }
 
     /// Reads patterns of which the order means nothing: a negation takes away what any other one finds.
-    ///
-    /// # Errors
-    /// See [`Self::parse`].
-    pub(crate) fn unordered<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
+    fn unordered<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
         let mut all = Self::default();
         for text in texts {
             let (list, bare) = match text.strip_prefix('!') {

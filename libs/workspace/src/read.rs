@@ -11,14 +11,21 @@ use serde_json::Value;
 
 use crate::{
     Kind, LeftOut, Manager, Manifest, ManifestError, Member, MemberId, Workspace, WorkspaceError, find, graph::Graph,
-    pattern::Patterns, rules::Rules, shown, yaml,
+    manager, member, pattern::Patterns, rules::Rules, shown, yaml,
 };
 
 pub(crate) fn read(root: &Path) -> Result<Workspace, WorkspaceError> {
     let root = root.canonicalize().map_err(|source| WorkspaceError::Read { path: root.to_owned(), source })?;
     let file = root.join("package.json");
+    let rush = root.join("rush.json");
+    if rush.is_file() && !file.is_file() {
+        return Err(no_workspace(
+            &rush,
+            "makes this a workspace of Rush, which is not supported: npm, pnpm, Yarn and lerna are",
+        ));
+    }
     let manifest = Manifest::read(&file).map_err(|error| refusal(&file, error))?;
-    let manager = Manager::of(&root, &manifest);
+    let (manager, notes) = manager::of(&root, &manifest);
     let settings = settings(&root, manager)?;
     let (kind, patterns) = kind(&root, &file, &manifest, manager, &settings)?;
     let mut folders = match &patterns {
@@ -36,14 +43,14 @@ pub(crate) fn read(root: &Path) -> Result<Workspace, WorkspaceError> {
     if manager == Manager::YarnBerry {
         add_inner(&root, &mut folders);
     }
-    let (members, left_out) = members(&root, folders.found);
-    let mut notes = folders.notes;
-    notes.dedup();
+    let (members, left_out) = members(&root, kind, manager, folders.found);
+    folders.notes.dedup();
+    let mut notes = [notes, folders.notes].concat();
     let lock = lock(&root, manager).unwrap_or_else(|note| {
         notes.push(note);
         None
     });
-    let rules = Rules::of(&root, kind, manager, &settings, lock.as_ref());
+    let rules = Rules::of((&root, &manifest), kind, manager, &settings, lock.as_ref());
     let graph = Graph::new(&root, &rules, &members);
     let edges = graph.edges();
     let misfits = members.iter().map(|member| (member.id(), graph.misfits_of(member.manifest()))).collect();
@@ -117,7 +124,8 @@ fn add_inner(root: &Path, folders: &mut find::Folders) {
     while let Some(folder) = open.pop() {
         let Ok(manifest) = Manifest::read(&root.join(&folder).join("package.json")) else { continue };
         let Some(workspaces) = manifest.get("workspaces") else { continue };
-        let Ok(patterns) = patterns(workspaces.get("packages").unwrap_or(workspaces)) else { continue };
+        let list = workspaces.get("packages").unwrap_or(workspaces);
+        let Ok(patterns) = patterns(Manager::YarnBerry, list) else { continue };
         let inner = find::folders(&root.join(&folder), &patterns);
         folders.notes.extend(inner.notes);
         for found in inner.found.into_iter().map(|found| folder.join(found)) {
@@ -155,11 +163,7 @@ fn kind(
     };
     let field = if manager == Manager::Pnpm { "packages" } else { "workspaces" };
     if let Some(list) = list {
-        let patterns = match manager {
-            Manager::Pnpm => texts(list).ok_or(None).and_then(|texts| Patterns::unordered(texts).map_err(Some)),
-            _ => patterns(list),
-        };
-        let patterns = patterns.map_err(|problem| {
+        let patterns = patterns(manager, list).map_err(|problem| {
             let unlike = || format!("has `{field}` that are not an array of folders like \"packages/*\"");
             no_workspace(&file_of_list, problem.unwrap_or_else(unlike))
         })?;
@@ -169,7 +173,7 @@ fn kind(
     match Manifest::read(&lerna) {
         Ok(settings) => {
             let list = settings.get("packages").cloned().unwrap_or_else(|| Value::from(vec!["packages/*"]));
-            let patterns = patterns(&list).map_err(|problem| {
+            let patterns = patterns(Manager::Npm, &list).map_err(|problem| {
                 no_workspace(
                     &lerna,
                     problem.unwrap_or("has `packages` that are not an array of folders like \"packages/*\"".into()),
@@ -186,18 +190,23 @@ fn kind(
         (None, Some(_)) => "no name",
         (None, None) => "no name and no version",
     };
-    Err(no_workspace(
-        file,
-        format!(
-            "has no `workspaces`, an array of folders like \"packages/*\", and is no package by itself: it has {missing}"
-        ),
-    ))
+    let lacks = match (manager, manifest.get("workspaces")) {
+        (Manager::Pnpm, Some(_)) => {
+            "has `workspaces`, which pnpm does not read: it reads `packages` of pnpm-workspace.yaml, a list of folders like \
+             \"packages/*\". It"
+        }
+        (Manager::Pnpm, None) => {
+            "has no pnpm-workspace.yaml with `packages`, a list of folders like \"packages/*\", and"
+        }
+        _ => "has no `workspaces`, an array of folders like \"packages/*\", and",
+    };
+    Err(no_workspace(file, format!("{lacks} is no package by itself: it has {missing}")))
 }
 
 /// # Errors
 /// What is wrong with a pattern; `None` where it is no list of texts.
-fn patterns(list: &Value) -> Result<Patterns, Option<String>> {
-    Patterns::parse(texts(list).ok_or(None)?).map_err(Some)
+fn patterns(manager: Manager, list: &Value) -> Result<Patterns, Option<String>> {
+    Patterns::parse(manager, texts(list).ok_or(None)?).map_err(Some)
 }
 
 fn texts(list: &Value) -> Option<Vec<&str>> {
@@ -205,11 +214,12 @@ fn texts(list: &Value) -> Option<Vec<&str>> {
 }
 
 /// Reads the members in `folders`; a folder without a package.json is none.
-fn members(root: &Path, folders: BTreeSet<PathBuf>) -> (Vec<Member>, Vec<LeftOut>) {
-    let (mut members, mut left_out) = (Vec::<Member>::new(), Vec::new());
-    let mut first: HashMap<String, PathBuf> = HashMap::new();
+fn members(root: &Path, kind: Kind, manager: Manager, folders: BTreeSet<PathBuf>) -> (Vec<Member>, Vec<LeftOut>) {
+    let mut left_out = Vec::new();
+    let mut read = Vec::new();
     for folder in folders {
-        let refuse = |problem: String, is_private| LeftOut { folder: folder.clone(), problem, is_private };
+        let mut refuse =
+            |problem: String, is_private| left_out.push(LeftOut { folder: folder.clone(), problem, is_private });
         let manifest = match Manifest::read(&root.join(&folder).join("package.json")) {
             Ok(manifest) => manifest,
             Err(ManifestError::Read(error))
@@ -218,25 +228,50 @@ fn members(root: &Path, folders: BTreeSet<PathBuf>) -> (Vec<Member>, Vec<LeftOut
                 continue;
             }
             Err(error) => {
-                left_out.push(refuse(format!("its package.json {error}"), false));
+                refuse(format!("its package.json {error}"), false);
                 continue;
             }
         };
         let is_private = manifest.is_private();
         let real = root.join(&folder).canonicalize().ok();
         let Some(real_folder) = real.and_then(|real| real.strip_prefix(root).ok().map(Path::to_owned)) else {
-            left_out.push(refuse("it is a link to a folder outside of the workspace".into(), is_private));
+            refuse("it is a link to a folder outside of the workspace".into(), is_private);
             continue;
         };
-        let member = Member { id: MemberId::new(members.len()), folder: folder.clone(), real_folder, manifest };
-        if let Some(name) = member.link_name() {
-            if let Some(first) = first.get(&name) {
-                left_out.push(refuse(format!("{} is in {} already", shown(&name), shown(first)), is_private));
-                continue;
-            }
-            first.insert(name, folder.clone());
+        let is_whole = manifest.name().is_some() && manifest.version().is_some();
+        if manager == Manager::YarnClassic && kind == Kind::Workspaces && !is_whole {
+            refuse("yarn 1 takes no member without a name and a version".into(), is_private);
+            continue;
         }
-        members.push(member);
+        let link_name = member::link_name(manager, &folder, &manifest);
+        read.push(Member { id: MemberId::new(0), folder, real_folder, manifest, link_name });
     }
+    let first = first_of_each_name(manager, &read);
+    let mut members = Vec::<Member>::new();
+    for member in read {
+        match member.link_name.as_ref().and_then(|name| Some((name, first.get(name)?))) {
+            Some((name, first)) if *first != member.folder => left_out.push(LeftOut {
+                problem: format!("{} is in {} already", shown(name), shown(first)),
+                is_private: member.manifest.is_private(),
+                folder: member.folder,
+            }),
+            _ => members.push(Member { id: MemberId::new(members.len()), ..member }),
+        }
+    }
+    left_out.sort_by(|one, other| one.folder.cmp(&other.folder));
     (members, left_out)
+}
+
+/// Who of several members of one name stays. pnpm installs them all, so one that is published goes before private ones.
+fn first_of_each_name(manager: Manager, members: &[Member]) -> HashMap<String, PathBuf> {
+    let mut first: HashMap<String, &Member> = HashMap::new();
+    for member in members {
+        let Some(name) = member.link_name() else { continue };
+        let goes_before =
+            |first: &Member| manager == Manager::Pnpm && first.manifest.is_private() && !member.manifest.is_private();
+        if first.get(&name).is_none_or(|first| goes_before(first)) {
+            first.insert(name, member);
+        }
+    }
+    first.into_iter().map(|(name, member)| (name, member.folder.clone())).collect()
 }

@@ -2,14 +2,14 @@
 
 use std::{
     borrow::Cow,
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs,
     path::{Component, Path, PathBuf},
 };
 
 use serde_json::Value;
 
-use crate::{Kind, Manager};
+use crate::{EdgeKind, Kind, Manager, Manifest, range};
 
 /// What a lock file says that a dependency of a member is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,17 +23,26 @@ pub(crate) enum Resolved {
 /// The rules of one workspace.
 #[derive(Debug)]
 pub(crate) struct Rules {
+    manager: Manager,
     links_ranges: bool,
     /// The catalog without a name and those with one.
     catalog: Value,
     catalogs: Value,
+    /// What the root says of a name, whoever asks for it.
+    overrides: BTreeMap<String, String>,
     /// By the member's folder and the name that it gives.
     resolved: HashMap<(PathBuf, String), Resolved>,
 }
 
 impl Rules {
     /// `settings` is what the manager's own file says, `lock` its lock file.
-    pub(crate) fn of(root: &Path, kind: Kind, manager: Manager, settings: &Value, lock: Option<&Value>) -> Self {
+    pub(crate) fn of(
+        (root, manifest): (&Path, &Manifest),
+        kind: Kind,
+        manager: Manager,
+        settings: &Value,
+        lock: Option<&Value>,
+    ) -> Self {
         let links_ranges = kind == Kind::Workspaces
             && match manager {
                 Manager::Npm | Manager::YarnClassic => true,
@@ -42,7 +51,33 @@ impl Rules {
             };
         let field = |name: &str| settings.get(name).cloned().unwrap_or_default();
         let resolved = lock.filter(|_| manager == Manager::Pnpm).map(importers).unwrap_or_default();
-        Self { links_ranges, catalog: field("catalog"), catalogs: field("catalogs"), resolved }
+        let overrides = overrides(manager, manifest, settings);
+        Self { manager, links_ranges, catalog: field("catalog"), catalogs: field("catalogs"), overrides, resolved }
+    }
+
+    /// Whose rules they are.
+    pub(crate) fn manager(&self) -> Manager {
+        self.manager
+    }
+
+    /// What is installed for this name in place of what a member asks for; a folder in it is relative to the root.
+    pub(crate) fn overridden(&self, name: &str) -> Option<&str> {
+        self.overrides.get(name).map(String::as_str)
+    }
+
+    /// Whether `workspace:` with this range takes a member of this version.
+    pub(crate) fn takes(&self, version: Option<&str>, asked: &str) -> bool {
+        if matches!(asked, "" | "*" | "^" | "~") {
+            return true;
+        }
+        let version = version.unwrap_or("0.0.0");
+        let is_taken = range::satisfies(Some(version), asked);
+        match self.manager {
+            // It takes a prerelease of a version that would do.
+            Manager::YarnBerry => is_taken || range::satisfies(version.split('-').next(), asked),
+            Manager::Pnpm => is_taken || !range::is_range(asked),
+            Manager::Npm | Manager::YarnClassic => true,
+        }
     }
 
     /// Whether a range that a member satisfies gets that member.
@@ -59,22 +94,54 @@ impl Rules {
             let entry = default.and_then(|catalog| catalog.get(name)).or_else(|| named?.get(name))?;
             return entry.as_str().map(Cow::Borrowed);
         }
-        match value.strip_prefix("patch:") {
-            // `patch:name@npm%3A1.0.0#the.patch`
-            Some(patched) => {
-                let patched = patched.split('#').next().unwrap_or_default();
-                let at = patched.char_indices().skip(1).find(|(_, c)| *c == '@');
-                let asked = at.and_then(|(at, _)| patched.get(at + 1..)).unwrap_or_default();
-                Some(Cow::Owned(asked.replace("%3A", ":").replace("%3a", ":").replace("%2F", "/")))
-            }
-            None => Some(Cow::Borrowed(value)),
+        let mut asked = Cow::Borrowed(value);
+        // `patch:name@npm%3A1.0.0#the.patch`, and a patch of that.
+        while let Some(patched) = asked.strip_prefix("patch:") {
+            let patched = patched.split('#').next().unwrap_or_default();
+            let at = patched.char_indices().skip(1).find(|(_, c)| *c == '@');
+            let inner = at.and_then(|(at, _)| patched.get(at + 1..)).unwrap_or_default();
+            asked = Cow::Owned(unescaped(inner));
         }
+        Some(asked)
     }
 
     /// What the lock file says of it; `None` where there is none, or it does not say.
     pub(crate) fn resolved(&self, folder: &Path, name: &str) -> Option<&Resolved> {
         self.resolved.get(&(folder.to_owned(), name.to_owned()))
     }
+}
+
+/// What stands in a range of Yarn in place of signs that have a meaning there.
+fn unescaped(text: &str) -> String {
+    let signs = [("%3A", ":"), ("%3a", ":"), ("%2F", "/"), ("%2f", "/"), ("%23", "#"), ("%40", "@"), ("%25", "%")];
+    signs.into_iter().fold(text.to_owned(), |text, (escaped, sign)| text.replace(escaped, sign))
+}
+
+/// What the root says of names alone; what it says of one version or below one package changes no member.
+fn overrides(manager: Manager, manifest: &Manifest, settings: &Value) -> BTreeMap<String, String> {
+    let of_manifest = |field: &str| manifest.get(field).and_then(Value::as_object);
+    let lists = match manager {
+        Manager::Pnpm => [
+            of_manifest("pnpm").and_then(|pnpm| pnpm.get("overrides")).and_then(Value::as_object),
+            settings.get("overrides").and_then(Value::as_object),
+        ],
+        Manager::YarnBerry => [of_manifest("resolutions"), None],
+        Manager::Npm | Manager::YarnClassic => [None, None],
+    };
+    let own = |name: &str| {
+        let kinds = [EdgeKind::Runtime, EdgeKind::Development, EdgeKind::Optional];
+        kinds.into_iter().flat_map(|kind| manifest.dependencies(kind)).find(|(own, _)| *own == name)
+    };
+    let all = lists.into_iter().flatten().flatten();
+    let named = all.filter_map(|(name, value)| Some((name, value.as_str()?)));
+    let alone = named.filter(|(name, _)| !name.contains('>') && !name.get(1..).unwrap_or_default().contains('@'));
+    alone
+        .map(|(name, value)| {
+            // What the root asks for itself.
+            let of_root = value.strip_prefix('$').and_then(own).map(|(_, value)| value);
+            (name.clone(), of_root.unwrap_or(value).to_owned())
+        })
+        .collect()
 }
 
 /// From version 9 on pnpm links what `workspace:` asks for, unless its settings say more.

@@ -1,6 +1,9 @@
 //! Node and package managers as they are released on npm, for registries of tests: fetched once, by their hash.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, anyhow};
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -101,6 +104,20 @@ impl Pinned {
         let tarball = aside(move || release.find()).await.map_err(|missing| anyhow!("{missing}"))?;
         let manifest = manifest(&tarball).with_context(|| format!("{}@{}", self.name, self.version))?;
         put(registry, manifest, &tarball, false).await
+    }
+
+    /// The folder with what is in it, for tests that run it themselves.
+    ///
+    /// # Errors
+    /// One sentence that says what is missing.
+    pub fn unpacked(&self) -> Result<PathBuf, Missing> {
+        let Self { name, version, hash } = self;
+        let tool = format!("unpacked-{}", name.trim_start_matches('@').replace('/', "-"));
+        let unpack = |home: &Path| {
+            let unable = |error: std::io::Error| Missing(format!("{name}@{version} cannot be unpacked: {error}"));
+            tar::Archive::new(GzDecoder::new(self.find()?.as_slice())).unpack(home).map_err(unable)
+        };
+        Ok(keep(&tool, &format!("{name}@{version} {hash}"), unpack)?.join("package"))
     }
 
     fn find(&self) -> Result<Vec<u8>, Missing> {

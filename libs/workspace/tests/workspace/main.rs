@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 mod graph;
+mod managers;
 mod members;
 mod ranges;
 mod refused;

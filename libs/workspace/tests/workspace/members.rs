@@ -2,14 +2,14 @@
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
-use packline_workspace::{Kind, Workspace, shown};
+use packline_workspace::{Kind, Manager, Workspace, shown};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{folders, member, npm, read, tree, write};
 
 /// Packages in many places, each with a name of its own.
-fn forest() -> TempDir {
+pub(crate) fn forest() -> TempDir {
     let root = TempDir::new().unwrap();
     for folder in [
         "packages/a",
@@ -37,7 +37,9 @@ fn forest() -> TempDir {
         "away/from/here",
         "away/from/here/below",
     ] {
-        write(&root.path().join(folder), &json!({"name": folder.replace('/', "--"), "version": "1.0.0"}));
+        // As Yarn takes them, too.
+        let name: String = folder.replace('/', "--").replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "");
+        write(&root.path().join(folder), &json!({"name": name, "version": "1.0.0"}));
     }
     write(&root.path().join(""), &json!({"name": "root", "version": "1.0.0"}));
     fs::create_dir_all(root.path().join("packages/empty")).unwrap();
@@ -268,4 +270,172 @@ fn a_package_without_either_is_the_only_member() {
     let single = member(&workspace, "");
     assert_eq!(single.folder(), Path::new(""));
     assert!(workspace.edges(single.id()).is_empty());
+}
+
+/// Which manager installs a folder with these files, by its first note if there is one.
+fn managed(manifest: Value, files: &[(&str, &str)]) -> (Manager, Vec<String>) {
+    let root = tree(&[("", manifest)]);
+    for (file, text) in files {
+        fs::write(root.path().join(file), text).unwrap();
+    }
+    let workspace = read(&root);
+    (workspace.manager(), workspace.notes().to_vec())
+}
+
+#[test]
+fn the_manager_is_the_one_that_is_named_else_the_one_whose_files_are_there() {
+    let named = |field: Value| {
+        let mut manifest = json!({"name": "own", "version": "1.0.0"});
+        manifest.as_object_mut().unwrap().extend(field.as_object().unwrap().clone());
+        manifest
+    };
+    let none = || named(json!({}));
+    let berry = "__metadata:\n  version: 8\n";
+    let berry_after_comment = format!("# This file is generated.\r\n\r\n{}", berry.replace('\n', "\r\n"));
+    for (manifest, files, manager) in [
+        (none(), &[][..], Manager::Npm),
+        (none(), &[("pnpm-workspace.yaml", "")], Manager::Pnpm),
+        (none(), &[("pnpm-lock.yaml", "")], Manager::Pnpm),
+        (none(), &[(".yarnrc.yml", "")], Manager::YarnBerry),
+        (none(), &[("yarn.lock", "# yarn lockfile v1\n")], Manager::YarnClassic),
+        (none(), &[("yarn.lock", berry)], Manager::YarnBerry),
+        (none(), &[("yarn.lock", berry_after_comment.as_str())], Manager::YarnBerry),
+        (none(), &[("lerna.json", "{\"npmClient\": \"pnpm\"}")], Manager::Pnpm),
+        (none(), &[("lerna.json", "{\"npmClient\": \"yarn\"}")], Manager::YarnClassic),
+        (named(json!({"packageManager": "npm@11.0.0"})), &[], Manager::Npm),
+        (named(json!({"packageManager": "pnpm@10.0.0+sha512.0"})), &[], Manager::Pnpm),
+        (named(json!({"packageManager": "yarn@1.22.22"})), &[], Manager::YarnClassic),
+        (named(json!({"packageManager": "yarn@10.0.0"})), &[], Manager::YarnBerry),
+        (named(json!({"packageManager": "yarn@4.0.0"})), &[("yarn.lock", "# yarn lockfile v1\n")], Manager::YarnBerry),
+        (named(json!({"packageManager": "yarn"})), &[("yarn.lock", "# yarn lockfile v1\n")], Manager::YarnClassic),
+        (
+            named(json!({"devEngines": {"packageManager": {"name": "yarn", "version": "^1.22"}}})),
+            &[],
+            Manager::YarnClassic,
+        ),
+        (
+            named(json!({"devEngines": {"packageManager": {"name": "yarn", "version": ">= 4"}}})),
+            &[],
+            Manager::YarnBerry,
+        ),
+        (
+            named(json!({"devEngines": {"packageManager": [{"name": "vlt"}, {"name": "pnpm", "onFail": "error"}]}})),
+            &[],
+            Manager::Pnpm,
+        ),
+    ] {
+        let found = managed(manifest.clone(), files).0;
+        assert_eq!(found, manager, "{manifest} {files:?}");
+    }
+}
+
+#[test]
+fn lock_files_of_others_and_managers_that_are_not_known_are_said() {
+    let own = json!({"name": "own", "version": "1.0.0"});
+    for (manifest, files, manager, notes) in [
+        (
+            own.clone(),
+            &[("pnpm-lock.yaml", ""), ("package-lock.json", "{}"), ("yarn.lock", "")][..],
+            Manager::Pnpm,
+            &[
+                "package-lock.json is not read: pnpm installs this workspace, by pnpm-lock.yaml",
+                "yarn.lock is not read: pnpm installs this workspace, by pnpm-lock.yaml",
+            ][..],
+        ),
+        (
+            own.clone(),
+            &[("package-lock.json", "{}"), ("yarn.lock", "")],
+            Manager::Npm,
+            &["yarn.lock is not read: npm installs this workspace, by package-lock.json"],
+        ),
+        (
+            own.clone(),
+            &[("bun.lock", "{}")],
+            Manager::Npm,
+            &["bun.lock is not read: npm installs this workspace, without a lock file"],
+        ),
+        (
+            json!({"name": "own", "version": "1.0.0", "packageManager": "bun@1.3.0"}),
+            &[],
+            Manager::Npm,
+            &["it names the package manager bun, which is not known; npm installs it"],
+        ),
+    ] {
+        assert_eq!(managed(manifest, files), (manager, notes.iter().map(|note| (*note).to_owned()).collect()));
+    }
+}
+
+#[test]
+fn packages_of_pnpm_and_yarn_without_a_name_are_linked_by_nobody() {
+    let root = tree(&[
+        ("", json!({"name": "root", "version": "1.0.0", "private": true})),
+        (
+            "packages/app",
+            json!({"name": "app", "version": "1.0.0", "dependencies": {"react": "*", "core": "workspace:*"}}),
+        ),
+        ("packages/core", json!({"name": "core", "version": "1.0.0"})),
+        ("a/core", json!({"name": "core", "version": "0.0.0", "private": true})),
+        ("play/react", json!({"private": true})),
+        ("test/react", json!({"private": true})),
+    ]);
+    fs::write(root.path().join("pnpm-workspace.yaml"), "packages: ['*/*']\nlinkWorkspacePackages: true\n").unwrap();
+    let workspace = read(&root);
+    assert_eq!(folders(&workspace), ["packages/app", "packages/core", "play/react", "test/react"]);
+    let app = member(&workspace, "packages/app");
+    let linked: Vec<_> = workspace.linked(app.id()).into_iter().collect();
+    assert_eq!(linked, [member(&workspace, "packages/core").id()]);
+    let left = &workspace.left_out()[0];
+    assert_eq!((left.problem.as_str(), left.is_private), ("core is in packages/core already", true));
+    assert_eq!(workspace.left_out().len(), 1);
+}
+
+#[test]
+fn the_older_yarn_leaves_out_what_has_no_version_and_the_newer_one_takes_members_of_members() {
+    let packages = |pin: &str| {
+        tree(&[
+            ("", json!({"name": "root", "private": true, "workspaces": ["packages/*"], "packageManager": pin})),
+            ("packages/a", json!({"name": "a", "version": "1.0.0", "workspaces": {"packages": ["inner/*"]}})),
+            ("packages/a/inner/b", json!({"name": "b", "version": "1.0.0", "workspaces": ["../b"]})),
+            ("packages/draft", json!({"name": "draft", "private": true})),
+        ])
+    };
+    let classic = read(&packages("yarn@1.22.22"));
+    assert_eq!(folders(&classic), ["packages/a"]);
+    assert_eq!(classic.left_out()[0].problem, "yarn 1 takes no member without a name and a version");
+    assert!(classic.left_out()[0].is_private);
+    let berry = read(&packages("yarn@4.18.1"));
+    assert_eq!(folders(&berry), ["packages/a", "packages/a/inner/b", "packages/draft"]);
+    assert!(berry.left_out().is_empty());
+}
+
+#[test]
+fn the_root_of_pnpm_and_yarn_is_a_package_where_it_is_published() {
+    for (pin, is_private, found) in [
+        ("pnpm@12.21.0", false, &["", "packages/a"][..]),
+        ("pnpm@12.21.0", true, &["packages/a"]),
+        ("yarn@4.18.1", false, &["", "packages/a"]),
+        ("yarn@4.18.1", true, &["packages/a"]),
+        ("npm@12.2.2", false, &["packages/a"]),
+    ] {
+        let root = tree(&[
+            (
+                "",
+                json!({
+                    "name": "root", "version": "1.0.0", "private": is_private, "workspaces": ["packages/*"],
+                    "packageManager": pin,
+                }),
+            ),
+            ("packages/a", json!({"name": "a", "version": "1.0.0"})),
+        ]);
+        if pin.starts_with("pnpm") {
+            fs::write(root.path().join("pnpm-workspace.yaml"), "packages: ['packages/*']\n").unwrap();
+        }
+        assert_eq!(folders(&read(&root)), found, "{pin} {is_private}");
+    }
+    // Settings alone make no workspace.
+    let single = tree(&[("", json!({"name": "single", "version": "1.0.0"})), ("packages/a", json!({"name": "a"}))]);
+    fs::write(single.path().join("pnpm-workspace.yaml"), "allowBuilds: {esbuild: true}\n").unwrap();
+    let single = read(&single);
+    assert_eq!((single.kind(), folders(&single)), (Kind::Single, vec![String::new()]));
+    assert_eq!(single.settings()["allowBuilds"]["esbuild"], true);
 }

@@ -101,3 +101,24 @@ fn a_broken_lerna_json_is_named() {
         assert_eq!(refusal(&root), line);
     }
 }
+
+#[test]
+fn managers_that_are_not_supported_and_workspaces_that_pnpm_does_not_read_are_named() {
+    let rush = TempDir::new().unwrap();
+    fs::write(rush.path().join("rush.json"), "{}").unwrap();
+    let line = "DIR/rush.json makes this a workspace of Rush, which is not supported: npm, pnpm, Yarn and lerna are";
+    assert_eq!(refusal(&rush), line);
+    let root = TempDir::new().unwrap();
+    write(root.path(), &json!({"name": "own", "workspaces": ["packages/*"], "packageManager": "pnpm@10.0.0"}));
+    assert_eq!(
+        refusal(&root),
+        "DIR/package.json has `workspaces`, which pnpm does not read: it reads `packages` of pnpm-workspace.yaml, a list of \
+         folders like \"packages/*\". It is no package by itself: it has no version"
+    );
+    write(root.path(), &json!({"name": "own", "packageManager": "pnpm@10.0.0"}));
+    assert_eq!(
+        refusal(&root),
+        "DIR/package.json has no pnpm-workspace.yaml with `packages`, a list of folders like \"packages/*\", and is no \
+         package by itself: it has no version"
+    );
+}
