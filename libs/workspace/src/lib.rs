@@ -4,6 +4,7 @@
 //! manifests only, decides nothing about builds, and runs nothing.
 
 mod brace;
+mod classic;
 mod edge;
 mod find;
 mod graph;

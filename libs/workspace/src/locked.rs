@@ -4,6 +4,7 @@
 use std::{collections::HashMap, path::Path};
 
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::rules::joined;
 
@@ -12,11 +13,17 @@ const KINDS: [&str; 3] = ["dependencies", "devDependencies", "optionalDependenci
 /// What pnpm installs.
 pub(crate) fn of_pnpm(lock: &Value) -> Value {
     let mut tree = Tree::default();
-    for (folder, importer) in object(lock, "importers") {
+    let version = lock.get("lockfileVersion");
+    let version = version.and_then(|version| version.as_f64().or_else(|| version.as_str()?.parse().ok()));
+    // Up to version 5 an identity was `/name/version_peers`.
+    let is_old = version.is_some_and(|version| version < 6.0);
+    // A single package needed no list of one.
+    let single = Some((".", lock)).filter(|_| lock.get("importers").is_none());
+    for (folder, importer) in object(lock, "importers").chain(single) {
         let folder = if folder == "." { "" } else { folder };
         for (name, entry) in KINDS.iter().flat_map(|kind| object(importer, kind)) {
             let Some(version) = entry.get("version").unwrap_or(entry).as_str() else { continue };
-            if let Some(target) = pnpm_target(folder, name, version) {
+            if let Some(target) = pnpm_target(folder, name, version, is_old) {
                 tree.link(folder, name, &target);
             }
         }
@@ -25,12 +32,11 @@ pub(crate) fn of_pnpm(lock: &Value) -> Value {
     // Up to version 6 `packages` has both.
     let snapshots = if lock.get("snapshots").is_some() { "snapshots" } else { "packages" };
     for (id, snapshot) in object(lock, snapshots) {
-        let id = id.trim_start_matches('/');
-        let Some(place) = pnpm_place(id) else { continue };
+        let Some(place) = pnpm_place(id, is_old) else { continue };
         let needed: Vec<(&str, &Value)> =
             ["dependencies", "optionalDependencies"].iter().flat_map(|kind| object(snapshot, kind)).collect();
         for (name, version) in &needed {
-            let target = version.as_str().and_then(|version| pnpm_target("", name, version));
+            let target = version.as_str().and_then(|version| pnpm_target("", name, version, is_old));
             if let (Some(target), Some((above, _))) = (target, place.rsplit_once("/node_modules/")) {
                 tree.link(above, name, &target);
             }
@@ -41,26 +47,47 @@ pub(crate) fn of_pnpm(lock: &Value) -> Value {
 }
 
 /// Where a dependency of a package or of the member in `folder` is.
-fn pnpm_target(folder: &str, name: &str, version: &str) -> Option<String> {
+fn pnpm_target(folder: &str, name: &str, version: &str, is_old: bool) -> Option<String> {
     if let Some(target) = version.strip_prefix("link:") {
         return joined(Path::new(folder), target)?.to_str().map(str::to_owned);
     }
     if let Some(target) = version.strip_prefix("file:") {
         return Some(target.split('(').next()?.to_owned());
     }
-    let version = version.trim_start_matches('/');
     // An alias names its package.
-    let bare = version.split('(').next().unwrap_or_default();
-    let is_named = bare.char_indices().skip(1).any(|(_, c)| c == '@');
-    pnpm_place(&if is_named { version.to_owned() } else { format!("{name}@{version}") })
+    let is_named = match is_old {
+        true => version.starts_with('/'),
+        false => version.split('(').next().unwrap_or_default().char_indices().skip(1).any(|(_, c)| c == '@'),
+    };
+    if is_named { pnpm_place(version, is_old) } else { pnpm_place(&format!("{name}@{version}"), false) }
 }
 
-/// The folder of a package, by its identity `name@version(peers)`.
-fn pnpm_place(id: &str) -> Option<String> {
+/// The folder of a package, by its identity: `name@version(peers)`, and before `/name/version_peers`.
+fn pnpm_place(id: &str, is_old: bool) -> Option<String> {
+    let id = id.trim_start_matches('/');
+    let id =
+        if is_old { id.rsplit_once('/').map(|(name, version)| format!("{name}@{version}"))? } else { id.to_owned() };
     let bare = id.split('(').next()?;
     let at = bare.char_indices().skip(1).find(|(_, c)| *c == '@')?.0;
-    let folder = id.replace(['/', ':'], "+").replace(")(", "_").replace('(', "_").replace(')', "");
-    Some(format!("node_modules/.pnpm/{folder}/node_modules/{}", bare.get(..at)?))
+    Some(format!("node_modules/.pnpm/{}/node_modules/{}", pnpm_folder(&id), bare.get(..at)?))
+}
+
+/// What pnpm calls the folder of a package: a name that is long, or that some file systems take for another one, ends
+/// with its hash.
+fn pnpm_folder(id: &str) -> String {
+    const LONGEST: usize = 120;
+    let name = id.replace(['\\', '/', ':', '*', '?', '"', '<', '>', '|', '#'], "+");
+    let name = match name.contains('(') {
+        true => name.strip_suffix(')').unwrap_or(&name).replace(")(", "_").replace(['(', ')'], "_"),
+        false => name,
+    };
+    let is_plain = name.starts_with("file+") || !name.chars().any(char::is_uppercase);
+    if name.len() <= LONGEST && is_plain {
+        return name;
+    }
+    let hash = hex::encode(Sha256::digest(name.as_bytes()));
+    let start: String = name.chars().take(LONGEST - 33).collect();
+    format!("{start}_{}", hash.get(..32).unwrap_or(&hash))
 }
 
 /// What Yarn installs.
@@ -114,11 +141,11 @@ fn object<'v>(value: &'v Value, field: &str) -> impl Iterator<Item = (&'v str, &
 
 /// A lock file of npm that is being written.
 #[derive(Default)]
-struct Tree(Map<String, Value>);
+pub(crate) struct Tree(Map<String, Value>);
 
 impl Tree {
     /// A link to `target` in `node_modules` of a folder.
-    fn link(&mut self, folder: &str, name: &str, target: &str) {
+    pub(crate) fn link(&mut self, folder: &str, name: &str, target: &str) {
         let place =
             if folder.is_empty() { format!("node_modules/{name}") } else { format!("{folder}/node_modules/{name}") };
         // In the folder of a package that is its own place.
@@ -127,16 +154,16 @@ impl Tree {
         }
     }
 
-    fn package<'n>(&mut self, place: &str, needs: impl Iterator<Item = &'n str>) {
+    pub(crate) fn package<'n>(&mut self, place: &str, needs: impl Iterator<Item = &'n str>) {
         self.0.insert(place.to_owned(), entry(needs));
     }
 
     /// A member, with all that it names.
-    fn member<'n>(&mut self, folder: &str, needs: impl Iterator<Item = &'n str>) {
+    pub(crate) fn member<'n>(&mut self, folder: &str, needs: impl Iterator<Item = &'n str>) {
         self.package(folder, needs);
     }
 
-    fn into_lock(self) -> Value {
+    pub(crate) fn into_lock(self) -> Value {
         json!({ "packages": self.0 })
     }
 }
@@ -173,6 +200,40 @@ mod tests {
         assert_eq!(reached, [PathBuf::from("packages/core")].into());
         let back = ["@x+config@1.0.0/node_modules/@x/config", "eslint@9.1.0_jiti@2.0.0/node_modules/eslint"];
         assert_eq!(installed.leading_back(), back.map(|path| Path::new("node_modules/.pnpm").join(path)).into());
+    }
+
+    #[test]
+    fn lock_files_of_older_pnpms_are_read() {
+        let lock = yaml::parse(
+            "lockfileVersion: 5.4\nimporters:\n  .:\n    specifiers: {eslint: ^8}\n    devDependencies:\n      eslint: 8.0.0_jiti@2.0.0\n  packages/schema:\n    specifiers: {}\npackages:\n  /eslint/8.0.0_jiti@2.0.0:\n    dependencies:\n      '@x/config': 1.0.0\n      old: /@x/older/0.1.0\n  /@x/config/1.0.0:\n    dependencies:\n      '@x/schema': link:packages/schema\n  /@x/older/0.1.0: {}\n",
+        ).unwrap();
+        let list = of_pnpm(&lock);
+        let needed = tools(&list, "", json!({"devDependencies": {"eslint": "^8"}}));
+        assert_eq!(needed, [PathBuf::from("packages/schema")].into());
+        let above = "node_modules/.pnpm/eslint@8.0.0_jiti@2.0.0/node_modules";
+        assert_eq!(
+            list["packages"][format!("{above}/old")]["resolved"],
+            "node_modules/.pnpm/@x+older@0.1.0/node_modules/@x/older"
+        );
+        // Version 6 of a single package.
+        let lock = yaml::parse(
+            "lockfileVersion: '6.0'\ndependencies:\n  a:\n    specifier: ^1\n    version: 1.0.0(b@2.0.0)\npackages:\n  /a@1.0.0(b@2.0.0):\n    dependencies:\n      b: 2.0.0\n",
+        ).unwrap();
+        let list = of_pnpm(&lock);
+        let place = "node_modules/.pnpm/a@1.0.0_b@2.0.0/node_modules/a";
+        assert_eq!(list["packages"]["node_modules/a"]["resolved"], place);
+        assert!(list["packages"].get(place).is_some());
+    }
+
+    #[test]
+    fn folders_are_called_as_pnpm_calls_them() {
+        // As pnpm 10 has called them.
+        for (id, folder) in [
+            ("@x/a@1.0.0(b@2.0.0(c@3.0.0))(d@4.0.0)", "@x+a@1.0.0_b@2.0.0_c@3.0.0__d@4.0.0"),
+            ("JSONStream@1.3.5", "JSONStream@1.3.5_fb8f73c374dcf7070ffed90b688edabd"),
+        ] {
+            assert_eq!(pnpm_folder(id), folder);
+        }
     }
 
     #[test]

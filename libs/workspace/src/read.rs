@@ -10,8 +10,8 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    Kind, LeftOut, Manager, Manifest, ManifestError, Member, MemberId, Workspace, WorkspaceError, find, graph::Graph,
-    manager, member, pattern::Patterns, rules::Rules, shown, yaml,
+    Kind, LeftOut, Manager, Manifest, ManifestError, Member, MemberId, Workspace, WorkspaceError, classic, find,
+    graph::Graph, manager, member, pattern::Patterns, rules::Rules, shown, yaml,
 };
 
 pub(crate) fn read(root: &Path) -> Result<Workspace, WorkspaceError> {
@@ -105,12 +105,13 @@ fn settings(root: &Path, manager: Manager) -> Result<Value, WorkspaceError> {
 /// A note, where it cannot be read.
 fn lock(root: &Path, manager: Manager) -> Result<Option<Value>, String> {
     let name = match manager {
-        // npm's is read where it is needed, and that of the older Yarn names no members.
-        Manager::Npm | Manager::YarnClassic => return Ok(None),
+        // It is read where it is needed.
+        Manager::Npm => return Ok(None),
         Manager::Pnpm => "pnpm-lock.yaml",
-        Manager::YarnBerry => "yarn.lock",
+        Manager::YarnClassic | Manager::YarnBerry => "yarn.lock",
     };
     match fs::read_to_string(root.join(name)) {
+        Ok(text) if manager == Manager::YarnClassic => Ok(Some(classic::parse(&text))),
         Ok(text) => yaml::parse_last(&text).map(Some).map_err(|problem| format!("{name} {problem}")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("{name} cannot be read: {error}")),

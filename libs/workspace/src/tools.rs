@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{Installed, Kind, Manager, Member, MemberId, Workspace, locked};
+use crate::{Installed, Kind, Manager, Member, MemberId, Workspace, classic, locked};
 
 /// Lock files of npm at a root; it reads the first that is there.
 const LOCK_FILES: [&str; 2] = ["npm-shrinkwrap.json", "package-lock.json"];
@@ -49,6 +49,9 @@ impl Workspace {
                 packline_json::parse(&read).ok()
             }
             (_, Manager::Pnpm) => Some(locked::of_pnpm(self.lock.as_deref()?)),
+            (Kind::Workspaces, Manager::YarnClassic) => {
+                Some(classic::installed(self.lock.as_deref()?, self.manifest(), self.members()))
+            }
             (_, Manager::YarnBerry) => Some(locked::of_yarn(self.lock.as_deref()?)),
             _ => None,
         }

@@ -267,3 +267,25 @@ fn members_are_linked_where_yarn_links_them() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+#[test]
+fn tools_of_the_older_yarn_lead_to_the_members_that_they_need() {
+    let root = tree(&[
+        (
+            "",
+            json!({
+                "name": "root", "private": true, "workspaces": ["packages/*"], "devDependencies": {"linter": "^1.0.0"},
+            }),
+        ),
+        ("packages/schema", json!({"name": "@x/schema", "version": "1.2.0"})),
+        ("packages/old", json!({"name": "old", "version": "1.0.0"})),
+        ("packages/app", json!({"name": "app", "version": "1.0.0"})),
+    ]);
+    let lock = "# yarn lockfile v1\n\n\n\"@x/config@^1.0.0\":\n  version \"1.0.0\"\n  dependencies:\n    \"@x/schema\" \"^1.1.0\"\n    old \"^0.9.0\"\n\nlinter@^1.0.0:\n  version \"1.1.0\"\n  optionalDependencies:\n    \"@x/config\" \"^1.0.0\"\n\nold@^0.9.0:\n  version \"0.9.1\"\n";
+    fs::write(root.path().join("yarn.lock"), lock).unwrap();
+    let workspace = read(&root);
+    let needed = workspace.needed_by_tools();
+    let schema = member(&workspace, "packages/schema").id();
+    assert_eq!(needed[&member(&workspace, "packages/app").id()], [schema].into());
+    assert!(needed[&schema].is_empty());
+}
