@@ -12,6 +12,7 @@ use packline_layers::remove_tree;
 #[derive(Clone, Debug)]
 pub struct BuildFolder {
     base: PathBuf,
+    temporary: PathBuf,
     /// The root of the workspace, as its commands see it.
     pub root: PathBuf,
     /// The package's folder in it.
@@ -30,10 +31,13 @@ impl BuildFolder {
     pub fn create(scratch: &Path, path: &PackagePath, build: &BuildId) -> io::Result<Self> {
         let base = scratch.join(format!("{}.{}", build.package.key().replace('/', "+"), build.serial));
         fs::create_dir(&base)?;
+        // Tools put sockets there, whose paths have no more than 107 bytes.
+        let temporary = tempfile::Builder::new().prefix("t").tempdir_in(scratch).map(tempfile::TempDir::keep);
+        let temporary = temporary.inspect_err(|_| drop(remove_tree(&base)))?;
         let root = base.join("workspace");
         let package = root.join(path.below_root());
-        let folder = Self { package, root, base, left_out: Vec::new(), commit: None };
-        let own = [folder.home(), folder.temporary(), folder.tarball(), folder.settings()];
+        let folder = Self { package, root, base, temporary, left_out: Vec::new(), commit: None };
+        let own = [folder.home(), folder.tarball(), folder.settings()];
         match own.iter().try_for_each(fs::create_dir) {
             Ok(()) => Ok(folder),
             Err(error) => {
@@ -50,7 +54,7 @@ impl BuildFolder {
 
     /// TMPDIR of the build.
     pub fn temporary(&self) -> PathBuf {
-        self.base.join("tmp")
+        self.temporary.clone()
     }
 
     /// Where the packed tarball goes.
@@ -95,8 +99,10 @@ impl BuildFolder {
 
     /// Removes all of it, whatever the build did to it. Blocks.
     pub fn remove(&self) {
-        if let Err(error) = remove_tree(&self.base) {
-            tracing::warn!("failed to remove {}: {error}", self.base.display());
+        for folder in [&self.base, &self.temporary] {
+            if let Err(error) = remove_tree(folder) {
+                tracing::warn!("failed to remove {}: {error}", folder.display());
+            }
         }
     }
 }

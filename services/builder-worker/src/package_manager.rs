@@ -119,14 +119,15 @@ impl PackageManager {
     pub(crate) fn run_at_root(&self, script: &str) -> Vec<String> {
         match self.manager {
             Manager::Npm => self.npm.command(&["run", script]),
-            Manager::Pnpm | Manager::YarnClassic | Manager::YarnBerry => words(&[self.manager.name(), "run", script]),
+            Manager::Pnpm => self.pnpm(&["run", script]),
+            Manager::YarnClassic | Manager::YarnBerry => words(&["yarn", "run", script]),
         }
     }
 
     /// Runs a script of a package, in its folder, and not those that `pre` and `post` before its name name.
     pub(crate) fn run_only(&self, script: &str) -> Vec<String> {
         match self.manager {
-            Manager::Pnpm => words(&["pnpm", "--config.enable-pre-post-scripts=false", "run", script]),
+            Manager::Pnpm => self.pnpm(&["--config.enable-pre-post-scripts=false", "run", script]),
             // Yarn runs them for no script, or for each one.
             _ => self.run(script),
         }
@@ -139,12 +140,26 @@ impl PackageManager {
         let folder = to.parent().unwrap_or(Path::new("")).display().to_string();
         match self.manager {
             Manager::Npm => self.npm.command(&["pack", "--ignore-scripts", "--pack-destination", &folder]),
-            Manager::Pnpm => words(&["pnpm", "--config.ignore-scripts=true", "pack", "--pack-destination", &folder]),
+            Manager::Pnpm => self.pnpm(&["--config.ignore-scripts=true", "pack", "--pack-destination", &folder]),
             Manager::YarnClassic => {
                 words(&["yarn", "pack", "--ignore-scripts", "--non-interactive", "--filename", &shown])
             }
             Manager::YarnBerry => words(&["yarn", "pack", "--out", &shown]),
         }
+    }
+
+    /// A command of pnpm in a workspace, in whose settings it starts no install and no other version of itself or of Node.
+    fn pnpm(&self, arguments: &[&str]) -> Vec<String> {
+        // Until version 10 the file of settings goes before the environment.
+        let over_file: &[&str] = match self.version.major {
+            ..11 => &[
+                "--config.verify-deps-before-run=false",
+                "--config.manage-package-manager-versions=false",
+                "--config.use-node-version=",
+            ],
+            _ => &[],
+        };
+        words(&[&["pnpm"], over_file, arguments].concat())
     }
 
     /// Whether the manager packs by rules of its own.
@@ -217,7 +232,11 @@ impl PackageManager {
                     _ => ("pnpm_config", [("pm_on_fail", "ignore"), ("runtime_on_fail", "ignore")]),
                 };
                 let all = of_all.into_iter().chain(of_version);
-                return all.map(|(name, value)| (format!("{prefix}_{name}"), value.to_owned())).collect();
+                let mut env: BTreeMap<String, String> =
+                    all.map(|(name, value)| (format!("{prefix}_{name}"), value.to_owned())).collect();
+                // pnpm 10 reads this name too, and thinks more of it than of the file of settings, in scripts as well.
+                env.insert("pnpm_config_verify_deps_before_run".to_owned(), "false".to_owned());
+                return env;
             }
             Manager::YarnClassic => {
                 vec![("YARN_CACHE_FOLDER", store), ("YARN_DISABLE_SELF_UPDATE_CHECK", "true".to_owned())]
@@ -301,7 +320,8 @@ mod tests {
             ("12.0.0", "pnpm_config_"),
         ] {
             let env = env(version);
-            assert!(env.keys().all(|name| name.starts_with(prefix)), "{version}: {env:?}");
+            let of_all = "pnpm_config_verify_deps_before_run";
+            assert!(env.keys().all(|name| name.starts_with(prefix) || name == of_all), "{version}: {env:?}");
             assert_eq!(env.get(&format!("{prefix}verify_deps_before_run")).map(String::as_str), Some("false"));
         }
     }

@@ -236,6 +236,12 @@ fn ways() -> Vec<Case> {
                 })),
                 holding(&[("dist/index.js", "core\n")]),
             ),
+        of_pnpm("pnpm-own-ways", "pnpm would look after what is installed, and after Node and itself, before each script", "verifyDepsBeforeRun: error\nmanagePackageManagerVersions: true\nuseNodeVersion: 20.0.0 || ^20\n")
+            .member(
+                "packages/a",
+                package("@acme/a", "1.0.0", json!({"scripts": {"build": "mkdir -p dist && echo built > dist/index.js"}})),
+                holding(&[("dist/index.js", "built\n")]),
+            ),
         of_pnpm("pnpm-scripts", "pnpm runs the install scripts that the workspace allows", "onlyBuiltDependencies: [tiny-built]\n")
             .with(["tiny-built", "tiny-plain"].map(|name| {
                 Released::new(name, "1.0.0").field("scripts", json!({"install": "echo \"module.exports = 'built'\" > index.js"}))

@@ -24,7 +24,7 @@ managers! {
     fn pnpm() { "pnpm-10", "pnpm-12" }
     fn yarn() { "yarn-1", "yarn-4", "yarn-4-pnp" }
     fn what_pnpm_reads() { "pnpm-patch", "pnpm-hooks", "pnpm-catalog", "pnpm-scripts" }
-    fn what_pnpm_packs() { "pnpm-publish-config", "pnpm-directory", "pnpm-nested-run" }
+    fn what_pnpm_packs() { "pnpm-publish-config", "pnpm-directory", "pnpm-nested-run", "pnpm-own-ways" }
     fn what_yarn_reads() { "yarn-patch", "yarn-portal" }
     fn what_a_lock_file_takes_from_elsewhere() { "yarn-locked-member", "pnpm-locked-member" }
     fn what_is_too_young() { "pnpm-own-young", "pnpm-young", "yarn-own-young", "yarn-young" }
