@@ -7,8 +7,9 @@ import { must } from './command.mjs';
 export const manifest = (folder) =>
   JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8').replace(/^\uFEFF/, ''));
 
-/** Whether lerna.json alone says what the members are. */
-export const isLerna = (root) => existsSync(join(root, 'lerna.json')) && !manifest(root).workspaces;
+/** Whether lerna.json alone says what the members are: neither npm and Yarn nor pnpm do. */
+export const isLerna = (root) =>
+  existsSync(join(root, 'lerna.json')) && !manifest(root).workspaces && !existsSync(join(root, 'pnpm-workspace.yaml'));
 
 /** Members with name and version, siblings first: `{ name, version, path, private, scripts, needs }`. */
 export async function members(root, manager, options) {
