@@ -34,5 +34,7 @@ export async function programs(wanted = {}, work) {
     await must(install, { cwd: home, env: process.env, log: join(home, 'install.log') });
     mkdirSync(join(home, 'whole'));
   }
-  return [bin];
+  // pnpm's native program lies in its package without a link from there.
+  const native = Object.entries(wanted).map(([name, version]) => packageOf(name, version)).filter((name) => name.startsWith('@pnpm/'));
+  return [bin, ...native.map((name) => join(home, 'node_modules', name))];
 }

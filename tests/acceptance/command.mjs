@@ -1,18 +1,20 @@
 // Commands of others: their environment, their output in a file, and an end after which nothing of them is left.
 
 import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 
 /** What a build may have of the environment of this process. */
 const KEPT = /^(PATH|LANG|LC_\w+|TZ|(https?|no)_proxy|(HTTPS?|NO)_PROXY|SSL_CERT_\w+|NODE_EXTRA_CA_CERTS)$/;
 
-/** The environment of a run, with an empty home below `folder`. */
+/** The environment of a run, with an empty home below `folder`. Remove its TMPDIR after it. */
 export function environment(folder, { programs = [], cache } = {}) {
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => KEPT.test(name)));
-  const own = { HOME: `${folder}/home`, TMPDIR: `${folder}/tmp` };
-  for (const each of Object.values(own)) mkdirSync(each, { recursive: true });
+  // Tools put sockets into TMPDIR, whose paths have no more than 107 bytes.
+  const own = { HOME: `${folder}/home`, TMPDIR: mkdtempSync(join(tmpdir(), 'a-')) };
+  mkdirSync(own.HOME, { recursive: true });
   const path = [...programs, env.PATH].join(':');
   return { ...env, ...own, PATH: path, CI: 'true', TERM: 'dumb', ...(cache && caches(cache)) };
 }

@@ -21,7 +21,10 @@ export async function control(workspace, { work, programs, number }) {
 
   const record = { tools: await tools(root, manager, env, log) };
   record.install = await step([...manager.install(root), ...(workspace.install ?? [])], root, 'install');
-  if (!record.install.ok) return record;
+  if (!record.install.ok) {
+    rmSync(env.TMPDIR, { recursive: true, force: true });
+    return record;
+  }
   const all = await members(root, manager, { env, log: log('members') });
   const installs = {};
   if (isLerna(root)) {
@@ -33,7 +36,7 @@ export async function control(workspace, { work, programs, number }) {
     record.packages[each.name] = await one(each, installs[each.name], builds, manager, step, join(folder, 'packed'));
   }
   record.rootTest = await rootTest(root, record, number, manager, step);
-  rmSync(root, { recursive: true, force: true });
+  for (const each of [root, env.TMPDIR]) rmSync(each, { recursive: true, force: true });
   return record;
 }
 

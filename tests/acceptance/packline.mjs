@@ -24,7 +24,7 @@ export async function packline(workspace, wanted, { work, programs, binary, minu
     const files = existsSync(tarball) ? contents(tarball) : undefined;
     packages[name] = { version, published: Boolean(files), ...said[name], files };
   }
-  rmSync(root, { recursive: true, force: true });
+  for (const each of [root, env.TMPDIR]) rmSync(each, { recursive: true, force: true });
   return { ...up, output, packages };
 }
 

@@ -21,6 +21,6 @@ export async function registry(workspace, wanted, { work }) {
     else if (/E404|ETARGET/.test(ended.last)) packages[name] = { absent: true };
     else throw new Error(`${words.join(' ')}: ${ended.last}`);
   }
-  rmSync(folder, { recursive: true, force: true });
+  for (const each of [folder, env.TMPDIR]) rmSync(each, { recursive: true, force: true });
   return { packages };
 }
