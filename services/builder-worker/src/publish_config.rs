@@ -9,7 +9,13 @@ use crate::{phase::Failure, registry::is_same};
 const SETTINGS: [&str; 5] = ["access", "tag", "provenance", "directory", "linkDirectory"];
 
 /// What other package managers put into the published `package.json`; npm does not.
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 19] = [
+    "type",
+    "engines",
+    "os",
+    "cpu",
+    "libc",
+    "imports",
     "main",
     "module",
     "exports",
@@ -187,5 +193,9 @@ mod tests {
         let (checked, warnings) = check(PublishConfig::Refuse, json!({"exports": {".": "./dist/index.js"}}));
         assert_eq!(checked, Ok(None));
         assert_eq!(warnings, ["publishConfig.exports is not applied: npm does not either"]);
+        assert_eq!(
+            check(PublishConfig::Refuse, json!({"imports": {"#own": "./dist/own.js"}, "type": "module"})).0,
+            Ok(None)
+        );
     }
 }
