@@ -5,6 +5,7 @@
 mod door;
 mod foreign;
 mod malformed;
+mod managers;
 mod needs;
 mod page;
 mod scan;
