@@ -199,11 +199,16 @@ fn members_are_linked_where_pnpm_links_them() {
         ("@x/a", "^9", "overrides: {'@x/a': 'link:./packages/a'}\n", Member),
         ("@x/a", "latest", "overrides: {'@x/a': 'workspace:*'}\n", Member),
     ] {
-        let root =
-            asking(name, spec, "pnpm-workspace.yaml", &format!("packages: ['packages/*']\n{settings}"), json!({}));
+        let root = asking(
+            name,
+            spec,
+            "pnpm-workspace.yaml",
+            &format!("packages: ['packages/*']\nfetchRetries: 0\n{settings}"),
+            json!({}),
+        );
         let by_us = ours(&root);
         let registry = format!("--registry={NOWHERE}");
-        let said = run(&[&pnpm], &["install", "--lockfile-only", "--config.fetch-retries=0", &registry], root.path());
+        let said = run(&[&pnpm], &["install", "--lockfile-only", &registry], root.path());
         let lock = fs::read_to_string(root.path().join("pnpm-lock.yaml")).ok();
         let lock = lock.map(|lock| parse_yaml(&lock).unwrap());
         let version =
