@@ -172,7 +172,6 @@ fn refusal(policy: PublishConfig, manifest: &Manifest) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
     use std::fs;
 
