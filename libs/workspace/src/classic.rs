@@ -101,7 +101,7 @@ pub(crate) fn installed(lock: &Value, root: &Manifest, members: &[Member]) -> Va
                 tree.link(folder, name, &target);
             }
         }
-        tree.member(folder, needs.iter().map(|(name, _)| *name));
+        tree.package(folder, needs.iter().map(|(name, _)| *name));
     }
     tree.into_lock()
 }
@@ -119,10 +119,10 @@ mod tests {
     #[test]
     fn entries_have_all_their_names() {
         let lock = parse(
-            "# yarn lockfile v1\n\n\n\"@x/a@^1.0.0\", \"@x/a@^1.1.0\":\n  version \"1.2.0\"\n  resolved \"https://registry.npmjs.org/@x/a/-/a-1.2.0.tgz#00\"\n  dependencies:\n    \"@x/b\" \"^2.0.0 || 3\"\n    c \"*\"\n  optionalDependencies:\n    d \"1\"\n\nc@*, \"c@>= 1 < 3\":\n  version \"2.0.0\"\n",
+            "# yarn lockfile v1\n\n\n\"@x/a@^1.0.0\", \"@x/a@^1.1.0\":\n  version \"1.2.0\"\n  resolved \"https://one.example/@x/a/-/a-1.2.0.tgz#00\"\n  dependencies:\n    \"@x/b\" \"^2.0.0 || 3\"\n    c \"*\"\n  optionalDependencies:\n    d \"1\"\n\nc@*, \"c@>= 1 < 3\":\n  version \"2.0.0\"\n",
         );
         let a = json!({
-            "version": "1.2.0", "resolved": "https://registry.npmjs.org/@x/a/-/a-1.2.0.tgz#00",
+            "version": "1.2.0", "resolved": "https://one.example/@x/a/-/a-1.2.0.tgz#00",
             "dependencies": {"@x/b": "^2.0.0 || 3", "c": "*"}, "optionalDependencies": {"d": "1"},
         });
         let c = json!({"version": "2.0.0"});

@@ -36,6 +36,7 @@ pub use manager::Manager;
 pub use manifest::{Manifest, ManifestError};
 pub use member::{LeftOut, Member, MemberId};
 pub use range::{is_range, satisfies};
+pub use rules::joined;
 pub use yaml::{parse_last as parse_yaml, to_yaml};
 
 /// How the members of a workspace are found and installed.

@@ -6,28 +6,24 @@ use std::{collections::HashMap, path::Path};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::rules::joined;
-
-const KINDS: [&str; 3] = ["dependencies", "devDependencies", "optionalDependencies"];
+use crate::rules::{OF_IMPORTER, joined, pnpm_version};
 
 /// What pnpm installs.
 pub(crate) fn of_pnpm(lock: &Value) -> Value {
     let mut tree = Tree::default();
-    let version = lock.get("lockfileVersion");
-    let version = version.and_then(|version| version.as_f64().or_else(|| version.as_str()?.parse().ok()));
     // Up to version 5 an identity was `/name/version_peers`.
-    let is_old = version.is_some_and(|version| version < 6.0);
+    let is_old = pnpm_version(lock).is_some_and(|version| version < 6.0);
     // A single package needed no list of one.
     let single = Some((".", lock)).filter(|_| lock.get("importers").is_none());
     for (folder, importer) in object(lock, "importers").chain(single) {
         let folder = if folder == "." { "" } else { folder };
-        for (name, entry) in KINDS.iter().flat_map(|kind| object(importer, kind)) {
+        for (name, entry) in OF_IMPORTER.iter().flat_map(|kind| object(importer, kind)) {
             let Some(version) = entry.get("version").unwrap_or(entry).as_str() else { continue };
             if let Some(target) = pnpm_target(folder, name, version, is_old) {
                 tree.link(folder, name, &target);
             }
         }
-        tree.member(folder, KINDS.iter().flat_map(|kind| object(importer, kind)).map(|(name, _)| name));
+        tree.package(folder, OF_IMPORTER.iter().flat_map(|kind| object(importer, kind)).map(|(name, _)| name));
     }
     // Up to version 6 `packages` has both.
     let snapshots = if lock.get("snapshots").is_some() { "snapshots" } else { "packages" };
@@ -117,10 +113,7 @@ pub(crate) fn of_yarn(lock: &Value) -> Value {
                 tree.link(above, name, target);
             }
         }
-        match place == above {
-            true => tree.member(place, needed.iter().map(|(name, _)| *name)),
-            false => tree.package(place, needed.iter().map(|(name, _)| *name)),
-        }
+        tree.package(place, needed.iter().map(|(name, _)| *name));
     }
     tree.into_lock()
 }
@@ -154,13 +147,9 @@ impl Tree {
         }
     }
 
+    /// A package or a member in its folder, with what it needs.
     pub(crate) fn package<'n>(&mut self, place: &str, needs: impl Iterator<Item = &'n str>) {
         self.0.insert(place.to_owned(), entry(needs));
-    }
-
-    /// A member, with all that it names.
-    pub(crate) fn member<'n>(&mut self, folder: &str, needs: impl Iterator<Item = &'n str>) {
-        self.package(folder, needs);
     }
 
     pub(crate) fn into_lock(self) -> Value {

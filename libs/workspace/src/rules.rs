@@ -156,10 +156,17 @@ fn links_ranges(root: &Path, settings: &Value, lock: Option<&Value>) -> bool {
     if let Some((_, value)) = set {
         return matches!(value.trim(), "true" | "deep");
     }
-    let version = lock.and_then(|lock| lock.get("lockfileVersion"));
-    let version = version.and_then(|version| version.as_f64().or_else(|| version.as_str()?.parse().ok()));
-    version.is_some_and(|version| version < 9.0)
+    lock.and_then(pnpm_version).is_some_and(|version| version < 9.0)
 }
+
+/// The version of a lock file of pnpm.
+pub(crate) fn pnpm_version(lock: &Value) -> Option<f64> {
+    let version = lock.get("lockfileVersion")?;
+    version.as_f64().or_else(|| version.as_str()?.parse().ok())
+}
+
+/// Where a lock file of pnpm has the dependencies of a member.
+pub(crate) const OF_IMPORTER: [&str; 3] = ["dependencies", "devDependencies", "optionalDependencies"];
 
 /// What a lock file of pnpm says of the dependencies of each member.
 fn importers(lock: &Value) -> HashMap<(PathBuf, String), Resolved> {
@@ -167,7 +174,7 @@ fn importers(lock: &Value) -> HashMap<(PathBuf, String), Resolved> {
     let importers = lock.get("importers").and_then(Value::as_object).into_iter().flatten();
     for (folder, importer) in importers {
         let folder = if folder == "." { PathBuf::new() } else { PathBuf::from(folder) };
-        for kind in ["dependencies", "devDependencies", "optionalDependencies"] {
+        for kind in OF_IMPORTER {
             for (name, entry) in importer.get(kind).and_then(Value::as_object).into_iter().flatten() {
                 // Before version 6 it was the version alone.
                 let Some(version) = entry.get("version").unwrap_or(entry).as_str() else { continue };
@@ -190,7 +197,7 @@ fn plain(version: &str) -> &str {
 }
 
 /// A path below the root; `None` where it leaves it.
-pub(crate) fn joined(folder: &Path, target: &str) -> Option<PathBuf> {
+pub fn joined(folder: &Path, target: &str) -> Option<PathBuf> {
     let mut path = folder.to_owned();
     for component in Path::new(target).components() {
         match component {

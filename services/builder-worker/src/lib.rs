@@ -11,6 +11,7 @@ mod dependency;
 pub mod document;
 pub mod entry;
 pub mod environment;
+mod error_code;
 pub mod folder;
 mod git;
 pub mod guard;

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use aho_corasick::{AhoCorasick, MatchKind};
 use bytes::Bytes;
 
-use crate::npm::error_code;
+use crate::error_code::error_code;
 
 pub(crate) use journal::Journal;
 
@@ -85,7 +85,7 @@ pub struct Printed {
     pub tail: String,
     /// All of it, where that was asked for.
     pub captured: String,
-    /// The first error code of npm in it.
+    /// The first error code of a package manager in it.
     pub code: Option<String>,
 }
 
@@ -127,7 +127,7 @@ impl<'a> Output<'a> {
         let text = String::from_utf8_lossy(&blanked);
         for line in text.lines() {
             if self.code.is_none() {
-                self.code = error_code(line).map(str::to_owned);
+                self.code = error_code(line).map(Into::into);
             }
             if !line.trim().is_empty() {
                 self.tail.push_back(line.chars().take(TAIL_LINE).collect());

@@ -102,57 +102,10 @@ fn phase(name: &str, step: Step) -> Phase {
     Phase { name, step, when: None, limits: Limits::default(), fix: None, env }
 }
 
-/// Whether what a command prints about npm is npm's word, and not that of a script of the package.
-pub fn is_npm_itself(argv: &[String]) -> bool {
-    const ITSELF: [&str; 6] = ["install", "i", "ci", "pack", "publish", "view"];
-    matches!(argv, [npm, subcommand, ..] if npm == "npm" && ITSELF.contains(&subcommand.as_str()))
-}
-
 /// The line of npm's settings that has the token for one registry; as npm reads it, `${NAME}` is a variable.
 pub fn auth(registry: &str, token: &str) -> String {
     let place = registry.split_once(':').map_or(registry, |(_, place)| place);
     format!("{place}/:_authToken={token}\n")
-}
-
-/// The code in a line `npm error code E404` (npm 10 and later) or `npm ERR! code E404`.
-pub fn error_code(line: &str) -> Option<&str> {
-    let rest = line.strip_prefix("npm error code ").or_else(|| line.strip_prefix("npm ERR! code "))?;
-    let code = rest.trim();
-    (!code.is_empty() && code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')).then_some(code)
-}
-
-/// Whether npm failed because of the network, the registry or this machine, not because of the package.
-pub fn is_infrastructure(code: &str) -> bool {
-    const MACHINE: [&str; 25] = [
-        "ECONNREFUSED",
-        "ECONNRESET",
-        "ECONNABORTED",
-        "ENOTFOUND",
-        "ETIMEDOUT",
-        "ESOCKETTIMEDOUT",
-        "EAI_AGAIN",
-        "EAI_FAIL",
-        "EHOSTUNREACH",
-        "ENETUNREACH",
-        "EHOSTDOWN",
-        "ENETDOWN",
-        "EPIPE",
-        "EPROTO",
-        "ENOSPC",
-        "EDQUOT",
-        "EMFILE",
-        "ENFILE",
-        "ENOMEM",
-        "EROFS",
-        "EIO",
-        "E429",
-        "E401",
-        "ENEEDAUTH",
-        "ERR_SOCKET_TIMEOUT",
-    ];
-    let server_error =
-        code.strip_prefix("E5").is_some_and(|rest| rest.len() == 2 && rest.bytes().all(|b| b.is_ascii_digit()));
-    server_error || MACHINE.contains(&code)
 }
 
 #[cfg(test)]
@@ -202,18 +155,5 @@ mod tests {
                 ("publish", &None, &Step::Publish),
             ]
         );
-    }
-
-    #[test]
-    fn codes_tell_the_machine_from_the_package() {
-        for code in ["ECONNREFUSED", "ENOTFOUND", "ETIMEDOUT", "EAI_AGAIN", "ECONNRESET", "E500", "E503", "ENOSPC"] {
-            assert!(is_infrastructure(code), "{code}");
-        }
-        for code in ["E404", "ETARGET", "ERESOLVE", "E403", "E5", "E5XX", "1", "ELIFECYCLE"] {
-            assert!(!is_infrastructure(code), "{code}");
-        }
-        assert_eq!(error_code("npm error code E404"), Some("E404"));
-        assert_eq!(error_code("npm ERR! code ECONNREFUSED"), Some("ECONNREFUSED"));
-        assert_eq!(error_code("npm error 404 Not Found"), None);
     }
 }

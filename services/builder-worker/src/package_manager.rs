@@ -11,29 +11,17 @@ use std::{
 use packline_workspace::Manager;
 use semver::Version;
 
-use crate::{
-    npm::{self, Npm},
-    programs::Programs,
-};
+use crate::{npm::Npm, programs::Programs};
 
 /// The scripts that an install runs in a folder that it installs, in their order.
 pub(crate) const OF_INSTALL: [&str; 5] = ["preinstall", "install", "postinstall", "prepublish", PREPARE];
 /// The last script of an install, and one of a publish.
 pub(crate) const PREPARE: &str = "prepare";
 
-/// What Yarn knows of its install. Where the workspace has no lock file, it is the one that Yarn has written.
-const STATE: [&str; 3] = [".yarn/install-state.gz", ".yarn/build-state.yml", "yarn.lock"];
+/// What Yarn leaves at the root: what it knows of its install, and its lock file.
+const OF_YARN: [&str; 3] = [".yarn/install-state.gz", ".yarn/build-state.yml", "yarn.lock"];
 /// The same where packages are loaded from archives.
-const PNP: [&str; 8] = [
-    ".yarn/install-state.gz",
-    ".yarn/build-state.yml",
-    "yarn.lock",
-    ".yarn/cache",
-    ".yarn/unplugged",
-    ".pnp.cjs",
-    ".pnp.loader.mjs",
-    ".pnp.data.json",
-];
+const OF_PNP: [&str; 5] = [".yarn/cache", ".yarn/unplugged", ".pnp.cjs", ".pnp.loader.mjs", ".pnp.data.json"];
 
 /// The package manager of a workspace, in the version that builds are to use.
 #[derive(Clone, Debug)]
@@ -250,12 +238,14 @@ impl PackageManager {
         set.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    /// What an install leaves at the root beside `node_modules`.
-    pub(crate) fn leaves(&self) -> &'static [&'static str] {
+    /// What is kept of an install beside `node_modules`, at the root. Where the sources have a lock file, it lies over this
+    /// one.
+    pub(crate) fn leaves(&self) -> Vec<&'static str> {
         match self.manager {
-            Manager::YarnBerry if self.is_pnp => &PNP,
-            Manager::YarnBerry => &STATE,
-            _ => &[],
+            Manager::YarnBerry if self.is_pnp => [&OF_YARN[..], &OF_PNP].concat(),
+            Manager::YarnBerry => OF_YARN.to_vec(),
+            Manager::Pnpm => vec!["pnpm-lock.yaml"],
+            Manager::Npm | Manager::YarnClassic => Vec::new(),
         }
     }
 
@@ -271,13 +261,18 @@ impl PackageManager {
     }
 }
 
-/// Whether what a command prints about the manager is the manager's word, and not that of a script of the package.
+/// Whether an error code that a command prints is the word of a package manager, and not that of a script.
 pub(crate) fn is_itself(argv: &[String]) -> bool {
-    let is_install = |command: &str| matches!(command, "install" | "pack");
-    match argv {
-        [manager, command, ..] if manager == "pnpm" || manager == "yarn" => is_install(command),
-        _ => npm::is_npm_itself(argv),
-    }
+    const OF_NPM: [&str; 6] = ["install", "i", "ci", "pack", "publish", "view"];
+    const OF_OTHERS: [&str; 4] = ["install", "i", "pack", "publish"];
+    let mut words = argv.iter().map(String::as_str);
+    let program = words.next();
+    let command = words.find(|word| !word.starts_with('-'));
+    command.is_some_and(|command| match program {
+        Some("npm") => OF_NPM.contains(&command),
+        Some("pnpm" | "yarn") => OF_OTHERS.contains(&command),
+        _ => false,
+    })
 }
 
 fn words(words: &[&str]) -> Vec<String> {
@@ -323,6 +318,19 @@ mod tests {
             let of_all = "pnpm_config_verify_deps_before_run";
             assert!(env.keys().all(|name| name.starts_with(prefix) || name == of_all), "{version}: {env:?}");
             assert_eq!(env.get(&format!("{prefix}verify_deps_before_run")).map(String::as_str), Some("false"));
+        }
+    }
+
+    #[test]
+    fn only_what_a_manager_does_itself_is_its_word() {
+        let pnpm = package_manager(Manager::Pnpm, "10.0.0");
+        let npm = ["npm", "ci"].map(str::to_owned).to_vec();
+        for own in [pnpm.install(true), pnpm.pack(Path::new("/x/a.tgz")), npm] {
+            assert!(is_itself(&own), "{own:?}");
+        }
+        let tool = ["tool", "install"].map(str::to_owned).to_vec();
+        for other in [pnpm.run("install-all"), pnpm.run("build"), tool, Vec::new()] {
+            assert!(!is_itself(&other), "{other:?}");
         }
     }
 

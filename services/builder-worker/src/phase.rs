@@ -17,9 +17,9 @@ use packline_recipe::Limits;
 use tokio::{sync::watch, time::timeout};
 
 use crate::{
+    error_code,
     guard::{Guard, GuardLost, Input, PATIENCE, PhaseEnd, PhaseRun, Protected, View},
     log::{Output, Printed, Redactor, Sink},
-    npm,
     script::{Question, Toolchain, Toolchains},
 };
 
@@ -235,7 +235,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What the end of a phase's command means. `npm`: npm's own words tell the machine's failures from the package's.
+/// What the end of a phase's command means. `npm`: the words of a package manager itself tell the machine's failures from the package's.
 pub fn verdict(end: &PhaseEnd, printed: &Printed, limits: &Limits, npm: bool) -> Result<(), Failure> {
     let timed_out = |error: String| Failure { outcome: Outcome::TimedOut, ..Failure::own(error) };
     let quoted = |what: String| match telling(&printed.tail) {
@@ -251,10 +251,10 @@ pub fn verdict(end: &PhaseEnd, printed: &Printed, limits: &Limits, npm: bool) ->
             Err(Failure::permanent(quoted("said that it will never pass (status 78)".into())))
         }
         PhaseEnd::Exited { status } => {
-            let code = printed.code.as_deref().filter(|code| npm && npm::is_infrastructure(code));
+            let code = printed.code.as_deref().filter(|code| npm && error_code::is_infrastructure(code));
             match code {
                 Some(code) => Err(Failure::infrastructure(quoted(format!(
-                    "npm failed for want of the network, the registry or this machine ({code})"
+                    "the package manager failed for want of the network, the registry or this machine ({code})"
                 )))),
                 None => Err(Failure::own(quoted(ended_with(*status)))),
             }

@@ -23,7 +23,7 @@ use crate::{
     look::Look,
     manifest::Manifest,
     npm::{self, Npm},
-    package_manager::PackageManager,
+    package_manager::{self, PackageManager},
     permit::{self, Noted},
     phase::{self, Command, Failure, Runner},
     publish::Publish,
@@ -77,7 +77,7 @@ pub(crate) struct Phases<'a> {
     /// The manager of the workspace; `None` in isolated mode, and where there is no npm.
     pub(crate) package_manager: Option<&'a PackageManager>,
     /// PATH as it is without what the workspace asks for.
-    pub(crate) own_path: Option<String>,
+    pub(crate) own_path: String,
     /// npm's own settings, for the user that runs this worker.
     pub(crate) settings: &'a Settings,
     pub(crate) runner: &'a mut Runner,
@@ -282,7 +282,7 @@ impl Phases<'_> {
             name: &order.package_name,
             npm,
             package_manager: package_manager.filter(|package_manager| package_manager.packs()),
-            path: own_path.as_deref(),
+            own_path,
             phase,
             beside: folder.beside(),
             package: &folder.package,
@@ -324,7 +324,7 @@ async fn command(
     argv: &[String],
     env: &BTreeMap<String, String>,
 ) -> (Result<(), Failure>, Option<i32>) {
-    let npm = npm::is_npm_itself(argv);
+    let npm = package_manager::is_itself(argv);
     let command = Command { argv: argv.to_vec(), env, ..Command::new(&phase.name, phase.limits.clone()) };
     match runner.command(command).await {
         Ok((end, printed)) => (phase::verdict(&end, &printed, &phase.limits, npm), phase::exit_code(&end)),

@@ -16,7 +16,10 @@ use serde_json::Value;
 use crate::{
     phase::{Failure, Runner},
     publish::user_agent,
-    workspace::{Needs, fetch},
+    workspace::{
+        Needs,
+        fetch::{Release, look},
+    },
 };
 
 /// Node of the registry, for this machine.
@@ -47,13 +50,19 @@ fn package(manager: Manager) -> &'static str {
     }
 }
 
-/// What a workspace gets, with what the registry says of it.
+/// What a workspace gets, with what is to be fetched of it.
 #[derive(Debug)]
 pub(crate) struct Selection {
     choice: Choice,
     wanted: Wanted,
-    node: Option<Packument>,
-    manager: Option<Packument>,
+    /// `None` where the machine has it.
+    node: Option<Release>,
+    /// The manager, and what else it consists of; empty where the machine has it.
+    manager: Vec<Release>,
+}
+
+fn client(access: &Access) -> Result<Client, Failure> {
+    Client::new(access, &user_agent()).map_err(|unusable| Failure::infrastructure(unusable.to_string()))
 }
 
 /// Chooses for a workspace; asks the registry where that has to be asked.
@@ -69,24 +78,33 @@ pub(crate) async fn choose_for(
     let (wanted, manager) = (Wanted::read(workspace), workspace.manager());
     if own_will_do(&wanted, manager, own) {
         let choice = choose(&wanted, manager, own, &[], &[]).map_err(Failure::permanent)?;
-        return Ok(Selection { choice, wanted, node: None, manager: None });
+        return Ok(Selection { choice, wanted, node: None, manager: Vec::new() });
     }
-    let client =
-        Client::new(access, &user_agent()).map_err(|unusable| Failure::infrastructure(unusable.to_string()))?;
-    let looked = runner
-        .unless_stopped(async { tokio::try_join!(fetch::look(&client, NODE), fetch::look(&client, package(manager))) });
-    let (node, found) = looked.await.ok_or_else(Failure::killed)??;
-    let parsed =
-        |found: &Packument| found.versions.keys().filter_map(|version| version.parse().ok()).collect::<Vec<_>>();
-    let offers: Vec<Offer> = found.as_ref().map_or_else(Vec::new, |found| {
-        let offer = |(version, said): (&String, &packline_npm::Version)| {
-            Some(Offer { version: version.parse().ok()?, node: said.node.clone() })
-        };
-        found.versions.iter().filter_map(offer).collect()
-    });
-    let nodes = node.as_ref().map(parsed).unwrap_or_default();
-    let choice = choose(&wanted, manager, own, &nodes, &offers).map_err(Failure::permanent)?;
-    Ok(Selection { choice, wanted, node, manager: found })
+    let client = client(access)?;
+    let looked =
+        runner.unless_stopped(async { tokio::try_join!(look(&client, NODE), look(&client, package(manager))) });
+    let (nodes, managers) = looked.await.ok_or_else(Failure::killed)??;
+    let (nodes, managers) = (nodes.unwrap_or_default(), managers.unwrap_or_default());
+    let versions: Vec<Version> = nodes.versions.keys().filter_map(|version| version.parse().ok()).collect();
+    let offer = |(version, said): (&String, &packline_npm::Version)| {
+        Some(Offer { version: version.parse().ok()?, node: said.node.clone() })
+    };
+    let offers: Vec<Offer> = managers.versions.iter().filter_map(offer).collect();
+    let choice = choose(&wanted, manager, own, &versions, &offers).map_err(Failure::permanent)?;
+    let node = match &choice.node {
+        chosen if chosen.is_own => None,
+        chosen => Some(release(NODE, &chosen.version, &nodes)?),
+    };
+    let mut of_manager = Vec::new();
+    let version = &choice.manager.version;
+    if !choice.manager.is_own {
+        of_manager.push(release(package(manager), version, &managers)?);
+        if manager == Manager::Pnpm && version.major >= 12 {
+            let native = runner.unless_stopped(look(&client, NATIVE_PNPM)).await.ok_or_else(Failure::killed)??;
+            of_manager.push(release(NATIVE_PNPM, version, &native.unwrap_or_default())?);
+        }
+    }
+    Ok(Selection { choice, wanted, node, manager: of_manager })
 }
 
 impl Selection {
@@ -102,18 +120,15 @@ impl Selection {
         runner: &mut Runner,
     ) -> Result<Programs, Failure> {
         let Choice { node, manager: chosen, notes } = &self.choice;
-        let client =
-            Client::new(access, &user_agent()).map_err(|unusable| Failure::infrastructure(unusable.to_string()))?;
         let mut layers = Vec::new();
-        if !chosen.is_own {
-            layers.push(self.manager_layer(manager, &chosen.version, &client, needs, runner).await?);
+        if !self.manager.is_empty() {
+            layers.push(self.manager_layer(manager, access, needs, runner).await?);
         }
-        if !node.is_own {
-            let release = release(NODE, &node.version, self.node.as_ref())?;
+        if let Some(release) = &self.node {
             let key = key("node", [NODE, &release.version, &release.integrity])?;
             let what = format!("Node {}", node.version);
             let made = needs.layer(&key, &what, runner, async |runner, draft| {
-                release.unpack(&client, &draft.work(), draft.path(), None, runner).await
+                release.unpack(&client(access)?, &draft.work(), draft.path(), None, runner).await
             });
             layers.push(made.await?.layer);
         }
@@ -127,27 +142,20 @@ impl Selection {
     async fn manager_layer(
         &self,
         manager: Manager,
-        version: &Version,
-        client: &Client,
+        access: &Access,
         needs: &Needs<'_>,
         runner: &mut Runner,
     ) -> Result<Layer, Failure> {
-        let mut all = vec![release(package(manager), version, self.manager.as_ref())?];
-        if manager == Manager::Pnpm && version.major >= 12 {
-            let looked = runner.unless_stopped(fetch::look(client, NATIVE_PNPM)).await;
-            let found = looked.ok_or_else(Failure::killed)??;
-            all.push(release(NATIVE_PNPM, version, found.as_ref())?);
-        }
-        let hash = self.wanted.hash.clone();
+        let (all, hash) = (&self.manager, &self.wanted.hash);
         let of_hash = hash.iter().flat_map(|(kind, digits)| [kind.as_str(), digits.as_str()]);
         let parts = all.iter().flat_map(|one| [one.name.as_str(), &one.version, &one.integrity]).chain(of_hash);
         let key = key("manager", parts)?;
-        let what = format!("{} {version}", manager.name());
+        let what = format!("{} {}", manager.name(), self.choice.manager.version);
         let made = needs.layer(&key, &what, runner, async |runner, draft| {
-            let mut also = hash.clone();
-            for release in &all {
+            let (client, mut also) = (client(access)?, hash.clone());
+            for release in all {
                 let to = draft.path().join("lib").join(&release.name);
-                release.unpack(client, &draft.work(), to, also.take(), runner).await?;
+                release.unpack(&client, &draft.work(), to, also.take(), runner).await?;
             }
             let (layer, is_native) = (draft.path(), all.len() > 1);
             let linked = tokio::task::spawn_blocking(move || link(&layer, package(manager), is_native)).await;
@@ -171,8 +179,8 @@ fn key<P: AsRef<[u8]>>(kind: &str, parts: impl IntoIterator<Item = P>) -> Result
     Key::of(kind, parts).map_err(|error| Failure::infrastructure(error.to_string()))
 }
 
-fn release(name: &str, version: &Version, found: Option<&Packument>) -> Result<fetch::Release, Failure> {
-    let release = found.and_then(|found| fetch::Release::of(name, &version.to_string(), found));
+fn release(name: &str, version: &Version, found: &Packument) -> Result<Release, Failure> {
+    let release = Release::of(name, &version.to_string(), found);
     release.ok_or_else(|| {
         Failure::infrastructure(format!("the registry has no {name}@{version}, or names no tarball of it"))
     })

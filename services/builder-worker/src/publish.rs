@@ -57,8 +57,8 @@ pub struct Publish<'a> {
     pub npm: &'a Npm,
     /// The manager of the workspace, where that packs by its own rules.
     pub(crate) package_manager: Option<&'a PackageManager>,
-    /// Where the npm of this worker and its Node are found: PATH, in which a workspace may have others.
-    pub path: Option<&'a str>,
+    /// PATH on which the npm of this worker and its Node are found, whatever the workspace asks for.
+    pub own_path: &'a str,
     /// The phase that this is.
     pub phase: &'a Phase,
     /// Where a folder to pack in is made.

@@ -117,7 +117,7 @@ impl Site<'_> {
             manifest,
             npm,
             package_manager: package_manager.as_ref(),
-            own_path: Some(own_path),
+            own_path,
             settings,
             runner,
             journal,

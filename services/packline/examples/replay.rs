@@ -167,7 +167,7 @@ fn problem(workspace: &Workspace, taken: &BTreeSet<&str>, member: &Member) -> Op
 /// Why a worker with this setting does not publish it.
 fn refusal(policy: PublishConfig, manifest: &Manifest) -> Option<String> {
     let config = manifest.get("publishConfig").and_then(Value::as_object)?;
-    policy.check(config, "https://registry.npmjs.org/", &mut Vec::new()).err().map(|failure| failure.error)
+    policy.check(config, packline_npm::DEFAULT_REGISTRY, &mut Vec::new()).err().map(|failure| failure.error)
 }
 
 #[cfg(test)]

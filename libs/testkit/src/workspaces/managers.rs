@@ -90,9 +90,9 @@ fn managers() -> Vec<Case> {
     ]
 }
 
-/// A lock file as Yarn writes it, but for checksums.
+/// A lock file as an older Yarn writes it, but for checksums.
 const YARN_LOCK: &str = r#"__metadata:
-  version: 10
+  version: 8
 
 "@acme/app@workspace:packages/app":
   version: 0.0.0-use.local

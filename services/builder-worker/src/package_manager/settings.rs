@@ -33,6 +33,7 @@ const OF_YARN: [&str; 8] = [
     "globalFolder",
     "enableTelemetry",
 ];
+
 impl PackageManager {
     /// The files that an install reads in place of those of the workspace, below its root. `settings` is what the
     /// manager's own file says there, and `read` answers the text of another one. `linked` are versions of members that the
@@ -79,6 +80,9 @@ impl PackageManager {
         settings.retain(|name, _| !OF_PNPM.contains(&name.as_str()));
         settings.insert("enableGlobalVirtualStore".to_owned(), false.into());
         settings.insert("packageImportMethod".to_owned(), "clone-or-copy".into());
+        // It would wait for more than a minute between them.
+        settings.insert("fetchRetryMintimeout".to_owned(), 1000.into());
+        settings.insert("fetchRetryMaxtimeout".to_owned(), 5000.into());
         for exempts in ["minimumReleaseAgeExclude", "trustPolicyExclude"] {
             // Where the gate is off, an exemption is a setting that is not known to every version.
             if self.version.major >= 11 || settings.contains_key(exempts.trim_end_matches("Exclude")) {
@@ -143,6 +147,7 @@ impl PackageManager {
         text.extend(self.npm.scopes.iter().map(|scope| format!("{scope}:registry={registry}/\n")));
         if self.manager == Manager::Pnpm && self.version.major < 11 {
             text.push_str("package-import-method=clone-or-copy\nmanage-package-manager-versions=false\n");
+            text.push_str("fetch-retry-mintimeout=1000\nfetch-retry-maxtimeout=5000\n");
         }
         text
     }

@@ -82,7 +82,10 @@ impl Publish<'_> {
         let line = serde_json::to_string(&order).unwrap_or_default() + "\n";
         let view = self.view_of_npm(runner, &folder.path().join("root")).map_err(|error| unmade(&error))?;
         let mut env = self.phase.env.clone();
-        env.extend(self.path.map(|path| ("PATH".to_owned(), path.to_owned())));
+        if of_manager.is_some() {
+            // npm passes the tarball on, and need not run on the Node of the workspace.
+            env.insert("PATH".to_owned(), self.own_path.to_owned());
+        }
         let command = Command {
             env: &env,
             argv: vec![crate::guard::OWN_PROGRAM.to_owned(), crate::PACK.to_owned()],

@@ -1,20 +1,21 @@
 //! `install`: the installed layer, and the scripts of the root that belong to an install.
 
+mod files;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use packline_domain::Outcome;
-use packline_layers::{Draft, Key, Layer};
+use packline_layers::{Key, Layer};
 use packline_npm::{Access, Client};
 use packline_recipe::Phase;
 use packline_workspace::{Installed, Kind, Manager, Member, MemberId, Workspace};
 
 use crate::{
-    guard::View,
     package_manager::{self, PackageManager},
     phase::{Command, Failure, Runner, verdict},
     publish::user_agent,
@@ -25,9 +26,11 @@ use super::{
     linked::{self, Link},
     making::{Needs, is_own, machine},
     show::{Room, Views},
-    skeleton::{Part, Skeleton},
+    skeleton::{Part, Skeleton, locks},
     stack::{Stack, below},
 };
+
+use files::{harvest, lay_out, link, take_lock};
 
 /// The kind of layers of what managers install.
 pub(super) const INSTALLED: &str = "installed";
@@ -87,12 +90,36 @@ pub(crate) async fn install(
             stack.leading_back.extend(installed.leading_back());
         }
         // A fix runs a phase again, and no overlay has a layer twice.
-        if !stack.installed.iter().any(|known| known.key() == layer.key()) {
-            stack.installed.push(layer);
+        let add = |layers: &mut Vec<Layer>, layer: Layer| {
+            if !layers.iter().any(|known| known.key() == layer.key()) {
+                layers.push(layer);
+            }
+        };
+        if let Some(lock) = changed_lock(&layer, &stack.workspace, needs, runner).await? {
+            add(&mut stack.root, lock);
         }
+        add(&mut stack.installed, layer);
         is_new |= made;
     }
     Ok(is_new)
+}
+
+/// The lock file that an install has changed. It is to lie over that of the sources: by another one than that of the
+/// install, Yarn finds nothing of what is installed.
+async fn changed_lock(
+    installed: &Layer,
+    workspace: &Workspace,
+    needs: &Needs<'_>,
+    runner: &mut Runner,
+) -> Result<Option<Layer>, Failure> {
+    let name = locks(workspace.manager()).iter().find(|name| installed.path().join(name).is_file());
+    let Some(name) = name.filter(|_| !workspace.locked_elsewhere().is_empty()) else { return Ok(None) };
+    let key =
+        Key::of("lock", [installed.key().digest()]).map_err(|error| Failure::infrastructure(error.to_string()))?;
+    let made = needs.layer(&key, "the lock file of the install", runner, async |_, draft| {
+        take_lock(installed.path().join(name), draft.path().join(name)).await
+    });
+    Ok(Some(made.await?.layer))
 }
 
 /// How members that each install by themselves get the versions of siblings that the workspace holds.
@@ -337,73 +364,4 @@ fn key(skeleton: &Skeleton, stack: &Stack, means: &Means<'_>) -> Result<Key, Fai
     let env = env::of_phase(&means.phase.env);
     also.extend(env.as_deref());
     Key::of(INSTALLED, [skeleton.digest(&also)]).map_err(|error| Failure::infrastructure(error.to_string()))
-}
-
-/// Writes the skeleton below a draft; answers where to install, and the folder that an install writes to.
-async fn lay_out(skeleton: Arc<Skeleton>, draft: &Draft, views: &Views) -> Result<(Room, PathBuf), Failure> {
-    let (base, views) = (draft.work(), views.clone());
-    let written = tokio::task::spawn_blocking(move || {
-        let [lower, upper, work] = ["skeleton", "upper", "work"].map(|name| base.join(name));
-        fs::create_dir(&lower)?;
-        skeleton.write(&lower)?;
-        let Views::Overlays { at } = views else { return Ok((Room { root: lower.clone(), view: None }, lower)) };
-        for folder in [&upper, &work] {
-            fs::create_dir(folder)?;
-        }
-        let view = View { at: at.clone(), lower: vec![lower], upper: upper.clone(), work };
-        Ok((Room { root: at, view: Some(view) }, upper))
-    });
-    written.await.map_err(io::Error::other).flatten().map_err(|error: io::Error| machine(&error))
-}
-
-async fn link(links: Vec<Link>, layer: PathBuf, folder: PathBuf) -> Result<(), Failure> {
-    let linked = tokio::task::spawn_blocking(move || {
-        links.iter().try_for_each(|link| link.create(&layer, &folder).map_err(|error| unlinked(link, &error)))
-    });
-    linked.await.map_err(|error| machine(&io::Error::other(error)))?
-}
-
-fn unlinked(link: &Link, error: &io::Error) -> Failure {
-    let place = link.place.display();
-    match error.kind() {
-        io::ErrorKind::NotADirectory => Failure::permanent(format!(
-            "the lock file has {place} below what is no folder of a package; a lock file that npm has written is needed"
-        )),
-        io::ErrorKind::AlreadyExists => {
-            Failure::permanent(format!("npm has installed something else at {place}, where a sibling is to be linked"))
-        }
-        _ => machine(error),
-    }
-}
-
-/// Moves node_modules of the root and of members, and at the root of the install what else the manager `leaves`: manifests,
-/// lock files and stubs are the skeleton's.
-async fn harvest(upper: PathBuf, to: PathBuf, leaves: &'static [&'static str]) -> Result<(), Failure> {
-    let moved = tokio::task::spawn_blocking(move || {
-        harvest_folder(&upper, &to)?;
-        for path in leaves.iter().filter(|path| upper.join(path).symlink_metadata().is_ok()) {
-            let target = to.join(path);
-            fs::create_dir_all(target.parent().unwrap_or(&to))?;
-            fs::rename(upper.join(path), target)?;
-        }
-        Ok(())
-    });
-    moved.await.map_err(io::Error::other).flatten().map_err(|error| machine(&error))
-}
-
-fn harvest_folder(from: &Path, to: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        if !entry.file_type()?.is_dir() || entry.file_name() == ".yarn" {
-            continue;
-        }
-        let target = to.join(entry.file_name());
-        if entry.file_name() == "node_modules" {
-            fs::create_dir_all(to)?;
-            fs::rename(entry.path(), target)?;
-        } else {
-            harvest_folder(&entry.path(), &target)?;
-        }
-    }
-    Ok(())
 }

@@ -38,7 +38,8 @@ pub(crate) struct Stack {
     pub(crate) taken: Arc<Sources>,
     /// What managers installed.
     pub(crate) installed: Vec<Layer>,
-    /// What scripts of the root wrote, the last one first.
+    /// What lies over the sources: what scripts of the root wrote, the last one first, then a lock file that an install has
+    /// changed.
     pub(crate) root: Vec<Layer>,
     /// With which siblings the root build has run, where its layer is among them.
     pub(crate) root_build: Option<Siblings>,

@@ -8,23 +8,12 @@ use serde_json::{Value, json};
 
 use crate::workspaces::{Bench, build};
 
-macro_rules! managers {
-    ($(fn $test:ident() { $($name:literal),+ })+) => {
-        const BUILT: &[&[&str]] = &[$(&[$($name),+]),+];
-        $(
-            #[tokio::test(flavor = "multi_thread")]
-            async fn $test() {
-                build(&[$($name),+], Bench::start).await;
-            }
-        )+
-    };
-}
-managers! {
-    fn npm_of_the_version_that_is_asked_for() { "npm-10", "npm-12" }
-    fn pnpm() { "pnpm-10", "pnpm-12" }
-    fn yarn() { "yarn-1", "yarn-4", "yarn-4-pnp" }
+crate::workspaces::cases! {
+    fn npm_of_the_version_that_is_asked_for() { "npm-10" }
+    fn pnpm() { "pnpm-12" }
+    fn yarn() { "yarn-1", "yarn-4-pnp" }
     fn what_pnpm_reads() { "pnpm-patch", "pnpm-hooks", "pnpm-catalog", "pnpm-scripts" }
-    fn what_pnpm_packs() { "pnpm-publish-config", "pnpm-directory", "pnpm-nested-run", "pnpm-own-ways" }
+    fn what_pnpm_packs() { "pnpm-directory", "pnpm-nested-run", "pnpm-own-ways" }
     fn what_yarn_reads() { "yarn-patch", "yarn-portal" }
     fn what_a_lock_file_takes_from_elsewhere() { "yarn-locked-member", "pnpm-locked-member" }
     fn what_is_too_young() { "pnpm-own-young", "pnpm-young", "yarn-own-young", "yarn-young" }
@@ -32,7 +21,9 @@ managers! {
 
 #[test]
 fn every_workspace_of_a_manager_is_built() {
-    let mut built: Vec<&str> = BUILT.iter().copied().flatten().copied().collect();
+    // By tests that look at more of what comes of them.
+    const ELSEWHERE: &[&str] = &["npm-12", "pnpm-10", "pnpm-publish-config", "yarn-4"];
+    let mut built: Vec<&str> = BUILT.iter().copied().flatten().chain(ELSEWHERE).copied().collect();
     built.sort_unstable();
     let mut all: Vec<&str> = workspaces::of_managers().iter().map(|case| case.name).collect();
     all.sort_unstable();
@@ -73,6 +64,31 @@ async fn what_is_packed_names_versions_and_has_what_publish_config_says() {
     let packed = packed(&bench, "@acme/a", "1.0.0");
     assert_eq!((&packed["main"], &packed["types"]), (&json!("dist/index.js"), &json!("dist/index.d.ts")));
     assert_eq!(packed["scripts"], json!({}), "as pnpm packs it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_is_packed_by_the_npm_that_is_asked_for() {
+    let case = workspaces::case("npm-12");
+    let mut bench = Bench::start(&case).await;
+    for member in &case.members {
+        assert_eq!(bench.problem(member).await, None);
+    }
+    let document = bench.registry.document("@acme/core").unwrap();
+    let said = |name: &str| document["versions"]["1.2.3"][name].as_str().map(str::to_owned);
+    assert_eq!([said("_npmVersion"), said("_nodeVersion")], ["12.2.2", "22.23.5"].map(|text| Some(text.to_owned())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_is_away_is_not_the_fault_of_the_workspace() {
+    for name in ["pnpm-10", "pnpm-12", "yarn-1", "yarn-4"] {
+        let case = workspaces::case(name);
+        let result = Bench::without_registry(&case).await.build(&case.members[0]).await;
+        assert_eq!(
+            (result.outcome, result.failed_phase.as_deref()),
+            (Outcome::Infrastructure, Some("install")),
+            "{name}: {result:?}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,6 +40,16 @@ impl Bench {
 
     /// With a worker that this command becomes, and builds that follow this recipe.
     async fn by(case: &Case, recipe: Option<&str>, worker: Command) -> Self {
+        Self::at(case, recipe, worker, None).await
+    }
+
+    /// Where builds find no registry, although Node and package managers can be had.
+    pub(crate) async fn without_registry(case: &Case) -> Self {
+        let nobody = "http://127.0.0.1:9";
+        Self::at(case, None, command(env!("CARGO_BIN_EXE_builder-worker")), Some(nobody)).await
+    }
+
+    async fn at(case: &Case, recipe: Option<&str>, worker: Command, of_builds: Option<&str>) -> Self {
         let (foreman, registry) = (Foreman::new(Duration::from_secs(60)).await, StandIn::start().await);
         case.write(&foreman.workspace()).unwrap();
         case.release(&registry.url()).await.unwrap();
@@ -48,7 +58,7 @@ impl Bench {
         let path = tools::npm11().await.unwrap().path();
         let path = path.to_str().unwrap();
         let settings = [
-            ("NPM_REGISTRY", url.as_str()),
+            ("NPM_REGISTRY", of_builds.unwrap_or(&url)),
             ("NPM_TOKEN", "t"),
             ("RECIPE", &recipe),
             ("PATH", path),
@@ -100,18 +110,20 @@ pub(crate) async fn build(names: &[&str], start: impl AsyncFn(&Case) -> Bench) {
 }
 
 /// The workspaces that a test builds.
-macro_rules! workspaces {
+macro_rules! cases {
     ($(fn $test:ident() { $($name:literal),+ })+) => {
         const BUILT: &[&[&str]] = &[$(&[$($name),+]),+];
         $(
             #[tokio::test(flavor = "multi_thread")]
             async fn $test() {
-                build(&[$($name),+], Bench::start).await;
+                $crate::workspaces::build(&[$($name),+], $crate::workspaces::Bench::start).await;
             }
         )+
     };
 }
-workspaces! {
+pub(crate) use cases;
+
+cases! {
     fn what_stands_at_the_root_alone() { "root-tool", "root-config", "dot-folder", "git", "old-output", "fixture-modules", "fixture-modules-git", "secrets" }
     fn what_the_root_builds() { "root-build", "root-build-named", "root-types", "references", "writes-beside" }
     fn what_tests_say() { "stub-test", "failing-test", "failing-lint", "root-test", "dev-cycle", "peer-cycle", "nameless" }
