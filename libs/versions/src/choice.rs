@@ -10,11 +10,11 @@ use crate::{Want, Wanted};
 pub struct Own {
     /// Of Node.
     pub node: Version,
-    /// Of npm.
-    pub npm: Version,
+    /// Of the package manager of the workspace; `None` where it has none that is installed.
+    pub manager: Option<Offer>,
 }
 
-/// A version that a registry has.
+/// A version of a package manager that a registry or a machine has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
     /// Which one.
@@ -46,10 +46,11 @@ pub struct Choice {
 }
 
 /// Whether a workspace gets what the machine has, whatever a registry offers.
-pub fn own_will_do(wanted: &Wanted, manager: Manager, own: &Own) -> bool {
-    manager == Manager::Npm
-        && wanted.manager.iter().all(|want| fits(&own.npm, want))
-        && wanted.node.iter().all(|want| fits(&own.node, want))
+pub fn own_will_do(wanted: &Wanted, own: &Own) -> bool {
+    let runs = |manager: &Offer| {
+        wanted.manager.iter().all(|want| fits(&manager.version, want)) && is_run_by(manager.node.as_deref(), &own.node)
+    };
+    own.manager.as_ref().is_some_and(runs) && wanted.node.iter().all(|want| fits(&own.node, want))
 }
 
 /// Chooses by what a workspace asks for: what the machine has where that will do, and the newest that is offered
@@ -64,7 +65,7 @@ pub fn choose(
     nodes: &[Version],
     managers: &[Offer],
 ) -> Result<Choice, String> {
-    let candidates = candidates(wanted, manager, own, managers);
+    let candidates = candidates(wanted, own, managers);
     if candidates.is_empty() {
         return Err(format!("the registry has no {} {}", manager.name(), told(&wanted.manager)));
     }
@@ -73,9 +74,7 @@ pub fn choose(
     for left in (0..=wanted.node.len()).rev() {
         let (kept, dropped) = wanted.node.split_at(left);
         let runs = |node: &Version, candidate: &Candidate| {
-            let engine = candidate.node.as_deref();
-            kept.iter().all(|want| fits(node, want))
-                && engine.is_none_or(|range| satisfies(Some(&node.to_string()), range))
+            kept.iter().all(|want| fits(node, want)) && is_run_by(candidate.node.as_deref(), node)
         };
         let on_own =
             candidates.iter().find(|candidate| runs(&own.node, candidate)).map(|found| (found, &own.node, true));
@@ -113,13 +112,13 @@ struct Candidate {
 }
 
 /// The versions of the manager that will do: what the machine has, then the newest first.
-fn candidates(wanted: &Wanted, manager: Manager, own: &Own, offers: &[Offer]) -> Vec<Candidate> {
+fn candidates(wanted: &Wanted, own: &Own, offers: &[Offer]) -> Vec<Candidate> {
     let will_do = |version: &Version| wanted.manager.iter().all(|want| fits(version, want));
-    let is_own = |version: &Version| manager == Manager::Npm && *version == own.npm;
-    let own_node = offers.iter().find(|offer| is_own(&offer.version)).and_then(|offer| offer.node.clone());
-    let of_machine = (manager == Manager::Npm && will_do(&own.npm)).then(|| Candidate {
-        version: own.npm.clone(),
-        node: own_node,
+    let is_own = |version: &Version| own.manager.as_ref().is_some_and(|manager| manager.version == *version);
+    let of_machine = own.manager.as_ref().filter(|manager| will_do(&manager.version)).map(|manager| Candidate {
+        version: manager.version.clone(),
+        // npm of a machine says only at the registry what it runs on.
+        node: manager.node.clone().or_else(|| offers.iter().find(|offer| is_own(&offer.version))?.node.clone()),
         is_own: true,
     });
     let is_pinned = wanted.manager.iter().any(|want| Version::parse(&want.range).is_ok());
@@ -136,6 +135,11 @@ fn candidates(wanted: &Wanted, manager: Manager, own: &Own, offers: &[Offer]) ->
         is_own: false,
     });
     of_machine.into_iter().chain(offered).collect()
+}
+
+/// Whether a manager that runs on this range of Node runs on a version of it.
+fn is_run_by(range: Option<&str>, node: &Version) -> bool {
+    range.is_none_or(|range| satisfies(Some(&node.to_string()), range))
 }
 
 fn fits(version: &Version, want: &Want) -> bool {
@@ -174,9 +178,18 @@ mod tests {
         all.iter().map(|(text, node)| Offer { version: version(text), node: Some((*node).to_owned()) }).collect()
     }
 
+    fn own(manager: Option<(&str, Option<&str>)>) -> Own {
+        let manager = manager.map(|(text, node)| Offer { version: version(text), node: node.map(str::to_owned) });
+        Own { node: version("20.20.2"), manager }
+    }
+
     fn chosen(manager: Manager, node: &[&str], of_manager: &[&str]) -> Result<(String, String), String> {
+        let npm = Some(("11.19.1", None)).filter(|_| manager == Manager::Npm);
+        chosen_of(&own(npm), manager, node, of_manager)
+    }
+
+    fn chosen_of(own: &Own, manager: Manager, node: &[&str], of_manager: &[&str]) -> Result<(String, String), String> {
         let wanted = Wanted { node: wants(node), manager: wants(of_manager), ..Wanted::default() };
-        let own = Own { node: version("20.20.2"), npm: version("11.19.1") };
         let nodes = ["18.20.8", "20.20.2", "22.23.5", "24.15.0", "26.12.1", "27.0.0-nightly"].map(version);
         let managers = match manager {
             Manager::Npm => offers(&[
@@ -189,7 +202,7 @@ mod tests {
             }
             _ => offers(&[("1.22.22", ">=4"), ("4.18.1", ">=18.12")]),
         };
-        let choice = choose(&wanted, manager, &own, &nodes, &managers)?;
+        let choice = choose(&wanted, manager, own, &nodes, &managers)?;
         let told = |chosen: &Selected| format!("{}{}", chosen.version, if chosen.is_own { " own" } else { "" });
         Ok((told(&choice.node), told(&choice.manager)))
     }
@@ -220,6 +233,24 @@ mod tests {
     }
 
     #[test]
+    fn a_manager_of_the_machine_goes_first_where_it_will_do_and_runs() {
+        let own = own(Some(("11.20.0", Some(">=22.13"))));
+        for (node, of_manager, expected) in [
+            (&[][..], &["^11"][..], ("26.12.1", "11.20.0 own")),
+            (&["^22"], &["11.20.0"], ("22.23.5", "11.20.0 own")),
+            (&[], &["11.28.11"], ("26.12.1", "11.28.11")),
+            (&["20"], &["^11"], ("26.12.1", "11.20.0 own")),
+        ] {
+            let expected = Ok((expected.0.to_owned(), expected.1.to_owned()));
+            assert_eq!(chosen_of(&own, Manager::Pnpm, node, of_manager), expected, "{node:?} {of_manager:?}");
+        }
+        let any = Wanted { manager: wants(&["^11"]), ..Wanted::default() };
+        assert!(!own_will_do(&any, &own), "its Node is not there");
+        let newer = Own { node: version("22.23.5"), ..own };
+        assert!(own_will_do(&any, &newer));
+    }
+
+    #[test]
     fn what_nobody_has_is_said() {
         let error = chosen(Manager::Pnpm, &[], &["99.0.0"]).unwrap_err();
         assert_eq!(error, "the registry has no pnpm 99.0.0 (the file of 99.0.0)");
@@ -228,8 +259,8 @@ mod tests {
     #[test]
     fn a_choice_says_why_and_what_it_leaves_out() {
         let wanted = Wanted { node: wants(&[">=22", "20"]), manager: wants(&["^11"]), ..Wanted::default() };
-        let own = Own { node: version("20.20.2"), npm: version("11.19.1") };
-        assert!(!own_will_do(&wanted, Manager::Npm, &own));
+        let (none, own) = (own(None), own(Some(("11.19.1", None))));
+        assert!(!own_will_do(&wanted, &own));
         let choice = choose(&wanted, Manager::Npm, &own, &[version("22.23.5")], &[]).unwrap();
         assert_eq!(choice.node.why, "the file of >=22 asks for >=22");
         assert_eq!(choice.manager.why, "the file of ^11 asks for ^11");
@@ -238,9 +269,9 @@ mod tests {
             ["the file of 20 asks for Node 20, which nothing satisfies together with the rest; it is left out"]
         );
         let any = Wanted { node: wants(&[">=18"]), ..Wanted::default() };
-        assert!(own_will_do(&any, Manager::Npm, &own) && !own_will_do(&any, Manager::Pnpm, &own));
+        assert!(own_will_do(&any, &own) && !own_will_do(&any, &none));
         let choice =
-            choose(&Wanted::default(), Manager::Pnpm, &own, &[version("22.23.5")], &offers(&[("11.0.0", ">=22")]))
+            choose(&Wanted::default(), Manager::Pnpm, &none, &[version("22.23.5")], &offers(&[("11.0.0", ">=22")]))
                 .unwrap();
         assert_eq!(choice.node.why, "pnpm 11.0.0 runs on >=22");
     }

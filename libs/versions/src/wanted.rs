@@ -62,14 +62,13 @@ impl Wanted {
 
     /// Which versions a workspace gets and why, one line each for people; none where it asks for nothing.
     pub fn told(&self, manager: Manager) -> Vec<String> {
-        let told = |what: &str, wants: &[Want], whose: &str| {
+        let told = |what: &str, wants: &[Want]| {
             let all: Vec<String> = wants.iter().map(|want| format!("{} ({})", want.range, want.source)).collect();
+            let whose = "a worker's own where it will do, else the newest that does, from the registry";
             (!all.is_empty()).then(|| format!("{what} {}: {whose}", all.join(" and ")))
         };
-        let own_first = "a worker's own where it will do, else the newest that does, from the registry";
-        let of_manager = if manager == Manager::Npm { own_first } else { "the newest that will do, from the registry" };
-        let named = told("Node", &self.node, own_first).into_iter();
-        named.chain(told(manager.name(), &self.manager, of_manager)).chain(self.notes.clone()).collect()
+        let named = told("Node", &self.node).into_iter();
+        named.chain(told(manager.name(), &self.manager)).chain(self.notes.clone()).collect()
     }
 
     fn read_node(&mut self, workspace: &Workspace) {

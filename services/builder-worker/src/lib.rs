@@ -16,6 +16,7 @@ pub mod folder;
 mod git;
 pub mod guard;
 mod heartbeat;
+mod installed;
 pub mod isolated;
 mod life;
 pub mod log;

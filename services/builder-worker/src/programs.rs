@@ -14,6 +14,7 @@ use semver::Version;
 use serde_json::Value;
 
 use crate::{
+    installed,
     phase::{Failure, Runner},
     publish::user_agent,
     workspace::{
@@ -50,6 +51,20 @@ fn package(manager: Manager) -> &'static str {
     }
 }
 
+/// The program that is the manager.
+fn program(manager: Manager) -> &'static str {
+    match manager {
+        Manager::Npm => "npm",
+        Manager::Pnpm => "pnpm",
+        Manager::YarnClassic | Manager::YarnBerry => "yarn",
+    }
+}
+
+/// The version of a manager that is installed on this machine, where it is no shim that may start another one.
+pub(crate) fn of_machine(manager: Manager, path: &str) -> Option<Offer> {
+    installed::version_of(&installed::on_path(program(manager), path.as_ref())?, package(manager))
+}
+
 /// What a workspace gets, with what is to be fetched of it.
 #[derive(Debug)]
 pub(crate) struct Selection {
@@ -76,7 +91,7 @@ pub(crate) async fn choose_for(
     runner: &mut Runner,
 ) -> Result<Selection, Failure> {
     let (wanted, manager) = (Wanted::read(workspace), workspace.manager());
-    if own_will_do(&wanted, manager, own) {
+    if own_will_do(&wanted, own) {
         let choice = choose(&wanted, manager, own, &[], &[]).map_err(Failure::permanent)?;
         return Ok(Selection { choice, wanted, node: None, manager: Vec::new() });
     }

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use packline_domain::BuildOrder;
 use packline_npm::{Access, Environment, Settings};
 use semver::Version;
-use serde_json::Value;
 
-use crate::{Config, config, phase::Failure, worker};
+use crate::{Config, config, installed, phase::Failure, worker};
 
 /// npm's settings for the user that runs this worker, as they are now. Blocks.
 ///
@@ -41,20 +40,14 @@ pub(crate) fn npm_is_there() -> bool {
 }
 
 fn npm() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join("npm")).find(|npm| npm.is_file())
+    installed::on_path("npm", &std::env::var_os("PATH")?)
 }
 
 /// The version of the npm on PATH, where that is older than what a publish needs: one in which a flag goes before
 /// `publishConfig`. `None` where it is not known, as behind a shim.
 pub(crate) fn outdated_npm() -> Option<String> {
-    // npm/bin/npm-cli.js, or a link to it.
-    let program = npm()?.canonicalize().ok()?;
-    let manifest = std::fs::read(program.parent()?.parent()?.join("package.json")).ok()?;
-    let manifest: Value = serde_json::from_slice(&manifest).ok()?;
-    let version =
-        manifest.get("version").filter(|_| manifest.get("name").is_some_and(|name| name == "npm"))?.as_str()?;
-    (Version::parse(version).ok()? < OLDEST_NPM).then(|| version.to_owned())
+    let version = installed::version_of(&npm()?, "npm")?.version;
+    (version < OLDEST_NPM).then(|| version.to_string())
 }
 
 /// The oldest npm that publishes as a worker needs it.

@@ -7,11 +7,13 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Instant,
 };
 
 use packline_npm::{Environment, Settings};
 use packline_recipe::LintFailure;
-use packline_versions::Own;
+use packline_versions::{Offer, Own};
+use packline_workspace::Manager;
 use semver::Version;
 
 use crate::{
@@ -23,7 +25,7 @@ use crate::{
     manifest::Manifest,
     npm::{self, Npm},
     package_manager::PackageManager,
-    phase::{Failure, Runner},
+    phase::{self, Failure, Runner},
     phases::{Ended, Phases},
     programs::{self, Programs},
     publish_config, registry,
@@ -32,6 +34,9 @@ use crate::{
     worker::Worker,
     workspace::{Ground, Needs, Stack},
 };
+
+/// The phase that gets the Node and the package manager of the workspace; it is in no recipe.
+pub(crate) const SETUP: &str = "setup";
 
 /// What all steps of one build know.
 pub(crate) struct Site<'a> {
@@ -82,7 +87,7 @@ impl Site<'_> {
         }
         let own_path = runner.env.get("PATH").cloned().unwrap_or_default();
         let programs = match &stack {
-            Some(stack) if npm.is_some() => Some(self.programs(stack, folder, runner).await.map_err(early)?),
+            Some(stack) if npm.is_some() => Some(self.set_up(stack, folder, runner, journal, ended).await?),
             _ => None,
         };
         let package_manager = match (&stack, &npm, &programs) {
@@ -154,6 +159,26 @@ impl Site<'_> {
         is_workspace.then_some(ground)
     }
 
+    /// The first phase of a build in workspace mode: gets what the others run by.
+    async fn set_up(
+        &self,
+        stack: &Stack,
+        folder: &BuildFolder,
+        runner: &mut Runner,
+        journal: &Journal,
+        ended: &mut Ended,
+    ) -> Result<Programs, (Option<String>, Failure)> {
+        self.build.set_phase(Some(SETUP));
+        self.worker.changed.notify_one();
+        journal.began(SETUP);
+        let started = Instant::now();
+        let found = self.programs(stack, folder, runner).await;
+        let (report, _) = phase::settle(SETUP, started, None, found.as_ref().map(drop).map_err(Clone::clone), false);
+        journal.ended(&report);
+        ended.reports.push(report);
+        found.map_err(|failure| (Some(SETUP.to_owned()), failure))
+    }
+
     /// The Node and the manager that the workspace asks for.
     async fn programs(&self, stack: &Stack, folder: &BuildFolder, runner: &mut Runner) -> Result<Programs, Failure> {
         let Self { worker, build, settings, .. } = *self;
@@ -161,18 +186,22 @@ impl Site<'_> {
         let version = |text: &str, what: &str| {
             Version::parse(text).map_err(|_| Failure::infrastructure(format!("the version of {what} is {text:?}")))
         };
-        let own =
-            Own { node: version(toolchain.node_version(), "Node")?, npm: version(toolchain.npm_version(), "npm")? };
+        let (node, npm) = (version(toolchain.node_version(), "Node")?, version(toolchain.npm_version(), "npm")?);
+        let manager = match stack.workspace.manager() {
+            Manager::Npm => Some(Offer { version: npm, node: None }),
+            manager => runner.env.get("PATH").and_then(|path| programs::of_machine(manager, path)),
+        };
+        let own = Own { node, manager };
         let access = registry::access(&worker.config, settings, &settings.registry(None))?;
         let chosen = stack
             .state
             .programs
             .get_or_try_init(async || programs::choose_for(&stack.workspace, &own, &access, runner).await)
             .await?;
-        let needs = Needs { store: &stack.store, worker, build, phase: "", fix: None };
+        let needs = Needs { store: &stack.store, worker, build, phase: SETUP, fix: None };
         let programs = chosen.install(stack.workspace.manager(), &access, &needs, runner).await?;
         for line in &programs.told {
-            runner.say("", line);
+            runner.say(SETUP, line);
         }
         Ok(programs)
     }

@@ -3,7 +3,10 @@
 use std::fs;
 
 use packline_domain::Outcome;
-use packline_testkit::workspaces::{self, Made};
+use packline_testkit::{
+    tools,
+    workspaces::{self, Made},
+};
 use serde_json::{Value, json};
 
 use crate::workspaces::{Bench, build};
@@ -42,9 +45,29 @@ fn packed(bench: &Bench, name: &str, version: &str) -> Value {
     serde_json::from_str(files.get("package.json").unwrap()).unwrap()
 }
 
+/// How often a package was fetched.
+fn fetched(bench: &Bench, package: &str) -> usize {
+    let tarball = format!("/{package}/-/");
+    bench.registry.requests().iter().filter(|request| request.path.replace("%2f", "/").starts_with(&tarball)).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manager_of_the_machine_is_used_where_it_will_do() {
+    let (own, elsewhere) = (tools::PNPM10.unpacked().unwrap(), tempfile::tempdir().unwrap());
+    std::os::unix::fs::symlink(own.join("bin/pnpm.cjs"), elsewhere.path().join("pnpm")).unwrap();
+    let npm = tools::npm11().await.unwrap().path();
+    let path = format!("{}:{}", elsewhere.path().display(), npm.to_str().unwrap());
+    for (name, times) in [("pnpm-10", 0), ("pnpm-12", 1)] {
+        let case = workspaces::case(name);
+        let mut bench = Bench::with(&case, &[("PATH", &path)]).await;
+        assert_eq!(bench.problem(&case.members[0]).await, None, "{name}");
+        assert_eq!(fetched(&bench, "pnpm"), times, "{name}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_packed_names_versions_and_has_what_publish_config_says() {
-    for (name, pinned) in [("pnpm-10", "pnpm"), ("yarn-4", "@yarnpkg%2fcli-dist")] {
+    for (name, pinned) in [("pnpm-10", "pnpm"), ("yarn-4", "@yarnpkg/cli-dist")] {
         let case = workspaces::case(name);
         let mut bench = Bench::start(&case).await;
         for member in &case.members {
@@ -52,11 +75,7 @@ async fn what_is_packed_names_versions_and_has_what_publish_config_says() {
         }
         let dependencies = packed(&bench, "@acme/app", "1.0.0")["dependencies"].clone();
         assert_eq!(dependencies, json!({"@acme/core": "^1.2.3", "tiny-dep": "^1.0.0"}), "{name}");
-        let is_fetched = |path: &str| {
-            path.to_lowercase().starts_with(&format!("/{pinned}/-/")) || path.starts_with("/@yarnpkg/cli-dist/-/")
-        };
-        let fetched = bench.registry.requests().iter().filter(|request| is_fetched(&request.path)).count();
-        assert_eq!(fetched, 1, "{name}: one layer for both builds");
+        assert_eq!(fetched(&bench, pinned), 1, "{name}: one layer for both builds");
     }
     let case = workspaces::case("pnpm-publish-config");
     let mut bench = Bench::start(&case).await;

@@ -40,16 +40,20 @@ impl Bench {
 
     /// With a worker that this command becomes, and builds that follow this recipe.
     async fn by(case: &Case, recipe: Option<&str>, worker: Command) -> Self {
-        Self::at(case, recipe, worker, None).await
+        Self::at(case, recipe, worker, &[]).await
     }
 
     /// Where builds find no registry, although Node and package managers can be had.
     pub(crate) async fn without_registry(case: &Case) -> Self {
-        let nobody = "http://127.0.0.1:9";
-        Self::at(case, None, command(env!("CARGO_BIN_EXE_builder-worker")), Some(nobody)).await
+        Self::with(case, &[("NPM_REGISTRY", "http://127.0.0.1:9")]).await
     }
 
-    async fn at(case: &Case, recipe: Option<&str>, worker: Command, of_builds: Option<&str>) -> Self {
+    /// With these settings of the worker beside those that all have.
+    pub(crate) async fn with(case: &Case, settings: &[(&str, &str)]) -> Self {
+        Self::at(case, None, command(env!("CARGO_BIN_EXE_builder-worker")), settings).await
+    }
+
+    async fn at(case: &Case, recipe: Option<&str>, worker: Command, settings: &[(&str, &str)]) -> Self {
         let (foreman, registry) = (Foreman::new(Duration::from_secs(60)).await, StandIn::start().await);
         case.write(&foreman.workspace()).unwrap();
         case.release(&registry.url()).await.unwrap();
@@ -57,15 +61,15 @@ impl Bench {
         let recipe = recipe.map_or_else(|| "npm".to_owned(), |text| foreman.recipe(text));
         let path = tools::npm11().await.unwrap().path();
         let path = path.to_str().unwrap();
-        let settings = [
-            ("NPM_REGISTRY", of_builds.unwrap_or(&url)),
+        let of_all = [
+            ("NPM_REGISTRY", url.as_str()),
             ("NPM_TOKEN", "t"),
             ("RECIPE", &recipe),
             ("PATH", path),
             // Where Node and managers come from.
             ("npm_config_registry", &url),
         ];
-        let worker = foreman.worker_by(worker, "worker", &settings);
+        let worker = foreman.worker_by(worker, "worker", &[&of_all, settings].concat());
         Self { foreman, registry, worker }
     }
 

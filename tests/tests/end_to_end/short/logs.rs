@@ -41,8 +41,13 @@ async fn a_build_is_followed_to_its_end_and_read_again_and_watched() {
     }
     assert!(running.stdout.contains("▶ build\n") && running.stdout.contains("\ngreen\n"), "{running:?}");
     // Whichever of the two packages comes first installs for both.
-    let installed = |text: &str| ["✓ install ", "- install skipped (cached)"].iter().any(|line| text.starts_with(line));
-    assert!(installed(&running.stdout), "{running:?}");
+    let is_installed = |text: &str| {
+        let mut lines = text.lines();
+        let is_set_up = lines.next().is_some_and(|line| line.starts_with("✓ setup ") && line.ends_with(", 2 lines"));
+        let installs = ["✓ install ", "- install skipped (cached)"];
+        is_set_up && lines.next().is_some_and(|line| installs.iter().any(|install| line.starts_with(install)))
+    };
+    assert!(is_installed(&running.stdout), "{running:?}");
     gate.open().unwrap();
     let followed = follow.await.unwrap().unwrap();
     assert_eq!(followed.status, 0, "{followed:?}");
@@ -63,7 +68,7 @@ async fn a_build_is_followed_to_its_end_and_read_again_and_watched() {
     let broken = operator.run(&["logs", "-f", "acme/broken"]).await.unwrap();
     assert_eq!(broken.status, 1, "{broken:?}");
     let (folded, open) = broken.stdout.split_once("▶ test\n").unwrap();
-    assert!(installed(folded) && folded.lines().count() == 5, "{folded}");
+    assert!(is_installed(folded) && folded.lines().count() == 6, "{folded}");
     assert!(open.contains("\nnot ok 1\n") && open.contains("\n✗ test failed, exit status 3, "), "{open}");
     scene.until_out().await.unwrap();
     let events = operator.run(&["events", "--package", "acme/broken", "--kind", "failed"]).await.unwrap();
