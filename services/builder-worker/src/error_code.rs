@@ -64,6 +64,13 @@ fn is_code(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
+/// Whether an install ends so as long as nobody changes what it installs, or by what.
+pub(crate) fn is_certain(code: &str) -> bool {
+    const NPM: [&str; 4] = ["ETARGET", "ERESOLVE", "EBADENGINE", "EUSAGE"];
+    const PNPM: [&str; 3] = ["NO_MATCHING_VERSION", "UNSUPPORTED_ENGINE", "OUTDATED_LOCKFILE"];
+    NPM.contains(&code) || PNPM.contains(&code)
+}
+
 /// Whether it is the network, the registry or this machine that failed, and not the package.
 pub(crate) fn is_infrastructure(code: &str) -> bool {
     const MACHINE: [&str; 27] = [

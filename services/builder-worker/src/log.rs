@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use bytes::Bytes;
+use packline_cause::{Finder, plain};
 
 use crate::error_code::error_code;
 
@@ -76,6 +77,7 @@ pub struct Output<'a> {
     tail: VecDeque<String>,
     capture: Option<String>,
     code: Option<String>,
+    finder: Finder,
 }
 
 /// What is remembered of an output.
@@ -87,13 +89,24 @@ pub struct Printed {
     pub captured: String,
     /// The first error code of a package manager in it.
     pub code: Option<String>,
+    /// The line of it that says why the command failed, if it did.
+    pub cause: Option<String>,
 }
 
 impl<'a> Output<'a> {
     /// Lines go to `sink` as those of `phase`; with `capture` they are kept as well.
     pub fn new(phase: &'a str, redactor: &'a Redactor, sink: &'a Sink, capture: bool) -> Self {
         let capture = capture.then(String::new);
-        Self { phase, redactor, sink, rest: Vec::new(), tail: VecDeque::new(), capture, code: None }
+        Self {
+            phase,
+            redactor,
+            sink,
+            rest: Vec::new(),
+            tail: VecDeque::new(),
+            capture,
+            code: None,
+            finder: Finder::default(),
+        }
     }
 
     /// Takes what came, and passes on the lines that are whole.
@@ -119,13 +132,15 @@ impl<'a> Output<'a> {
             self.pass_on(&rest);
         }
         let tail = Vec::from(self.tail).join("\n");
-        Printed { tail, captured: self.capture.unwrap_or_default(), code: self.code }
+        Printed { tail, captured: self.capture.unwrap_or_default(), code: self.code, cause: self.finder.cause() }
     }
 
     fn pass_on(&mut self, lines: &[u8]) {
         let blanked = self.redactor.blank(lines.strip_suffix(b"\n").unwrap_or(lines));
         let text = String::from_utf8_lossy(&blanked);
         for line in text.lines() {
+            let line = &*plain(line);
+            self.finder.line(line);
             if self.code.is_none() {
                 self.code = error_code(line).map(Into::into);
             }

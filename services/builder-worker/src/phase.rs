@@ -1,5 +1,7 @@
 //! Running the commands of one build's phases, and what their ends mean.
 
+mod failure;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -23,66 +25,19 @@ use crate::{
     script::{Question, Toolchain, Toolchains},
 };
 
+pub use failure::Failure;
+
 /// EX_TEMPFAIL: the machine is at fault.
 pub(crate) const TEMPFAIL: u8 = 75;
 const MACHINE_AT_FAULT: i32 = TEMPFAIL as i32;
 /// npm answers in a fraction of a second, and on a busy machine in a few.
 const ASKING: Duration = Duration::from_secs(60);
+/// A shell has not found the program.
+const NOT_FOUND: i32 = 127;
 /// EX_CONFIG: never try again.
 const CONFIG: i32 = 78;
 /// The phase whose failure may be a warning.
 const LINT: &str = "lint";
-
-/// Why a build did not come to its end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// How it ends; a killed one by the reason for which it was killed.
-    pub outcome: Outcome,
-    /// False: will fail every time.
-    pub retry: bool,
-    /// What went wrong, for people.
-    pub error: String,
-    /// Killed on order or by the fuse; why is known elsewhere.
-    pub killed: bool,
-}
-
-impl Failure {
-    /// The package's own; it may pass another time.
-    pub fn own(error: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Failed, retry: true, error: error.into(), killed: false }
-    }
-
-    /// The package's own, for ever.
-    pub fn permanent(error: impl Into<String>) -> Self {
-        Self { retry: false, ..Self::own(error) }
-    }
-
-    /// This machine's, or the registry's.
-    pub fn infrastructure(error: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Infrastructure, ..Self::own(error) }
-    }
-
-    /// Killed on order or by the fuse.
-    pub fn killed() -> Self {
-        Self { killed: true, outcome: Outcome::Returned, ..Self::own("killed") }
-    }
-
-    /// Whether a recipe's `fix` may help: the command said no, and neither a limit nor the machine, nor for ever.
-    pub fn may_be_fixed(&self) -> bool {
-        self.outcome == Outcome::Failed && self.retry && !self.killed
-    }
-
-    /// The first line of the error.
-    pub fn first_line(&self) -> &str {
-        self.error.lines().next().unwrap_or_default()
-    }
-}
-
-impl From<GuardLost> for Failure {
-    fn from(lost: GuardLost) -> Self {
-        Self::infrastructure(lost.to_string())
-    }
-}
 
 /// What runs the commands of one build.
 pub struct Runner {
@@ -238,7 +193,7 @@ fn millis(duration: Duration) -> u64 {
 /// What the end of a phase's command means. `npm`: the words of a package manager itself tell the machine's failures from the package's.
 pub fn verdict(end: &PhaseEnd, printed: &Printed, limits: &Limits, npm: bool) -> Result<(), Failure> {
     let timed_out = |error: String| Failure { outcome: Outcome::TimedOut, ..Failure::own(error) };
-    let quoted = |what: String| match telling(&printed.tail) {
+    let quoted = |what: String| match &printed.cause {
         Some(line) => format!("{what}: {line}\n{}", printed.tail),
         None => what,
     };
@@ -251,11 +206,13 @@ pub fn verdict(end: &PhaseEnd, printed: &Printed, limits: &Limits, npm: bool) ->
             Err(Failure::permanent(quoted("said that it will never pass (status 78)".into())))
         }
         PhaseEnd::Exited { status } => {
-            let code = printed.code.as_deref().filter(|code| npm && error_code::is_infrastructure(code));
-            match code {
+            let code = || printed.code.as_deref().filter(|_| npm);
+            let is_certain = *status == NOT_FOUND || code().is_some_and(error_code::is_certain);
+            match code().filter(|code| error_code::is_infrastructure(code)) {
                 Some(code) => Err(Failure::infrastructure(quoted(format!(
                     "the package manager failed for want of the network, the registry or this machine ({code})"
                 )))),
+                None if is_certain => Err(Failure::certain(quoted(ended_with(*status)))),
                 None => Err(Failure::own(quoted(ended_with(*status)))),
             }
         }
@@ -268,19 +225,6 @@ pub fn verdict(end: &PhaseEnd, printed: &Printed, limits: &Limits, npm: bool) ->
         PhaseEnd::Stopped | PhaseEnd::FuseBlown => Err(Failure::killed()),
         PhaseEnd::Unstartable { error } => Err(Failure::infrastructure(format!("could not be started: {error}"))),
     }
-}
-
-/// The line of the last output that most likely says why: the first test that failed, else the last error,
-/// else the last line that is the command's own, else npm's first word on the error.
-fn telling(tail: &str) -> Option<&str> {
-    let lines = || tail.lines().filter(|line| !line.starts_with("> "));
-    let own = || lines().map(str::trim).filter(|line| !line.starts_with("npm ") && !line.starts_with('#'));
-    own()
-        .find(|line| line.starts_with("not ok ") || line.starts_with("✖ "))
-        .or_else(|| own().rfind(|line| line.contains("Error: ") || line.contains("Error [")))
-        .or_else(|| own().next_back())
-        .or_else(|| lines().find(|line| line.starts_with("npm error") && !line.starts_with("npm error code")))
-        .or_else(|| lines().next_back())
 }
 
 fn ended_with(status: i32) -> String {
@@ -352,6 +296,14 @@ mod tests {
         assert_eq!(failure(1, Some("ECONNREFUSED"), true).outcome, Outcome::Infrastructure);
         assert_eq!(failure(1, Some("ECONNREFUSED"), false).outcome, Outcome::Failed);
         assert_eq!(failure(1, Some("E404"), true).outcome, Outcome::Failed);
+        let certain = [(127, None, false), (1, Some("ETARGET"), true), (1, Some("UNSUPPORTED_ENGINE"), true)];
+        for (status, code, npm) in certain {
+            let failure = failure(status, code, npm);
+            assert!(failure.certain && failure.may_be_fixed(), "{status} {code:?}");
+        }
+        for (status, code, npm) in [(1, None, false), (1, Some("ETARGET"), false), (1, Some("E404"), true)] {
+            assert!(!failure(status, code, npm).certain, "{status} {code:?}");
+        }
     }
 
     #[test]
@@ -388,11 +340,9 @@ mod tests {
 
     #[test]
     fn the_first_line_of_an_error_says_why() {
-        assert_eq!(telling("> test\nok 1\nAssertionError: 1 != 2\nnpm error code 1"), Some("AssertionError: 1 != 2"));
-        assert_eq!(telling("npm error code E404\nnpm error 404 Not Found"), Some("npm error 404 Not Found"));
-        assert_eq!(telling("> @acme/p@1.0.0 test"), None);
-        let tap = "TAP version 13\nok 1 - one\nnot ok 2 - four is IV\n  ---\n  ...\n# fail 1\n# duration_ms 544";
-        assert_eq!(telling(tap), Some("not ok 2 - four is IV"));
+        let printed = Printed { tail: "1\n2".into(), cause: Some("two is no one".into()), ..Printed::default() };
+        let error = verdict(&PhaseEnd::Exited { status: 1 }, &printed, &Limits::default(), false).unwrap_err().error;
+        assert_eq!(error, "ended with status 1: two is no one\n1\n2");
     }
 
     #[test]

@@ -252,7 +252,7 @@ fn result(build: &Build, ended: Ended) -> Option<BuildResult> {
         Some(Kill::FuseBlown) => {
             why(Outcome::Returned, "handed back: the worker could not reach the broker".to_owned())
         }
-        None => (failure.outcome, failure.retry, failure.error),
+        None => (failure.outcome, failure.retry && !failure.certain, failure.error),
     };
     let error = phase.as_ref().map_or_else(|| error.clone(), |phase| format!("{phase}: {error}"));
     (result.success, result.private, result.outcome, result.retry) = (false, false, outcome, retry);

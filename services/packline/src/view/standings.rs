@@ -67,6 +67,19 @@ impl<'a> Standings<'a> {
         self.0.get(name)
     }
 
+    /// What keeps a blocked package from being built in the end, with where that stands: one that is not blocked itself.
+    pub(crate) fn blocker<'s>(&'s self, name: &'s str) -> Option<(&'s str, &'s Standing)> {
+        let (mut blocker, mut left) = (None, self.0.len());
+        let mut standing = self.get(name)?;
+        while let Standing::Blocked { on, .. } = standing {
+            // What blocks is final, so that no package comes twice.
+            left = left.checked_sub(1)?;
+            standing = self.get(on.as_str())?;
+            blocker = Some((on.as_str(), standing));
+        }
+        blocker
+    }
+
     /// All of them, in the order of the names.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Standing)> {
         self.0.iter().map(|(name, standing)| (*name, standing))

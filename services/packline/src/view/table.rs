@@ -4,13 +4,18 @@ use std::collections::{BTreeMap, HashMap};
 
 use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 
+use packline_domain::text::counted;
+
 use super::{board::Board, remarks, standing::Standing, standings::Standings};
 
 /// Room that most terminals have.
 const WIDTH: u16 = 100;
 
+/// Names in one row.
+const NAMED: usize = 10;
+
 /// The table of these packages, as text; `wanted` holds the versions that they should have, where that is known. Packages
-/// that are not published for one and the same reason share a row.
+/// that are not published for one and the same reason share a row. What failed comes first, and what waits for it last.
 pub(crate) fn table<'a>(
     names: impl IntoIterator<Item = &'a str>,
     board: &Board,
@@ -22,9 +27,18 @@ pub(crate) fn table<'a>(
     let standings = Standings::of(board);
     let mut rows: Vec<(Vec<&str>, [String; 4])> = Vec::new();
     let mut places: HashMap<[String; 4], usize> = HashMap::new();
+    let mut names: Vec<&str> = names.into_iter().collect();
+    names.sort_by_key(|name| rank(standings.get(name)));
+    let mut blocked: HashMap<&str, usize> = HashMap::new();
+    for (blocker, _) in names.iter().filter_map(|name| standings.blocker(name)) {
+        *blocked.entry(blocker).or_default() += 1;
+    }
     for name in names {
         let standing = standings.get(name);
-        let cells = cells(name, standing, board, wanted.get(name).and_then(Option::as_deref));
+        let mut cells = cells(name, &standings, board, wanted.get(name).and_then(Option::as_deref));
+        if let ([.., reason], Some(count)) = (&mut cells, blocked.get(name)) {
+            reason.push_str(&format!("; blocks {}", counted(*count, "package")));
+        }
         let is_shared = standing.is_some_and(|standing| !matches!(standing, Standing::Published { .. }));
         let place = places.get(&cells).filter(|_| is_shared);
         if let Some((names, _)) = place.and_then(|place| rows.get_mut(*place)) {
@@ -35,13 +49,28 @@ pub(crate) fn table<'a>(
         rows.push((vec![name], cells));
     }
     for (names, cells) in rows {
-        table.add_row(std::iter::once(names.join("\n")).chain(cells));
+        let more = names.len().checked_sub(NAMED).filter(|more| *more > 0).map(|more| format!("and {more} more"));
+        let shown: Vec<&str> = names.into_iter().take(NAMED).chain(more.as_deref()).collect();
+        table.add_row(std::iter::once(shown.join("\n")).chain(cells));
     }
     table.to_string()
 }
 
+/// Where a row stands among the others.
+fn rank(standing: Option<&Standing>) -> u8 {
+    match standing {
+        Some(Standing::Failed { .. }) => 0,
+        Some(Standing::Unresolvable { .. }) => 1,
+        Some(Standing::Cancelled) => 2,
+        Some(Standing::Blocked { .. }) => 4,
+        Some(Standing::Published { .. }) => 5,
+        _ => 3,
+    }
+}
+
 /// What the table says of a package, without its name.
-fn cells(name: &str, standing: Option<&Standing>, board: &Board, wanted: Option<&str>) -> [String; 4] {
+fn cells(name: &str, standings: &Standings<'_>, board: &Board, wanted: Option<&str>) -> [String; 4] {
+    let standing = standings.get(name);
     let version = match standing {
         Some(Standing::Published { version: Some(version), .. }) => version.as_str(),
         _ => "",
@@ -54,7 +83,10 @@ fn cells(name: &str, standing: Option<&Standing>, board: &Board, wanted: Option<
             format!("{wanted} is not {}", if *private { "built" } else { "published" })
         }
         (Some(Standing::Published { .. }), _) => remarks::of(name, board),
-        (Some(standing), _) => standing.to_string(),
+        (Some(standing), _) => match standings.blocker(name) {
+            Some((on, stands)) => format!("needs {on}, which is {}", stands.word()),
+            None => standing.to_string(),
+        },
     };
     let outcome = standing.map_or("unknown", Standing::word);
     [outcome.to_owned(), board.attempts(name).to_string(), version.to_owned(), reason]
@@ -82,17 +114,19 @@ mod tests {
             note(name, &[], failed("the install of the workspace failed: ETARGET"));
         }
         note("b", &[], failed("npm ci ended with 1"));
+        note("0", &["e"], json!({ "state": "queued" }));
         note("e", &["b"], json!({ "state": "queued" }));
         note("f", &["b"], json!({ "state": "queued" }));
         for name in ["g", "h"] {
             note(name, &[], json!({ "state": "published", "version": "1.0.0" }));
         }
-        let text = table(["a", "b", "c", "d", "e", "f", "g", "h"], &board, &BTreeMap::new());
+        let text = table(["0", "a", "b", "c", "d", "e", "f", "g", "h"], &board, &BTreeMap::new());
         assert_eq!(text.matches("ETARGET").count(), 1, "{text}");
         assert_eq!(text.matches("needs b, which is failed").count(), 1, "{text}");
+        assert_eq!(text.matches("npm ci ended with 1; blocks 3 packages").count(), 1, "{text}");
         assert_eq!(text.matches("1.0.0").count(), 2, "those that are published stand alone: {text}");
         let order: Vec<char> =
-            text.lines().skip(3).filter_map(|line| line.chars().nth(2)).filter(char::is_ascii_lowercase).collect();
-        assert_eq!(order.iter().collect::<String>(), "acdbefgh", "{text}");
+            text.lines().skip(3).filter_map(|line| line.chars().nth(2)).filter(char::is_ascii_alphanumeric).collect();
+        assert_eq!(order.iter().collect::<String>(), "acdb0efgh", "{text}");
     }
 }
