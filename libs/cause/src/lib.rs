@@ -41,7 +41,7 @@ pub struct Finder {
     npm_code: Option<String>,
     /// The last line that looks like an error.
     error: Option<String>,
-    last: Option<String>,
+    last: String,
     /// The first line of npm.
     of_npm: Option<String>,
     /// mocha has begun to list what failed.
@@ -51,6 +51,10 @@ pub struct Finder {
 impl Finder {
     /// Takes the next line, without its end and without escape sequences: see [`plain`].
     pub fn line(&mut self, line: &str) {
+        // Nothing that follows is better, and most lines of a long output say nothing.
+        if self.best.as_ref().is_some_and(|(rank, _)| *rank == Rank::Tool) {
+            return;
+        }
         let line = line.trim_end();
         if let Some(pending) = self.pending.take() {
             match pending.advance(line) {
@@ -62,8 +66,19 @@ impl Finder {
                 Next::Alone(rank, title) => self.found(rank, &title),
             }
         }
-        if !line.trim().is_empty() {
+        if rules::may_tell(line) {
             rules::read(self, line);
+        } else {
+            self.note_last(line);
+        }
+    }
+
+    /// Remembers a line as the last one, unless it shows a command or is empty.
+    fn note_last(&mut self, line: &str) {
+        let text = line.trim_start();
+        if !text.is_empty() && !text.starts_with('#') && !line.starts_with("> ") && !line.starts_with("$ ") {
+            self.last.clear();
+            self.last.push_str(text);
         }
     }
 
@@ -73,22 +88,25 @@ impl Finder {
             self.found(rank, &title);
         }
         let best = self.best.map(|(_, cause)| cause);
-        best.or(self.last).or(self.of_npm)
+        best.or_else(|| Some(short(&self.last)).filter(|last| !last.is_empty())).or(self.of_npm)
     }
 
     fn found(&mut self, rank: Rank, cause: &str) {
         if self.best.as_ref().is_none_or(|(best, _)| *best < rank) {
-            let cause = cause.split_whitespace().collect::<Vec<_>>().join(" ");
-            self.best = Some((rank, cause.chars().take(LONGEST).collect()));
+            self.best = Some((rank, short(cause)));
         }
     }
+}
+
+fn short(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(LONGEST).collect()
 }
 
 /// A line as a person sees it: without escape sequences, and what a carriage return has overwritten.
 pub fn plain(line: &str) -> Cow<'_, str> {
     let line = line.trim_end_matches('\r');
     let line = line.rsplit('\r').next().unwrap_or(line);
-    match line.contains(|c: char| c.is_control() && c != '\t') {
+    match line.bytes().any(|byte| byte < b' ' && byte != b'\t') {
         true => Cow::Owned(anstream::adapter::strip_str(line).to_string()),
         false => Cow::Borrowed(line),
     }

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use aho_corasick::AhoCorasick;
 use regex::Regex;
 
 use crate::{
@@ -53,6 +54,34 @@ patterns! {
     ERROR_NAME = r"(?:^|\s)\w*(?:Error|Exception)(?: ?\[\w+\])?: \S";
     ERROR_FIRST = r"(?i)^\W{0,4}(?:fatal(?: error)?|error|panic)(?:\[\w+\])?\W{1,3}\S";
     ERROR_WITHIN = r"(?i)(?:^|\s|:)(?:fatal )?error(?: \w+)?: \S";
+}
+
+/// What stands in each line that a rule reads; only where one of these is are the rules looked at.
+const WORDS: [&str; 15] = [
+    "error",
+    "exception",
+    "fatal",
+    "panic",
+    "npm ",
+    "yn00",
+    "err_pnpm_",
+    "not found",
+    "not ok ",
+    "fail",
+    "[!] ",
+    "node.js v",
+    "lifecycle",
+    "too many warnings",
+    "1) ",
+];
+const MARKS: [char; 6] = ['×', '✗', '●', '✖', '✘', '/'];
+
+static TELLING: LazyLock<Option<AhoCorasick>> =
+    LazyLock::new(|| AhoCorasick::builder().ascii_case_insensitive(true).build(WORDS).ok());
+
+/// Whether a rule may have something to say of a line.
+pub(crate) fn may_tell(line: &str) -> bool {
+    line.trim_start().starts_with(MARKS) || TELLING.as_ref().is_some_and(|words| words.is_match(line))
 }
 
 /// Takes a line that is not empty.
@@ -210,7 +239,5 @@ fn of_any(finder: &mut Finder, line: &str) {
         finder.found(Rank::Error, text);
         finder.error = Some(text.to_owned());
     }
-    if !line.starts_with("> ") && !line.starts_with("$ ") && !text.starts_with('#') {
-        finder.last = Some(text.to_owned());
-    }
+    finder.note_last(line);
 }
