@@ -109,7 +109,8 @@ fn of_tool(finder: &mut Finder, line: &str) -> bool {
         let cause = format!(
             "{program}: not found; neither the package nor the root of its workspace depends on a package that has this program"
         );
-        finder.found(Rank::Tool, &cause);
+        // A script may go on without it, and then fails by something else.
+        finder.found(Rank::ToolTitle, &cause);
     } else if let Some(error) = part(&TSC, line) {
         finder.found(Rank::Tool, error);
     } else if let (Some(file), Some(problem)) = (&finder.file, captures(&ESLINT, line)) {
@@ -149,6 +150,8 @@ fn titled(finder: &Finder, line: &str) -> Option<(String, Message)> {
         (&ESBUILD, Message::Place, ""),
     ];
     let found = titles.into_iter().find_map(|(pattern, message, mark)| Some((part(pattern, line)?, message, mark)));
+    // Jest has a section of the same form for what passing tests print.
+    let found = found.filter(|(title, ..)| *title != "Console" && !title.contains("Warning"));
     if let Some((title, message, mark)) = found {
         return Some((format!("{mark}{title}"), message));
     }

@@ -86,6 +86,12 @@ fn an_unknown_tool_is_told_by_the_first_line_that_looks_like_an_error() {
         ),
         ("fatal: not a git repository\nhelp", Some("fatal: not a git repository")),
         ("one\ntwo\n\n", Some("two")),
+        // What passing tests print, and a program that a script does without.
+        (
+            "PASS a\n  ● Console\n\n    console.log\n      hello\n\n  ● sum › adds\n\n    boom\n",
+            Some("sum › adds: boom"),
+        ),
+        ("sh: 1: husky: not found\nsrc/a.ts(1,2): error TS1: no", Some("src/a.ts(1,2): error TS1: no")),
         ("0 errors\nno error was found\nall done", Some("all done")),
         ("npm error code 1\nnpm error path /a\nnpm error command failed", Some("npm error code 1")),
         ("> @acme/p@1.0.0 test", None),

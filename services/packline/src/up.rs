@@ -101,9 +101,9 @@ pub(crate) async fn run(settings: &Settings, shutdown: &Shutdown) -> anyhow::Res
     say(&plant.summary(&site, held.versions.len()))?;
     let held = Mutex::new(held);
     let end = tokio::select! {
-        watched = watch(&plant, settings, &site, &held, started_at) => watched.map(|()| End::Over),
+        watched = watch(&plant, settings, &site, &held, started_at, shutdown) => watched,
         error = site.look_again(LOOK_EVERY, &held) => Err(error),
-        () = shutdown.requested() => Ok(End::Asked),
+        () = shutdown.requested(), if !settings.once => Ok(End::Asked),
         (process, status) = plant.first_end() => if plant::is_drained(process, status) { Ok(End::Drained) } else {
             Err(anyhow::anyhow!(
                 "{} ended ({status}) and should not have; its last words:\n{}", process.name(), process.last_lines(10)
@@ -147,14 +147,15 @@ fn with_causes(error: &anyhow::Error) -> String {
     said
 }
 
-/// Shows the line; with `--once` until nothing is left to do, and then what became of it.
+/// Shows the line; with `--once` until nothing is left to do or somebody asks it to stop, and then what became of it.
 async fn watch(
     plant: &Plant,
     settings: &Settings,
     site: &Site,
     held: &Mutex<Held>,
     started_at: Timestamp,
-) -> anyhow::Result<()> {
+    shutdown: &Shutdown,
+) -> anyhow::Result<End> {
     let mut observer = Observer::new(&plant.broker);
     let mut progress = Progress::on_stdout();
     let broker = plant.broker_url();
@@ -200,15 +201,26 @@ async fn watch(
             }
         }
     };
-    let followed = follow(&mut observer, &mut progress, known, over).await;
+    let followed = tokio::select! {
+        followed = follow(&mut observer, &mut progress, known, over) => Some(followed),
+        () = shutdown.requested(), if settings.once => None,
+    };
     progress.finish();
-    followed?;
     let held = lock(held).clone();
+    let Some(followed) = followed else {
+        let missing = held.missing(&observer.board);
+        if !missing.is_empty() {
+            // Who closed the terminal does not read this.
+            let _ = say(&table::table(missing.iter().copied(), &observer.board, &held.versions));
+        }
+        return Ok(End::Asked);
+    };
+    followed?;
     let board = observer.final_board().await?;
     for line in warnings.news(&board).into_iter().chain(warnings.summary()) {
         say(&line)?;
     }
-    conclude(&board, &held, &broker)
+    conclude(&board, &held, &broker).map(|()| End::Over)
 }
 
 /// Holds what was announced, by whomever, and not cancelled: it will be built.

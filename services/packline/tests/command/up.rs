@@ -240,6 +240,28 @@ async fn a_private_package_is_built_and_not_published_and_each_warning_is_said_o
 }
 
 #[tokio::test]
+async fn once_ctrl_c_shows_what_has_ended_so_far() {
+    let place = Place::new();
+    place.package("bad", "1.0.0", &json!({"scripts": {"test": "no-such-program-of-this-machine"}}));
+    place.package("needs-bad", "1.0.0", &json!({"dependencies": {"@own/bad": "^1.0.0"}}));
+    place.package("slow", "1.0.0", &json!({"scripts": {"build": "node -e 'setInterval(() => {}, 1000)'"}}));
+    let up = place.up("up", &["--once"]);
+    until(&up, "failed", || up.printed().contains("@own/bad") && up.printed().contains(" failed ")).await;
+    until(&up, "building", || up.printed().lines().any(|line| line.contains("@own/slow") && line.contains("build,")))
+        .await;
+    up.signal(Signal::SIGINT);
+    assert_eq!(code(&up).await, Some(1), "{}", up.printed());
+    let said = up.printed();
+    let table = said.get(said.find('┌').unwrap()..).unwrap();
+    for part in ["@own/bad", "no-such-program-of-this-machine: not found;", "@own/needs-bad", "@own/slow", "building"] {
+        assert!(table.contains(part), "{part}: {said}");
+    }
+    let row = table.lines().find(|line| line.contains(" @own/bad ")).unwrap();
+    assert!(row.contains(" 1 "), "what cannot pass is not tried again: {said}");
+    assert!(table.contains("error: stopped before the end"), "{said}");
+}
+
+#[tokio::test]
 async fn ctrl_c_stops_everything_and_is_no_failure_and_a_folder_without_workspaces_is_one_line() {
     let place = Place::new();
     let slow = json!({"scripts": {"build": "node -e 'setInterval(() => {}, 1000)'"}});
