@@ -147,7 +147,7 @@ fn with_causes(error: &anyhow::Error) -> String {
     said
 }
 
-/// Shows the line; with `--once` until nothing is left to do or somebody asks it to stop, and then what became of it.
+/// Shows the pipeline; with `--once` until nothing is left to do or somebody asks to stop, and then what became of it.
 async fn watch(
     plant: &Plant,
     settings: &Settings,
